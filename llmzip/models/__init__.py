@@ -1,0 +1,49 @@
+"""What the codec asks of a model. Concrete models are in the modules beside; the codec sees only these protocols."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip.tokens import Tokenizer
+
+SCORE_UNIT = 256  # scores are in 1/256 bit
+ESCAPE_SCORE = -4096  # 2^-16 of the best symbol for each byte that the vocabulary lacks
+LOWEST_SCORE = -32768  # int16
+
+
+class State(Protocol):
+    """The memory of L lanes that advance together. All lanes are at the same position."""
+
+    def reset(self) -> None:
+        """Forget everything: the next id is at position 0."""
+        ...
+
+    def prompt(self, ids: NDArray[np.int32]) -> None:
+        """Read ids of shape (L, C) without giving scores."""
+        ...
+
+    def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
+        """Read ids of shape (L, C); return scores (L, C, n_symbols) int16 for the symbol after each of them.
+
+        Units of 1/256 bit, the best symbol of each row 0, the others negative (format.md 6.1). The result may be a buffer that the next call overwrites.
+        """
+        ...
+
+
+class Model(Protocol):
+    """A causal language model with its tokenizer."""
+
+    name: str
+    fingerprint: bytes  # 32 bytes; what it covers is in docs/exactness.md
+    exact: bool  # same bits for every machine, and for every split of a sequence into calls of `forward`
+    engine_note: str  # what a file of an engine that is not exact is bound to; empty for exact ones
+    tokenizer: Tokenizer
+    start_id: int  # read at position 0 of every window
+    window: int  # default window and overlap, in tokens
+    overlap: int
+    max_window: int
+
+    def open(self, lanes: int, window: int) -> State:
+        """A fresh state for this many lanes and at most this many positions."""
+        ...

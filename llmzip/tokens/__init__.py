@@ -1,0 +1,29 @@
+"""Bytes to token ids and back. Total: every byte string has an id sequence. Knows nothing of models."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Tokenizer(Protocol):
+    """What the codec needs to know of a vocabulary.
+
+    Ids 0 .. n_vocab-1 are the model's tokens; ids n_vocab .. n_symbols-1 are escape symbols, one for each byte value that no token spells,
+    in ascending order of the byte.
+    """
+
+    n_vocab: int
+    n_symbols: int
+
+    def encode(self, data: bytes) -> NDArray[np.int32]:
+        """Ids whose bytes, joined, are exactly `data`. Never fails, never loses a byte."""
+        ...
+
+    def decode(self, ids: NDArray[np.int32]) -> bytes:
+        """The joined bytes of `ids`. Raises FormatError for an id that spells nothing (only damage leads there)."""
+        ...
+
+    def size(self, ids: NDArray[np.int32]) -> int:
+        """len(decode(ids)), without building it."""
+        ...
