@@ -1,3 +1,71 @@
-"""llmzip: lossless compression driven by a language model."""
+"""llmzip: lossless compression driven by a language model.
 
-__version__ = "0.1.0"
+The names here are loaded when they are first used, so that `import llmzip` costs nothing: neither numpy nor torch is imported by it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmzip.api import compress, decompress, get_info
+    from llmzip.errors import (
+        ChecksumError,
+        EngineMismatch,
+        FormatError,
+        LlmzipError,
+        ModelError,
+        ModelInvalid,
+        ModelNotFound,
+        TruncatedError,
+        UnsupportedError,
+    )
+    from llmzip.file import LmzFile, open
+    from llmzip.stream import LmzCompressor, LmzDecompressor
+
+    __version__: str
+
+__all__ = [
+    "ChecksumError",
+    "EngineMismatch",
+    "FormatError",
+    "LlmzipError",
+    "LmzCompressor",
+    "LmzDecompressor",
+    "LmzFile",
+    "ModelError",
+    "ModelInvalid",
+    "ModelNotFound",
+    "TruncatedError",
+    "UnsupportedError",
+    "compress",
+    "decompress",
+    "get_info",
+    "open",
+]
+
+_HOMES = {
+    "LmzCompressor": "stream",
+    "LmzDecompressor": "stream",
+    "LmzFile": "file",
+    "compress": "api",
+    "decompress": "api",
+    "get_info": "api",
+    "open": "file",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: object = version("llmzip")
+    elif name in __all__:
+        value = getattr(import_module(f"llmzip.{_HOMES.get(name, 'errors')}"), name)
+    else:
+        raise AttributeError(f"module 'llmzip' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -1,0 +1,172 @@
+/* Fused kernels of the exact engine, called from native.py through ctypes: the same bits as the torch operations of models/ops.py, some times faster.
+ * No Python API is used: PyInit is there so that the build backend can treat this as an extension module.
+ */
+#define _GNU_SOURCE
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+static inline int omp_thread(void) { return omp_get_thread_num(); }
+#else
+static inline int omp_thread(void) { return 0; }
+#endif
+
+#if FLT_EVAL_METHOD != 0
+#error "float arithmetic must round after every operation"
+#endif
+#ifdef __FAST_MATH__
+#error "never with -ffast-math"
+#endif
+
+#define TINY 0x1p-60f
+#define MAX_HEAD_DIM 512
+#define MAX_GROUPS 1024 /* vocabularies up to 262 144 */
+#define HEAD_ROWS 64
+#define ESCAPE_SCORE -4096
+enum { GROUPS = 0, MEMBERS = 1, INTERVALS = 2 }; /* tables of coder_tables */
+enum { STORE = 0, ADD = 1, SWIGLU = 2 };          /* what linear does with its result */
+
+typedef struct {
+    const uint8_t *packed;
+    const float *scale, *bias;
+    int64_t n, k, k_stride;
+} Matrix;
+
+typedef struct {
+    const float *attn_norm, *mlp_norm, *q_norm, *k_norm;
+    Matrix qkv, o, gate_up, down;
+} Layer;
+
+typedef struct {
+    const Layer *layers;
+    const int8_t *embed;
+    const float *embed_scale, *norm, *rope_cos, *rope_sin;
+    Matrix head;
+    double norm_eps;
+    int64_t n_layers, n_vocab;
+    int32_t width, n_heads, n_kv_heads, head_dim, hidden, sliding_window, start_id, digits;
+    float to_log2; /* log2 e / sqrt(head_dim) */
+} Model;
+
+typedef struct {
+    uint8_t *k;
+    int8_t *v;
+    float *k_scale, *v_scale;
+    int64_t lanes, capacity, pos;
+    int32_t dim;
+} Cache;
+
+typedef struct {
+    void *lines;
+    float *scales;
+    int64_t *sums;
+    int32_t digits;
+} Activations;
+
+typedef struct {
+    float *x, *wide, *attended, *logits;
+    Activations activations;
+    uint8_t *scratch; /* per thread */
+    int64_t scratch_floats;
+} Buffers;
+
+typedef struct {
+    float *floats;
+    int32_t *ints;
+    int16_t *shorts;
+} Scratch;
+
+static inline Scratch scratch_of(const Buffers *b, int thread) {
+    uint8_t *at = b->scratch + (int64_t)thread * b->scratch_floats * 12;
+    return (Scratch){(float *)at, (int32_t *)(at + b->scratch_floats * 4), (int16_t *)(at + b->scratch_floats * 8)};
+}
+
+#define VNNI 0
+#define AVX2 0
+#define NAME(f) f##_portable
+#include "_kernels.h"
+#undef NAME
+#undef AVX2
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define X86 1
+#include <immintrin.h>
+#pragma GCC push_options
+#pragma GCC target("avx2,bmi2")
+#define AVX2 1
+#define NAME(f) f##_avx2
+#include "_kernels.h"
+#undef NAME
+#undef AVX2
+#undef VNNI
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,bmi2,prefer-vector-width=512")
+#define VNNI 1
+#define AVX2 0
+#define NAME(f) f##_vnni
+#include "_kernels.h"
+#pragma GCC pop_options
+#else
+#define X86 0
+#endif
+
+/* Levels: 0 portable, 1 avx2, 2 avx512-vnni. */
+int llmzip_best_level(void) {
+#if X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
+        return 2;
+    if (__builtin_cpu_supports("avx2")) return 1;
+#endif
+    return 0;
+}
+
+int llmzip_threaded(void) {
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+#if X86
+#define DISPATCH(f, ...) (level == 2 ? f##_vnni(__VA_ARGS__) : level == 1 ? f##_avx2(__VA_ARGS__) : f##_portable(__VA_ARGS__))
+#else
+#define DISPATCH(f, ...) ((void)level, f##_portable(__VA_ARGS__))
+#endif
+
+void llmzip_pack(int level, const int8_t *w, int64_t n, int64_t k, int64_t k_stride, int paired, uint8_t *out, int threads) {
+    DISPATCH(pack, w, n, k, k_stride, paired, out, threads);
+}
+
+void llmzip_forward(int level, const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes, int64_t steps, int64_t n_symbols,
+                    int16_t *scores, int threads) {
+    DISPATCH(forward, m, cache, b, ids, lanes, steps, n_symbols, scores, threads);
+}
+
+/* One linear layer by itself, for the self-test: x (rows, k) -> out (rows, n). */
+void llmzip_linear(int level, const Matrix *w, Activations *a, const float *x, int64_t rows, float *out, int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        DISPATCH(quantize_rows, x, rows, (int)w->k, (int)w->k_stride, a);
+        DISPATCH(linear, w, a, 0, rows, STORE, out, w->n);
+    }
+}
+
+void llmzip_coder_tables(int level, int what, const int16_t *scores, int64_t stride, int64_t rows, int64_t n, const int32_t *symbols,
+                         const int32_t *exp2, double *out, int threads) {
+    DISPATCH(coder_tables, what, scores, stride, rows, n, symbols, exp2, out, threads);
+}
+
+/* A module with nothing in it: the functions above are reached through ctypes. */
+typedef struct _object PyObject;
+#if defined(_WIN32)
+__declspec(dllexport)
+#else
+__attribute__((visibility("default")))
+#endif
+PyObject *PyInit__kernels(void) { return 0; }

@@ -1,0 +1,592 @@
+/* The exact Llama forward and the coder's tables for one instruction set. Included by _kernels.c once per set, with
+ *   NAME(f)  the suffix for this set     VNNI  1 for AVX-512 VNNI     AVX2  1 for AVX2     (neither: portable C)
+ * Every set gives the same bits: sums are over integers within the bounds stated beside them, everything else is one correctly rounded
+ * IEEE operation at a time (compiled with -ffp-contract=off; docs/exactness.md has the definition, models/ops.py the torch twin).
+ */
+
+#define LINES (VNNI ? 12 : 2) /* activation lines that one kernel call works on */
+
+/* ---- small exact pieces ------------------------------------------------------------------------------------------------- */
+
+/* Round half to even, |x| <= 2^22: the sum has no fractional bits left. */
+static inline float NAME(rint)(float x) { return (x + 12582912.0f) - 12582912.0f; }
+
+/* 2^d for |d| <= 120: polynomial on the fraction, exponent added as bits. */
+static inline float NAME(exp2)(float d) {
+    int32_t whole = (int32_t)d;
+    whole -= (float)whole > d;
+    float f = d - (float)whole;
+    float p = 0x1.c541740000000p-13f;
+    p = p * f + 0x1.46d64c0000000p-10f;
+    p = p * f + 0x1.3d0b920000000p-7f;
+    p = p * f + 0x1.c689120000000p-5f;
+    p = p * f + 0x1.ebfd580000000p-3f;
+    p = p * f + 0x1.62e42c0000000p-1f;
+    p = p * f + 1.0f;
+    int32_t bits;
+    memcpy(&bits, &p, 4);
+    bits += whole * (1 << 23);
+    memcpy(&p, &bits, 4);
+    return p;
+}
+
+/* max |x[i]|, at least TINY. On the bits: for finite floats the order of magnitudes is the order of the integers. */
+static inline float NAME(max_abs)(const float *x, int n) {
+    int32_t best = 0;
+    for (int i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, 4);
+        bits &= 0x7fffffff;
+        best = bits > best ? bits : best;
+    }
+    float m;
+    memcpy(&m, &best, 4);
+    return m > TINY ? m : TINY;
+}
+
+/* A head's row as int8; returns its scale. */
+static inline float NAME(quantize8)(const float *x, int n, int8_t *q) {
+    float m = NAME(max_abs)(x, n), inverse = 127.0f / m;
+    for (int i = 0; i < n; i++) q[i] = (int8_t)NAME(rint)(x[i] * inverse);
+    return m * (1.0f / 127.0f);
+}
+
+static void NAME(rmsnorm)(const float *x, const float *weight, int n, double eps, float *out) {
+    float m = NAME(max_abs)(x, n), to_int = 32767.0f / m;
+    int64_t squares = 0; /* <= 2^30 n < 2^53 */
+    for (int i = 0; i < n; i++) {
+        int32_t q = (int32_t)NAME(rint)(x[i] * to_int);
+        squares += (int64_t)q * q;
+    }
+    double unit = (double)m * (1.0 / 32767.0);
+    double mean = (double)squares * unit;
+    mean = mean * unit;
+    mean = mean * (1.0 / (double)n);
+    mean = mean + eps;
+    float inverse = (float)(1.0 / sqrt(mean));
+    for (int i = 0; i < n; i++) {
+        float t = x[i] * inverse;
+        out[i] = t * weight[i];
+    }
+}
+
+/* ---- linear layers ------------------------------------------------------------------------------------------------------ */
+
+/* Activations of a row: VNNI: `digits` lines of int8 digits (high, low); else one line of int16. `sums` is 128 times the sum of the row. */
+static void NAME(quantize_row)(const float *x, int k, int k_stride, int digits, void *lines, int64_t row, float *scale, int64_t *sums) {
+    float top = digits == 2 ? 16256.0f : 127.0f; /* 127 * 128: the high digit is at most 127 */
+    float m = NAME(max_abs)(x, k), inverse = top / m;
+    int64_t sum = 0;
+#if VNNI
+    int8_t *high = (int8_t *)lines + row * digits * k_stride, *low = high + k_stride;
+    if (digits == 2) {
+        int32_t s = 0; /* <= 16256 * 65536 < 2^31 */
+        for (int i = 0; i < k; i++) {
+            int32_t q = (int32_t)NAME(rint)(x[i] * inverse);
+            int32_t h = (q + 64) >> 7;
+            high[i] = (int8_t)h;
+            low[i] = (int8_t)(q - h * 128);
+            s += q;
+        }
+        sum = s;
+        for (int i = k; i < k_stride; i++) high[i] = low[i] = 0;
+    } else {
+        int32_t s = 0;
+        for (int i = 0; i < k; i++) {
+            int32_t q = (int32_t)NAME(rint)(x[i] * inverse);
+            high[i] = (int8_t)q;
+            s += q;
+        }
+        sum = s;
+        for (int i = k; i < k_stride; i++) high[i] = 0;
+    }
+#else
+    int16_t *q = (int16_t *)lines + row * k_stride;
+    for (int i = 0; i < k; i++) q[i] = (int16_t)NAME(rint)(x[i] * inverse);
+    for (int i = k; i < k_stride; i++) q[i] = 0;
+#endif
+    *scale = m * (digits == 2 ? 1.0f / 16256.0f : 1.0f / 127.0f);
+    *sums = 128 * sum;
+}
+
+/* Row of the weight matrix that column c (0..31) of panel p holds, or -1. Paired: 16 gates, then the 16 ups that belong to them. */
+static inline int64_t NAME(panel_row)(int64_t p, int c, int64_t n, int paired) {
+    int64_t row = paired ? p * 16 + (c & 15) : p * 32 + c;
+    if (row >= (paired ? n / 2 : n)) return -1;
+    return paired && c >= 16 ? n / 2 + row : row;
+}
+
+/* VNNI: [panel][k/4][32 columns][4] of weight + 128. Else: [panel][k/2][32 columns][2] of weight. */
+static void NAME(pack)(const int8_t *w, int64_t n, int64_t k, int64_t k_stride, int paired, uint8_t *out, int threads) {
+    int64_t panels = paired ? (n / 2 + 15) / 16 : (n + 31) / 32;
+    int group = VNNI ? 4 : 2, offset = VNNI ? 128 : 0;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t p = 0; p < panels; p++) {
+        uint8_t *panel = out + p * k_stride * 32;
+        for (int c = 0; c < 32; c++) {
+            int64_t row = NAME(panel_row)(p, c, n, paired);
+            for (int64_t i = 0; i < k_stride; i++) {
+                int value = row >= 0 && i < k ? w[row * k + i] : 0;
+                panel[(i / group * 32 + c) * group + i % group] = (uint8_t)(value + offset);
+            }
+        }
+    }
+}
+
+#if VNNI
+/* `count` lines times one panel: sums[line][32], of weight + 128 times digit. |sum| <= 255 * 127 * k < 2^31 for k <= 66 000 */
+static inline __attribute__((always_inline)) void NAME(lines_kernel)(const int8_t *a, int64_t stride, const uint8_t *panel, int64_t k, const int count,
+                                                                     int32_t *sums) {
+    __m512i acc[12][2];
+#pragma GCC unroll 12
+    for (int r = 0; r < count; r++) acc[r][0] = acc[r][1] = _mm512_setzero_si512();
+    for (int64_t i = 0; i < k; i += 4) {
+        __m512i w0 = _mm512_loadu_si512(panel + i * 32), w1 = _mm512_loadu_si512(panel + i * 32 + 64);
+#pragma GCC unroll 12
+        for (int r = 0; r < count; r++) {
+            int32_t four;
+            memcpy(&four, a + r * stride + i, 4);
+            __m512i digits = _mm512_set1_epi32(four);
+            acc[r][0] = _mm512_dpbusd_epi32(acc[r][0], w0, digits);
+            acc[r][1] = _mm512_dpbusd_epi32(acc[r][1], w1, digits);
+        }
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < count; r++) {
+        _mm512_storeu_si512(sums + r * 32, acc[r][0]);
+        _mm512_storeu_si512(sums + r * 32 + 16, acc[r][1]);
+    }
+}
+#endif
+
+/* Exact integer sums of `rows` rows times one panel as float32, rounded once: y[row][32]. */
+static void NAME(panel_sums)(const void *lines, int64_t row, int rows, int64_t k_stride, int digits, const int64_t *offsets, const uint8_t *panel,
+                             float *y) {
+#if VNNI
+    int32_t sums[12 * 32];
+    const int8_t *a = (const int8_t *)lines + row * digits * k_stride;
+    switch (rows * digits) {
+    case 12: NAME(lines_kernel)(a, k_stride, panel, k_stride, 12, sums); break;
+    case 10: NAME(lines_kernel)(a, k_stride, panel, k_stride, 10, sums); break;
+    case 8: NAME(lines_kernel)(a, k_stride, panel, k_stride, 8, sums); break;
+    case 6: NAME(lines_kernel)(a, k_stride, panel, k_stride, 6, sums); break;
+    case 4: NAME(lines_kernel)(a, k_stride, panel, k_stride, 4, sums); break;
+    case 2: NAME(lines_kernel)(a, k_stride, panel, k_stride, 2, sums); break;
+    default:
+        for (int r = 0; r < rows * digits; r++) NAME(lines_kernel)(a + r * k_stride, k_stride, panel, k_stride, 1, sums + r * 32);
+    }
+    for (int r = 0; r < rows; r++) {
+        const int32_t *high = sums + r * digits * 32, *low = high + 32;
+        float *out = y + r * 32;
+        int64_t offset = offsets[row + r];
+        if (digits == 1) {
+            for (int c = 0; c < 32; c++) out[c] = (float)(high[c] - (int32_t)offset); /* <= 127 * 127 k < 2^31 */
+        } else if (k_stride <= 1040) { /* the true sum is <= 16256 * 127 * 1040 < 2^31; what wraps on the way there cancels */
+            for (int c = 0; c < 32; c++) out[c] = (float)(int32_t)((uint32_t)high[c] * 128u + (uint32_t)low[c] - (uint32_t)offset);
+        } else {
+            for (int c = 0; c < 32; c++) out[c] = (float)((double)high[c] * 128.0 + (double)low[c] - (double)offset); /* < 2^53 */
+        }
+    }
+#else
+    (void)digits, (void)offsets;
+    const int16_t *a = (const int16_t *)lines + row * k_stride;
+    for (int r = 0; r < rows; r++, a += k_stride) {
+        int64_t total[32] = {0};
+        for (int64_t begin = 0; begin < k_stride; begin += 1040) { /* 16256 * 127 * 1040 < 2^31 */
+            int64_t end = begin + 1040 < k_stride ? begin + 1040 : k_stride;
+            int32_t sums[32];
+#if AVX2
+            __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
+            for (int64_t i = begin; i < end; i += 2) {
+                int32_t two;
+                memcpy(&two, a + i, 4);
+                __m256i q = _mm256_set1_epi32(two);
+                const __m128i *w = (const __m128i *)(panel + i * 32);
+                s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(w)), q));
+                s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(w + 1)), q));
+                s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(w + 2)), q));
+                s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(w + 3)), q));
+            }
+            _mm256_storeu_si256((__m256i *)sums, s0);
+            _mm256_storeu_si256((__m256i *)(sums + 8), s1);
+            _mm256_storeu_si256((__m256i *)(sums + 16), s2);
+            _mm256_storeu_si256((__m256i *)(sums + 24), s3);
+#else
+            memset(sums, 0, sizeof sums);
+            for (int64_t i = begin; i < end; i += 2) {
+                const int8_t *w = (const int8_t *)panel + i * 32;
+                for (int c = 0; c < 32; c++) sums[c] += w[2 * c] * a[i] + w[2 * c + 1] * a[i + 1];
+            }
+#endif
+            for (int c = 0; c < 32; c++) total[c] += sums[c];
+        }
+        for (int c = 0; c < 32; c++) y[r * 32 + c] = (float)total[c];
+    }
+#endif
+}
+
+
+/* y = q(x) W^T: out[row][column], stored, added, or silu(gate) * up. Called by every thread of a parallel region; ends in a barrier. */
+static void NAME(linear)(const Matrix *w, const Activations *x, int64_t first_row, int64_t rows, int mode, float *out, int64_t out_stride) {
+    int64_t n = w->n, panels = mode == SWIGLU ? (n / 2 + 15) / 16 : (n + 31) / 32;
+    int step = VNNI ? 12 / x->digits : 6;
+#pragma omp for schedule(dynamic, 4)
+    for (int64_t p = 0; p < panels; p++) {
+        const uint8_t *panel = w->packed + p * w->k_stride * 32;
+        float scale[32], bias[32] = {0}, y[12 * 32];
+        for (int c = 0; c < 32; c++) {
+            int64_t source = NAME(panel_row)(p, c, n, mode == SWIGLU);
+            scale[c] = source >= 0 ? w->scale[source] : 0.0f;
+            if (w->bias && source >= 0) bias[c] = w->bias[source];
+        }
+        for (int64_t row = first_row; row < first_row + rows; row += step) {
+            int count = (int)(first_row + rows - row < step ? first_row + rows - row : step);
+            NAME(panel_sums)(x->lines, row, count, w->k_stride, x->digits, x->sums, panel, y);
+            for (int r = 0; r < count; r++) {
+                float *v = y + r * 32, row_scale = x->scales[row + r];
+                for (int c = 0; c < 32; c++) {
+                    float t = v[c] * row_scale;
+                    v[c] = t * scale[c];
+                }
+                if (w->bias)
+                    for (int c = 0; c < 32; c++) v[c] = v[c] + bias[c];
+                if (mode == SWIGLU) {
+                    int64_t width = n / 2 - p * 16 < 16 ? n / 2 - p * 16 : 16;
+                    float h[16];
+                    for (int c = 0; c < 16; c++) { /* silu(g) u = g * 1/(1 + 2^(-g log2 e)) * u */
+                        float t = v[c] * -0x1.715476p+0f;
+                        t = t < -30.0f ? -30.0f : t;
+                        t = t > 30.0f ? 30.0f : t;
+                        float gate = v[c] * (1.0f / (1.0f + NAME(exp2)(t)));
+                        h[c] = gate * v[16 + c];
+                    }
+                    memcpy(out + (row + r - first_row) * out_stride + p * 16, h, (size_t)width * 4);
+                } else {
+                    int64_t width = n - p * 32 < 32 ? n - p * 32 : 32;
+                    float *to = out + (row + r - first_row) * out_stride + p * 32;
+                    if (mode == ADD)
+                        for (int64_t c = 0; c < width; c++) to[c] = to[c] + v[c];
+                    else
+                        memcpy(to, v, (size_t)width * 4);
+                }
+            }
+        }
+    }
+}
+
+/* ---- attention ---------------------------------------------------------------------------------------------------------- */
+
+static inline void NAME(rotate)(float *x, const float *cos_, const float *sin_, int half) {
+    for (int i = 0; i < half; i++) {
+        float a = x[i] * cos_[i], b = x[half + i] * sin_[i];
+        float c = x[half + i] * cos_[i], d = x[i] * sin_[i];
+        x[i] = a - b;
+        x[half + i] = c + d;
+    }
+}
+
+/* The cache of one lane and kv head: K and V as int8, `capacity` positions (a multiple of 16) of `dim` (a multiple of 16), laid out
+ * VNNI: K [position/16][dim/4][16][4] of k + 128, V [position/2][dim][2].  Else: [position][dim]. */
+static void NAME(store_kv)(const float *k, const float *v, int dim, int head_dim, int64_t pos, uint8_t *k_cache, int8_t *v_cache, float *k_scale,
+                           float *v_scale) {
+    int8_t q[MAX_HEAD_DIM] = {0};
+    k_scale[pos] = NAME(quantize8)(k, head_dim, q);
+#if VNNI
+    uint8_t *block = k_cache + (pos / 16) * 16 * dim + (pos % 16) * 4;
+    for (int d = 0; d < dim; d += 4)
+        for (int j = 0; j < 4; j++) block[d * 16 + j] = (uint8_t)(q[d + j] + 128);
+#else
+    memcpy(k_cache + pos * dim, q, (size_t)dim);
+#endif
+    memset(q, 0, sizeof q);
+    v_scale[pos] = NAME(quantize8)(v, head_dim, q);
+#if VNNI
+    int8_t *pair = v_cache + (pos / 2) * 2 * dim + pos % 2;
+    for (int d = 0; d < dim; d++) pair[2 * d] = q[d];
+#else
+    memcpy(v_cache + pos * dim, q, (size_t)dim);
+#endif
+}
+
+/* dots[j] = q . k[j], |.| <= 127 * 127 * dim < 2^31, for positions begin <= j < end (rounded outwards to 16). */
+static inline void NAME(dots)(const int8_t *q, const uint8_t *k_cache, int dim, int64_t begin, int64_t end, int32_t *dots) {
+#if VNNI
+    int32_t sum = 0;
+    for (int d = 0; d < dim; d++) sum += q[d];
+    __m512i correction = _mm512_set1_epi32(128 * sum);
+    for (int64_t j = begin & ~15; j < end; j += 16) {
+        const uint8_t *block = k_cache + j * dim;
+        __m512i acc = _mm512_setzero_si512();
+        for (int d = 0; d < dim; d += 4) {
+            int32_t four;
+            memcpy(&four, q + d, 4);
+            acc = _mm512_dpbusd_epi32(acc, _mm512_loadu_si512(block + d * 16), _mm512_set1_epi32(four));
+        }
+        _mm512_storeu_si512(dots + j, _mm512_sub_epi32(acc, correction));
+    }
+#else
+    for (int64_t j = begin; j < end; j++) {
+        const int8_t *k = (const int8_t *)k_cache + j * dim;
+        int32_t sum = 0;
+        for (int d = 0; d < dim; d++) sum += q[d] * k[d];
+        dots[j] = sum;
+    }
+#endif
+}
+
+/* acc[d] = sum of p[j] v[j][d], |.| <= 127 * (32640 + positions / 2) < 2^24. p is zero outside begin..end. */
+static inline void NAME(weighted)(const int16_t *p, const int8_t *v_cache, int dim, int64_t begin, int64_t end, int32_t *acc) {
+#if VNNI
+    for (int d = 0; d < dim; d += 16) {
+        __m512i sum = _mm512_setzero_si512(), sum2 = sum;
+        int64_t j = begin & ~1;
+        for (; j + 2 < end; j += 4) {
+            int32_t two, next;
+            memcpy(&two, p + j, 4);
+            memcpy(&next, p + j + 2, 4);
+            __m512i v = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v_cache + j * dim + 2 * d)));
+            __m512i w = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v_cache + (j + 2) * dim + 2 * d)));
+            sum = _mm512_dpwssd_epi32(sum, v, _mm512_set1_epi32(two));
+            sum2 = _mm512_dpwssd_epi32(sum2, w, _mm512_set1_epi32(next));
+        }
+        for (; j < end; j += 2) {
+            int32_t two;
+            memcpy(&two, p + j, 4);
+            __m512i v = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v_cache + j * dim + 2 * d)));
+            sum = _mm512_dpwssd_epi32(sum, v, _mm512_set1_epi32(two));
+        }
+        _mm512_storeu_si512(acc + d, _mm512_add_epi32(sum, sum2));
+    }
+#else
+    memset(acc, 0, (size_t)dim * 4);
+    for (int64_t j = begin; j < end; j++)
+        for (int d = 0; d < dim; d++) acc[d] += p[j] * v_cache[j * dim + d];
+#endif
+}
+
+/* One query head over positions begin <= j < end. `work` has room for capacity + 16 of each. */
+static void NAME(attend)(float *q, int head_dim, int dim, float to_log2, const uint8_t *k_cache, const int8_t *v_cache, const float *k_scale,
+                         const float *v_scale, int64_t begin, int64_t end, Scratch *work, float *out) {
+    int8_t q8[MAX_HEAD_DIM] = {0};
+    int32_t acc[MAX_HEAD_DIM], *e = work->ints;
+    float *s = work->floats;
+    int16_t *p = work->shorts;
+    float q_scale = NAME(quantize8)(q, head_dim, q8) * to_log2;
+    NAME(dots)(q8, k_cache, dim, begin, end, e);
+    float best = -INFINITY;
+    for (int64_t j = begin; j < end; j++) {
+        float t = (float)e[j] * k_scale[j];
+        s[j] = t * q_scale;
+    }
+    for (int64_t j = begin; j < end; j++) best = s[j] > best ? s[j] : best;
+    int64_t mass = 0; /* <= 2^16 positions */
+    for (int64_t j = begin; j < end; j++) {
+        float d = s[j] - best;
+        d = d < -30.0f ? -30.0f : d;
+        e[j] = (int32_t)NAME(rint)(NAME(exp2)(d) * 65536.0f);
+        mass += e[j];
+    }
+    float top = 0.0f;
+    for (int64_t j = begin; j < end; j++) {
+        s[j] = (float)e[j] * v_scale[j];
+    }
+    top = NAME(max_abs)(s + begin, (int)(end - begin));
+    float inverse = 32767.0f / top;
+    int64_t sum = 0; /* <= 2^15 positions */
+    for (int64_t j = begin; j < end; j++) {
+        e[j] = (int32_t)NAME(rint)(s[j] * inverse);
+        sum += e[j];
+    }
+    float total = (float)sum, share = 32640.0f / (total > 1.0f ? total : 1.0f);
+    p[begin & ~1] = 0;
+    p[end] = 0;
+    for (int64_t j = begin; j < end; j++) p[j] = (int16_t)NAME(rint)((float)e[j] * share);
+    NAME(weighted)(p, v_cache, dim, begin, end, acc);
+    float unit = total * (1.0f / 32640.0f);
+    unit = unit * (top * (1.0f / 32767.0f));
+    unit = unit / (float)mass;
+    for (int d = 0; d < head_dim; d++) out[d] = (float)acc[d] * unit;
+}
+
+/* ---- the forward -------------------------------------------------------------------------------------------------------- */
+
+static void NAME(norm_rows)(const float *x, const float *weight, int64_t rows, int width, double eps, int k_stride, Activations *to, Scratch *work) {
+#pragma omp for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        NAME(rmsnorm)(x + r * width, weight, width, eps, work->floats);
+        NAME(quantize_row)(work->floats, width, k_stride, to->digits, to->lines, r, to->scales + r, to->sums + r);
+    }
+}
+
+static void NAME(quantize_rows)(const float *x, int64_t rows, int width, int k_stride, Activations *to) {
+#pragma omp for schedule(static)
+    for (int64_t r = 0; r < rows; r++)
+        NAME(quantize_row)(x + r * width, width, k_stride, to->digits, to->lines, r, to->scales + r, to->sums + r);
+}
+
+static void NAME(attention)(const Model *m, const Layer *layer, const Cache *cache, int64_t index, int64_t lanes, int64_t steps, float *qkv, float *out,
+                            Scratch *work) {
+    int heads = m->n_heads, kv_heads = m->n_kv_heads, hd = m->head_dim, dim = cache->dim, row_width = (heads + 2 * kv_heads) * hd;
+    int64_t per_head = cache->capacity * dim;
+#pragma omp for schedule(static)
+    for (int64_t r = 0; r < lanes * steps; r++) { /* rotate q and k, fill the cache */
+        float *row = qkv + r * row_width;
+        int64_t pos = cache->pos + r % steps, lane = r / steps;
+        for (int h = 0; h < heads + kv_heads; h++) {
+            float *x = row + h * hd;
+            if (layer->q_norm) NAME(rmsnorm)(x, h < heads ? layer->q_norm : layer->k_norm, hd, m->norm_eps, x);
+            NAME(rotate)(x, m->rope_cos + pos * (hd / 2), m->rope_sin + pos * (hd / 2), hd / 2);
+        }
+        for (int h = 0; h < kv_heads; h++) {
+            int64_t slot = (index * cache->lanes + lane) * kv_heads + h;
+            NAME(store_kv)(row + (heads + h) * hd, row + (heads + kv_heads + h) * hd, dim, hd, pos, cache->k + slot * per_head,
+                           cache->v + slot * per_head, cache->k_scale + slot * cache->capacity, cache->v_scale + slot * cache->capacity);
+        }
+    }
+#pragma omp for schedule(dynamic, 4)
+    for (int64_t r = 0; r < lanes * steps; r++) {
+        int64_t end = cache->pos + r % steps + 1, lane = r / steps;
+        int64_t begin = m->sliding_window && end > m->sliding_window ? end - m->sliding_window : 0;
+        for (int h = 0; h < heads; h++) {
+            int64_t slot = (index * cache->lanes + lane) * kv_heads + h / (heads / kv_heads);
+            NAME(attend)(qkv + r * row_width + h * hd, hd, dim, m->to_log2, cache->k + slot * per_head, cache->v + slot * per_head,
+                         cache->k_scale + slot * cache->capacity, cache->v_scale + slot * cache->capacity, begin, end, work,
+                         out + (r * heads + h) * hd);
+        }
+    }
+}
+
+/* Logits of one row to scores: t * 256 log2 e - the largest, rounded, int16. */
+static void NAME(score_row)(float *t, int64_t n, int64_t n_symbols, int16_t *out) {
+    float best = t[0];
+    for (int64_t i = 0; i < n; i++) best = t[i] > best ? t[i] : best;
+    for (int64_t i = 0; i < n; i++) {
+        float d = t[i] - best;
+        d = d < -32768.0f ? -32768.0f : d;
+        out[i] = (int16_t)NAME(rint)(d);
+    }
+    for (int64_t i = n; i < n_symbols; i++) out[i] = ESCAPE_SCORE;
+}
+
+/* ids (lanes, steps) at positions pos.. of every lane -> scores (lanes * steps, n_symbols), or none. */
+static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes, int64_t steps, int64_t n_symbols,
+                          int16_t *scores, int threads) {
+    int64_t rows = lanes * steps;
+    int width = m->width, attended = m->n_heads * m->head_dim;
+#pragma omp parallel num_threads(threads)
+    {
+        Scratch work = scratch_of(b, omp_thread());
+        Activations *a = &b->activations;
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < rows; r++) {
+            int64_t id = ids[r] < m->n_vocab ? ids[r] : m->start_id;
+            float scale = m->embed_scale[id];
+            for (int i = 0; i < width; i++) b->x[r * width + i] = (float)m->embed[id * width + i] * scale;
+        }
+        for (int64_t i = 0; i < m->n_layers; i++) {
+            const Layer *layer = m->layers + i;
+            NAME(norm_rows)(b->x, layer->attn_norm, rows, width, m->norm_eps, layer->qkv.k_stride, a, &work);
+            NAME(linear)(&layer->qkv, a, 0, rows, STORE, b->wide, layer->qkv.n);
+            NAME(attention)(m, layer, cache, i, lanes, steps, b->wide, b->attended, &work);
+            NAME(quantize_rows)(b->attended, rows, attended, layer->o.k_stride, a);
+            NAME(linear)(&layer->o, a, 0, rows, ADD, b->x, width);
+            NAME(norm_rows)(b->x, layer->mlp_norm, rows, width, m->norm_eps, layer->gate_up.k_stride, a, &work);
+            NAME(linear)(&layer->gate_up, a, 0, rows, SWIGLU, b->wide, m->hidden);
+            NAME(quantize_rows)(b->wide, rows, m->hidden, layer->down.k_stride, a);
+            NAME(linear)(&layer->down, a, 0, rows, ADD, b->x, width);
+        }
+        if (scores) {
+            NAME(norm_rows)(b->x, m->norm, rows, width, m->norm_eps, m->head.k_stride, a, &work);
+#pragma omp for schedule(static)
+            for (int64_t r = 0; r < rows; r++) a->scales[r] = a->scales[r] * 0x1.715476p+8f; /* 256 log2 e */
+            for (int64_t first = 0; first < rows; first += HEAD_ROWS) { /* logits of a few rows at a time: they stay in the cache */
+                int64_t count = rows - first < HEAD_ROWS ? rows - first : HEAD_ROWS;
+                NAME(linear)(&m->head, a, first, count, STORE, b->logits, m->n_vocab);
+#pragma omp for schedule(static)
+                for (int64_t r = 0; r < count; r++)
+                    NAME(score_row)(b->logits + r * m->n_vocab, m->n_vocab, n_symbols, scores + (first + r) * n_symbols);
+            }
+        }
+    }
+}
+
+/* ---- the coder's tables (format.md 6.3; cdf.py is the reference) ----------------------------------------------------------- */
+
+static inline int32_t NAME(weight)(int16_t score, const int32_t *exp2) {
+    int32_t shift = -(score >> 8);
+    return exp2[score & 255] >> (shift < 31 ? shift : 31);
+}
+
+/* Shifted sums of the groups of one row; <= 2^30 each before the shift. */
+static void NAME(group_sums)(const int16_t *scores, int64_t n, const int32_t *exp2, int64_t *sums) {
+    int64_t groups = (n + 255) / 256;
+    int shift = 0;
+    while ((groups - 1) >> 8 >> shift) shift++;
+    for (int64_t g = 0; g < groups; g++) {
+        int64_t end = (g + 1) * 256 < n ? (g + 1) * 256 : n;
+        int32_t sum = 0;
+        for (int64_t i = g * 256; i < end; i++) sum += NAME(weight)(scores[i], exp2);
+        sums[g] = (int64_t)sum >> shift;
+    }
+}
+
+static void NAME(member_weights)(const int16_t *scores, int64_t n, int64_t group, const int32_t *exp2, int64_t *weights) {
+    int64_t sum = 0, count = n - group * 256 < 256 ? n - group * 256 : 256;
+    for (int64_t i = 0; i < 256; i++) {
+        weights[i] = i < count ? NAME(weight)(scores[group * 256 + i], exp2) : 0;
+        sum += weights[i];
+    }
+    for (int64_t i = 0; i < 256 && !sum; i++) weights[i] = 1;
+}
+
+/* weights -> widths - 1 of the intervals, with the two entries that are never coded */
+static void NAME(table)(const int64_t *weights, int64_t n, double *table) {
+    int64_t total = 0, prefix = 0, spread = (1 << 24) - n - 2, start = 0;
+    for (int64_t i = 0; i < n; i++) total += weights[i];
+    table[0] = table[n + 1] = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        if (weights[i]) {
+            prefix += weights[i];
+            int64_t end = prefix * spread / total; /* prefix < 2^38, product < 2^62 */
+            table[i + 1] = (double)(end - start);
+            start = end;
+        } else {
+            table[i + 1] = 0.0;
+        }
+    }
+}
+
+static void NAME(entry)(const int64_t *weights, int64_t n, int64_t index, double *entry) {
+    int64_t total = 0, before = 0, spread = (1 << 24) - n - 2;
+    for (int64_t i = 0; i < n; i++) {
+        if (i == index) before = total;
+        total += weights[i];
+    }
+    int64_t start = before * spread / total + index + 1, end = (before + weights[index]) * spread / total + index + 2;
+    entry[0] = (double)(start - 1);
+    entry[1] = (double)(end - start - 1);
+    entry[2] = (double)((1 << 24) - end - 1);
+}
+
+static void NAME(coder_tables)(int what, const int16_t *scores, int64_t stride, int64_t rows, int64_t n, const int32_t *symbols, const int32_t *exp2,
+                               double *out, int threads) {
+    int64_t groups = (n + 255) / 256;
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows > 1)
+    for (int64_t r = 0; r < rows; r++) {
+        const int16_t *row = scores + r * stride;
+        int64_t sums[MAX_GROUPS], weights[256];
+        if (what != MEMBERS) NAME(group_sums)(row, n, exp2, sums);
+        if (what == GROUPS) NAME(table)(sums, groups, out + r * (groups + 2));
+        if (what == MEMBERS) {
+            NAME(member_weights)(row, n, symbols[r], exp2, weights);
+            NAME(table)(weights, 256, out + r * 258);
+        }
+        if (what == INTERVALS) {
+            NAME(member_weights)(row, n, symbols[r] / 256, exp2, weights);
+            NAME(entry)(sums, groups, symbols[r] / 256, out + r * 3);
+            NAME(entry)(weights, 256, symbols[r] % 256, out + (rows + r) * 3);
+        }
+    }
+}
+
+#undef LINES

@@ -1,0 +1,158 @@
+"""Whole files at once: `compress`, `decompress` and `get_info`. Knows nothing of how; that is in `stream`, `file` and `container`."""
+
+import builtins
+import io
+import os
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
+
+from llmzip import container
+from llmzip.container import BlockEntry, MemberEntry
+from llmzip.file import FileArgument, LmzFile
+from llmzip.stream import BLOCK_SIZE, LmzCompressor, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from llmzip.models import Model
+
+
+def compress(
+    data: "Buffer",
+    model: "Model | str | None" = None,
+    *,
+    block_size: int = BLOCK_SIZE,
+    lanes: int | None = None,
+    window: int | None = None,
+    overlap: int | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """Compress `data` into one member.
+
+    Loads the model each time. In a loop, load it once (`llmzip.models.registry.load`, or `LmzCompressor.model`) and give it as `model`.
+    """
+    compressor = LmzCompressor(
+        model,
+        block_size=block_size,
+        lanes=lanes,
+        window=window,
+        overlap=overlap,
+        device=device,
+        threads=threads,
+        progress=progress,
+    )
+    return compressor.compress(data) + compressor.flush()
+
+
+def decompress(
+    data: "Buffer",
+    model: "Model | str | None" = None,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    ignore_engine: bool = False,
+    progress: Progress | None = None,
+) -> bytes:
+    """The content of all members of `data`, joined. The file names its model; `model` is only to override the search for it.
+
+    Raises FormatError for bytes after the last member, TruncatedError for an early end, and so for no bytes at all.
+    """
+    with LmzFile(
+        io.BytesIO(data), model=model, device=device, threads=threads, ignore_engine=ignore_engine, progress=progress
+    ) as file:
+        return file.read()
+
+
+@dataclass(frozen=True)
+class BlockInfo:
+    """One block of content."""
+
+    member: int  # from 1
+    kind: str  # "stored" or "model"
+    n_bytes: int  # of content
+    n_bytes_on_disk: int  # header and checks included
+    lanes: int
+    n_tokens: int | None  # None: one lane, not written
+    window: int | None  # None: the default of the model
+    overlap: int | None
+
+
+@dataclass(frozen=True)
+class MemberInfo:
+    n_bytes: int
+    n_bytes_on_disk: int
+    fingerprint: str  # the start of the model's, in hex; empty if no model is needed
+    engine_note: str | None  # the engine that the member is bound to; None for exact arithmetic
+    blocks: tuple[BlockInfo, ...]
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a file says of itself. Not that its content is whole: no payload has been read."""
+
+    n_bytes: int
+    n_bytes_on_disk: int
+    members: tuple[MemberInfo, ...]
+
+    @property
+    def blocks(self) -> tuple[BlockInfo, ...]:
+        return tuple(block for member in self.members for block in member.blocks)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the first member that needs a model; empty if none does."""
+        return next((member.fingerprint for member in self.members if member.fingerprint), "")
+
+    @property
+    def engine_note(self) -> str | None:
+        """Of the first member that has one."""
+        return next((member.engine_note for member in self.members if member.engine_note is not None), None)
+
+
+def get_info(file: "FileArgument | bytearray | memoryview", /) -> Info:
+    """What is in an .lmz file, from its headers alone.
+
+    `file` is a path (str or PathLike), a file object with random access, or the bytes of a file.
+    """
+    if isinstance(file, (bytes, bytearray, memoryview)):
+        return _info(io.BytesIO(file))
+    if isinstance(file, (str, os.PathLike)):
+        with builtins.open(file, "rb") as opened:
+            return _info(opened)
+    return _info(cast(BinaryIO, file), file.tell())
+
+
+def _info(file: IO[bytes], start: int = 0) -> Info:
+    members = tuple(_member_info(member, i + 1) for i, member in enumerate(container.walk_file(file, start)))
+    return Info(
+        n_bytes=sum(member.n_bytes for member in members),
+        n_bytes_on_disk=sum(member.n_bytes_on_disk for member in members),
+        members=members,
+    )
+
+
+def _member_info(member: MemberEntry, number: int) -> MemberInfo:
+    return MemberInfo(
+        n_bytes=member.n_bytes,
+        n_bytes_on_disk=member.size,
+        fingerprint="" if member.fingerprint == container.NO_MODEL else member.fingerprint.hex(),
+        engine_note=member.note,
+        blocks=tuple(_block_info(block, number) for block in member.blocks),
+    )
+
+
+def _block_info(block: BlockEntry, member: int) -> BlockInfo:
+    header = block.header
+    assert header is not None  # a walk reads them all
+    return BlockInfo(
+        member=member,
+        kind=container.KIND_NAMES[header.kind],
+        n_bytes=block.n_bytes,
+        n_bytes_on_disk=block.size,
+        lanes=header.lanes,
+        n_tokens=header.n_tokens,
+        window=header.window,
+        overlap=header.overlap,
+    )

@@ -1,0 +1,196 @@
+"""The core: one block of bytes to a model block and back, by one loop for both directions.
+
+Knows protocols only: of models and tokenizers what `llmzip.models` and `llmzip.tokens` say, of coders what `llmzip.rangecoder` says.
+
+L lanes of consecutive tokens advance together; step t codes token t of every lane that has one (format.md 6.2).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip.container import MODEL, STORED, Block, content_check, stored_block
+from llmzip.errors import ChecksumError, FormatError, UnsupportedError
+from llmzip.models import Model, State
+from llmzip.rangecoder import Coder, Decoder, Encoder
+
+BYTES_PER_LANE = 16384  # a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
+MAX_LANE_POSITIONS = 1 << 17  # lanes x window (format.md 3.2): bounds the memory that a file can ask for
+CHUNK_ROWS = 512  # rows of scores that an encoder asks for at a time: 50 MB at V = 49 152
+
+Progress = Callable[[int], object]
+
+
+class Lanes:
+    """The ids of a block as (L, T), known beforehand or found step by step, and when to stop.
+
+    `n_tokens` None: one lane, which ends when its ids spell `n_bytes` bytes.
+    """
+
+    def __init__(self, ids: NDArray[np.int32], n_tokens: int | None, model: Model, n_bytes: int) -> None:
+        self.ids = ids
+        self.n_tokens = n_tokens
+        self.n_bytes = n_bytes
+        self._size = model.tokenizer.size
+        self._found_bytes = 0
+
+    @classmethod
+    def cut(cls, tokens: NDArray[np.int32], lanes: int, model: Model, n_bytes: int) -> "Lanes":
+        """Lanes that are known: N // L tokens each, one more for the first N mod L."""
+        lanes_ids = np.full((lanes, -(-len(tokens) // lanes)), model.start_id, dtype=np.int32)
+        for lane, part in enumerate(_split(tokens, lanes)):
+            lanes_ids[lane, : len(part)] = part
+        return cls(lanes_ids, len(tokens), model, n_bytes)
+
+    @classmethod
+    def blank(cls, lanes: int, n_tokens: int | None, model: Model, n_bytes: int) -> "Lanes":
+        """Lanes to be found. A token spells at least one byte, so a lane has at most `n_bytes` of them."""
+        n_steps = n_bytes if n_tokens is None else -(-n_tokens // lanes)
+        return cls(np.full((lanes, n_steps), model.start_id, dtype=np.int32), n_tokens, model, n_bytes)
+
+    def alive(self, step: int) -> int:
+        """How many lanes have a token at this step: all, the first few, or none."""
+        lanes = len(self.ids)
+        if self.n_tokens is None:
+            return int(self._found_bytes < self.n_bytes)
+        return min(lanes, max(0, self.n_tokens - step * lanes))
+
+    def put(self, step: int, symbols: NDArray[np.int32]) -> None:
+        self.ids[: len(symbols), step] = symbols
+        if self.n_tokens is None:
+            self._found_bytes += self._size(symbols)
+            if self._found_bytes > self.n_bytes:
+                raise FormatError("the code stream spells more bytes than the block has")
+
+    def done_bytes(self, step: int) -> int:
+        """Bytes done, for a progress display."""
+        if self.n_tokens is None:
+            return self._found_bytes
+        return self.n_bytes * min(step * len(self.ids), self.n_tokens) // self.n_tokens
+
+    def joined(self, n_steps: int) -> NDArray[np.int32]:
+        """All tokens in their order in the block."""
+        n_tokens = n_steps if self.n_tokens is None else self.n_tokens
+        lanes = len(self.ids)
+        return np.concatenate([self.ids[i, : (n_tokens - i + lanes - 1) // lanes] for i in range(lanes)])
+
+
+def _split(tokens: NDArray[np.int32], lanes: int) -> list[NDArray[np.int32]]:
+    return list(np.array_split(tokens, lanes))  # the first N mod L parts are one longer
+
+
+def transcode(
+    model: Model, coder: Coder, lanes: Lanes, window: int, overlap: int, progress: Progress | None = None
+) -> int:
+    """Code every token of the lanes, in (step, lane) order; return the number of steps. Encoder and decoder run this very loop."""
+    state = model.open(len(lanes.ids), window)
+    chunk = coder.chunk if model.exact else 1
+    step = 0
+    while lanes.alive(step):
+        last = _open_window(model, state, lanes.ids, step, overlap)
+        end = min(lanes.ids.shape[1], step + window - (overlap if step else 0))
+        while step < end and lanes.alive(step):
+            n_ahead = min(chunk, end - step)
+            scores = state.forward(np.concatenate([last, lanes.ids[:, step : step + n_ahead - 1]], axis=1))
+            for ahead in range(n_ahead):
+                alive = lanes.alive(step)
+                lanes.put(step, coder.code(scores[:alive, ahead], lanes.ids[:alive, step]))
+                step += 1
+            last = lanes.ids[:, step - 1 : step]
+            if progress is not None:
+                progress(lanes.done_bytes(step))
+    return step
+
+
+def _open_window(model: Model, state: State, ids: NDArray[np.int32], step: int, overlap: int) -> NDArray[np.int32]:
+    """Start a window: the model's start token, then the last `overlap` tokens of each lane. Returns the id that is to be read next, (L, 1)."""
+    state.reset()
+    start = np.full((len(ids), 1), model.start_id, dtype=np.int32)
+    prompt = np.concatenate([start, ids[:, max(0, step - overlap) : step]], axis=1)
+    if prompt.shape[1] > 1:
+        state.prompt(prompt[:, :-1])
+    return prompt[:, -1:]
+
+
+def choose_lanes(n_bytes: int, window: int) -> int:
+    """Lanes for a block, from its size alone: never from this machine."""
+    return max(1, min(-(-n_bytes // BYTES_PER_LANE), MAX_LANE_POSITIONS // window, 256))
+
+
+def compress_block(
+    model: Model,
+    data: bytes,
+    *,
+    lanes: int | None = None,
+    window: int | None = None,
+    overlap: int | None = None,
+    progress: Progress | None = None,
+) -> Block:
+    """The smaller of a model block and a stored block for these bytes.
+
+    Raises ValueError for lanes, window or overlap outside the format's limits or the model's.
+    """
+    window, overlap = _coding(model, window, overlap)
+    if lanes is not None and not 1 <= lanes <= min(1024, MAX_LANE_POSITIONS // window):
+        raise ValueError(f"lanes must be 1 to {min(1024, MAX_LANE_POSITIONS // window)} with a window of {window}")
+    if not data:
+        return stored_block(data)
+    tokens = model.tokenizer.encode(data)
+    n_lanes = min(lanes or choose_lanes(len(data), window), len(tokens))
+    encoder = Encoder(chunk=max(1, CHUNK_ROWS // n_lanes))
+    transcode(model, encoder, Lanes.cut(tokens, n_lanes, model, len(data)), window, overlap, progress)
+    payload = encoder.payload()
+    if len(payload) >= len(data):
+        return stored_block(data)
+    default = (window, overlap) == (model.window, model.overlap)
+    return Block(
+        kind=MODEL,
+        n_bytes=len(data),
+        payload=payload,
+        content_check=content_check(data),
+        lanes=n_lanes,
+        n_tokens=len(tokens) if n_lanes > 1 else None,
+        window=None if default else window,
+        overlap=None if default else overlap,
+    )
+
+
+def decompress_block(model: Model, block: Block, *, progress: Progress | None = None) -> bytes:
+    """The content of a block, compared with its content check.
+
+    Raises ChecksumError or FormatError when the bytes are not those that were compressed, and gives none of them out.
+    """
+    if block.kind == STORED:
+        data = block.payload
+    else:
+        data = _decode(model, block, progress)
+    if content_check(data) != block.content_check:
+        raise ChecksumError("the decoded bytes are not the ones that were compressed")
+    return data
+
+
+def _decode(model: Model, block: Block, progress: Progress | None) -> bytes:
+    try:
+        window, overlap = _coding(model, block.window, block.overlap)
+    except ValueError as error:
+        raise UnsupportedError(str(error)) from error
+    lanes = Lanes.blank(block.lanes, block.n_tokens, model, block.n_bytes)
+    n_steps = transcode(model, Decoder(block.payload), lanes, window, overlap, progress)
+    tokens = lanes.joined(n_steps)
+    if model.tokenizer.size(tokens) != block.n_bytes:
+        raise ChecksumError("the decoded bytes are not the ones that were compressed")
+    return model.tokenizer.decode(tokens)
+
+
+def _coding(model: Model, window: int | None, overlap: int | None) -> tuple[int, int]:
+    """Window and overlap with the model's defaults filled in, checked."""
+    if window is None and overlap is None:
+        return model.window, model.overlap
+    window = model.window if window is None else window
+    overlap = min(model.overlap, window // 4) if overlap is None else overlap
+    if not 8 <= window <= model.max_window:
+        raise ValueError(f"window must be 8 to {model.max_window} tokens for {model.name}")
+    if not 0 <= overlap < window:
+        raise ValueError("overlap must be less than the window")
+    return window, overlap

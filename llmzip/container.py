@@ -1,0 +1,624 @@
+"""The bytes of an .lmz file: preamble, blocks, notes, index (docs/format.md, sections 2-5).
+
+Knows nothing of models, tokens or coding: a payload is opaque here. `create_*` and `parse_*` come in pairs. Parsing works on the bytes at hand
+and raises TruncatedError where they end too early, so one parser serves a stream that is still growing, a whole file, and a walk over the headers.
+"""
+
+import binascii
+import hashlib
+import io
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+from llmzip.errors import FormatError, TruncatedError, UnsupportedError
+
+MAGIC = b"\xfc\x4c"
+END_MAGIC = MAGIC[::-1]  # what a file with an index ends with
+VERSION = 1
+FINGERPRINT_SIZE = 4  # enough to find a model; the content check decides
+PREAMBLE_SIZE = len(MAGIC) + 1 + FINGERPRINT_SIZE
+NO_MODEL = bytes(FINGERPRINT_SIZE)
+
+# Block types, bits 0-2 of the kind byte.
+STORED, MODEL, NOTE = 1, 2, 4
+KIND_NAMES = {STORED: "stored", MODEL: "model", NOTE: "note"}
+INDEX_KIND = 0
+
+# Flags, bits 3-7 of the kind byte.
+TYPE_BITS = 0x07
+LAST = 0x08
+HAS_LANES = 0x10
+HAS_PARAMETERS = 0x20
+RESERVED_BITS = 0xC0
+
+MAX_BLOCK_SIZE = 1 << 26
+MAX_EXPANSION = 64  # payload bytes of a model block over its content bytes
+MAX_NOTE_SIZE = 4096
+MIN_LANES, MAX_LANES = 2, 1024  # as written; one lane is not written
+MIN_WINDOW, MAX_WINDOW = 8, 1 << 15
+MAX_POSITIONS = 1 << 17  # lanes x window: bounds the memory that a header can ask for
+MAX_PARAMETERS_SIZE = 255  # so that a header has a greatest size
+
+MAX_VARINT_SIZE = 9
+CHECK_SIZE = 2
+CONTENT_CHECK_SIZE = 8
+TRAILER_SIZE = CHECK_SIZE + CONTENT_CHECK_SIZE  # what follows a payload
+MAX_HEADER_SIZE = 1 + 5 * MAX_VARINT_SIZE + MAX_PARAMETERS_SIZE + CHECK_SIZE
+INDEX_END = struct.Struct("<I2s")  # size of the index so far, end magic
+READ_SIZE = 1 << 20  # a declared size is believed only so far ahead of the bytes that are really there
+
+
+def crc16(data: bytes) -> int:
+    return binascii.crc_hqx(data, 0xFFFF)
+
+
+def content_check(data: bytes) -> bytes:
+    """hash64: what a block's content, or a whole member's, is compared with."""
+    return hashlib.sha256(data).digest()[:CONTENT_CHECK_SIZE]
+
+
+# Blocks as the codec sees them
+
+
+@dataclass(frozen=True)
+class Block:
+    kind: int  # STORED, MODEL or NOTE
+    n_bytes: int  # content size; 0 for a note
+    payload: bytes
+    content_check: bytes  # 8 bytes
+    lanes: int = 1
+    n_tokens: int | None = None  # None if and only if lanes == 1: then decoding finds it
+    window: int | None = None  # None: the default of the model. Both or neither are None
+    overlap: int | None = None
+
+
+def stored_block(data: bytes) -> Block:
+    """The block whose payload is its content: what does not shrink, and the empty file."""
+    return Block(STORED, len(data), bytes(data), content_check(data))
+
+
+def note_block(text: str) -> Block:
+    payload = text.encode("utf-8")
+    if len(payload) > MAX_NOTE_SIZE:
+        raise ValueError(f"a note has at most {MAX_NOTE_SIZE} bytes, not {len(payload)}")
+    return Block(NOTE, 0, payload, content_check(payload))
+
+
+# Varints
+
+
+def create_varint(value: int) -> bytes:
+    assert 0 <= value < 1 << (7 * MAX_VARINT_SIZE)
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def parse_varint(data: bytes, at: int, what: str) -> tuple[int, int]:
+    """The value at `at`, and where it ends. `what` names the field in errors."""
+    value = 0
+    for i in range(MAX_VARINT_SIZE):
+        if at + i >= len(data):
+            raise TruncatedError(f"file ends in {what}")
+        byte = data[at + i]
+        value |= (byte & 0x7F) << (7 * i)
+        if byte < 0x80:
+            if byte == 0 and i > 0:
+                raise FormatError(f"{what} is not in its shortest form")
+            return value, at + i + 1
+    raise FormatError(f"{what} has more than {MAX_VARINT_SIZE} bytes")
+
+
+# Preamble
+
+
+def create_preamble(fingerprint: bytes = NO_MODEL) -> bytes:
+    """`fingerprint` may be the whole one of a model; the file holds the start of it."""
+    assert len(fingerprint) >= FINGERPRINT_SIZE
+    return MAGIC + bytes([~VERSION << 4 & 0xF0 | VERSION]) + fingerprint[:FINGERPRINT_SIZE]
+
+
+def parse_preamble(data: bytes) -> bytes:
+    """The 4 bytes of the model's fingerprint. Its checksum is the one of the first block's header."""
+    magic = bytes(data[: len(MAGIC)])
+    if not MAGIC.startswith(magic):
+        raise FormatError("not an .lmz file: wrong magic")
+    if len(data) > len(MAGIC):
+        _check_version(data[len(MAGIC)])
+    if len(data) < PREAMBLE_SIZE:
+        raise TruncatedError("file ends in the preamble" if data else "file is empty")
+    return bytes(data[PREAMBLE_SIZE - FINGERPRINT_SIZE : PREAMBLE_SIZE])
+
+
+def _check_version(byte: int) -> None:
+    low, high = byte & 0x0F, byte >> 4
+    if low ^ high != 0x0F or low == 0:
+        raise FormatError(f"version byte is damaged: {byte:#04x}")
+    if low > VERSION:
+        raise UnsupportedError(f"format version {low} is newer than {VERSION}", hint="update llmzip")
+
+
+# Block header
+
+
+@dataclass(frozen=True)
+class Header:
+    kind: int
+    last: bool  # the last block of its member
+    n_bytes: int
+    n_payload: int
+    lanes: int
+    n_tokens: int | None
+    window: int | None
+    overlap: int | None
+    size: int  # bytes of the header itself
+
+    @property
+    def block_size(self) -> int:
+        """Bytes in the file: header, payload and the two checks after it."""
+        return self.size + self.n_payload + TRAILER_SIZE
+
+
+def create_block(block: Block, *, last: bool, before: bytes = b"") -> bytes:
+    """The block's bytes. `before` is the preamble for the first block of a member: covered by the header check, not repeated."""
+    header = _create_header_fields(block, last)
+    header += struct.pack("<H", crc16(before + header))
+    return header + block.payload + struct.pack("<H", crc16(block.payload)) + block.content_check
+
+
+def _create_header_fields(block: Block, last: bool) -> bytes:
+    kind = block.kind | (LAST if last else 0)
+    fields = create_varint(block.n_bytes) + create_varint(len(block.payload))
+    if block.lanes > 1:
+        assert block.n_tokens is not None
+        kind |= HAS_LANES
+        fields += create_varint(block.lanes) + create_varint(block.n_tokens)
+    if block.window is not None:
+        assert block.overlap is not None
+        kind |= HAS_PARAMETERS
+        record = create_varint(block.window) + create_varint(block.overlap)
+        fields += create_varint(len(record)) + record
+    return bytes([kind]) + fields
+
+
+def parse_header(data: bytes, where: str, before: bytes = b"") -> Header:
+    """The header at the start of `data`, checked: first its checksum, then what this version does not know, then the limits."""
+    if not data:
+        raise TruncatedError(f"file ends before {where}")
+    kind = data[0]
+    n_bytes, at = parse_varint(data, 1, f"the content size of {where}")
+    n_payload, at = parse_varint(data, at, f"the payload size of {where}")
+    lanes, n_tokens = 1, None
+    if kind & HAS_LANES:
+        lanes, at = parse_varint(data, at, f"the lanes of {where}")
+        n_tokens, at = parse_varint(data, at, f"the token count of {where}")
+    record = None
+    if kind & HAS_PARAMETERS:
+        record, at = _parse_record(data, at, where)
+    if len(data) < at + CHECK_SIZE:
+        raise TruncatedError(f"file ends in the header check of {where}")
+    if crc16(before + data[:at]) != int.from_bytes(data[at : at + CHECK_SIZE], "little"):
+        raise FormatError(f"header check of {where} is wrong")
+    window, overlap = _parse_parameters(record, where) if record is not None else (None, None)
+    header = Header(
+        kind=kind & TYPE_BITS,
+        last=bool(kind & LAST),
+        n_bytes=n_bytes,
+        n_payload=n_payload,
+        lanes=lanes,
+        n_tokens=n_tokens,
+        window=window,
+        overlap=overlap,
+        size=at + CHECK_SIZE,
+    )
+    _check_known(kind, where)
+    _check_limits(header, where)
+    return header
+
+
+def _parse_record(data: bytes, at: int, where: str) -> tuple[bytes, int]:
+    length, at = parse_varint(data, at, f"the parameter length of {where}")
+    if length > MAX_PARAMETERS_SIZE:
+        raise FormatError(f"parameter length of {where} is {length}, above {MAX_PARAMETERS_SIZE}")
+    if len(data) < at + length:
+        raise TruncatedError(f"file ends in the parameters of {where}")
+    return bytes(data[at : at + length]), at + length
+
+
+def _parse_parameters(record: bytes, where: str) -> tuple[int, int]:
+    try:
+        window, at = parse_varint(record, 0, f"the window of {where}")
+        overlap, at = parse_varint(record, at, f"the overlap of {where}")
+    except TruncatedError:  # it is the record that ends here, not the file
+        raise FormatError(f"parameter record of {where} is too short") from None
+    if at < len(record):
+        raise UnsupportedError(f"parameters of {where} are of a newer version", hint="update llmzip")
+    return window, overlap
+
+
+def _check_known(kind: int, where: str) -> None:
+    if kind & RESERVED_BITS:
+        raise UnsupportedError(f"flags of {where} are of a newer version: {kind:#04x}", hint="update llmzip")
+    if kind & TYPE_BITS not in KIND_NAMES:
+        raise UnsupportedError(f"type of {where} is of a newer version: {kind & TYPE_BITS}", hint="update llmzip")
+
+
+def _check_limits(header: Header, where: str) -> None:
+    _check_sizes(header, where)
+    if header.kind != MODEL:
+        if header.n_tokens is not None or header.window is not None:
+            raise FormatError(f"lanes or parameters on {where}, which is {KIND_NAMES[header.kind]}")
+        return
+    if header.n_tokens is not None:
+        if not MIN_LANES <= header.lanes <= MAX_LANES:
+            raise FormatError(f"lanes of {where} are {header.lanes}, not {MIN_LANES} to {MAX_LANES}")
+        if not header.lanes <= header.n_tokens <= header.n_bytes:
+            raise FormatError(f"token count of {where} is {header.n_tokens}, not {header.lanes} to {header.n_bytes}")
+    if header.window is not None and header.overlap is not None:
+        _check_window(header.window, header.overlap, header.lanes, where)
+
+
+def _check_sizes(header: Header, where: str) -> None:
+    if header.n_bytes > MAX_BLOCK_SIZE:
+        raise FormatError(f"content size of {where} is {header.n_bytes}, above {MAX_BLOCK_SIZE}")
+    if header.kind == NOTE:
+        if header.n_bytes or header.last:
+            raise FormatError(f"{where} is a note with content or the flag LAST")
+        if header.n_payload > MAX_NOTE_SIZE:
+            raise FormatError(f"payload size of {where} is {header.n_payload}, above {MAX_NOTE_SIZE} for a note")
+    elif header.kind == STORED:
+        if header.n_payload != header.n_bytes:
+            raise FormatError(f"payload size of {where} is {header.n_payload}, not the content size {header.n_bytes}")
+    elif header.n_payload > header.n_bytes + MAX_EXPANSION:
+        raise FormatError(f"payload size of {where} is {header.n_payload}, above {header.n_bytes + MAX_EXPANSION}")
+
+
+def _check_window(window: int, overlap: int, lanes: int, where: str) -> None:
+    if not MIN_WINDOW <= window <= MAX_WINDOW:
+        raise FormatError(f"window of {where} is {window}, not {MIN_WINDOW} to {MAX_WINDOW}")
+    if overlap >= window:
+        raise FormatError(f"overlap of {where} is {overlap}, not below the window of {window}")
+    if lanes * window > MAX_POSITIONS:
+        raise FormatError(f"lanes x window of {where} is {lanes * window}, above {MAX_POSITIONS}")
+
+
+def parse_block(data: bytes, header: Header, where: str) -> Block:
+    """The block at the start of `data`, whose header has been parsed. Checks the payload; the content is for the codec to check."""
+    end = header.size + header.n_payload
+    if len(data) < end:
+        raise TruncatedError(f"file ends in the payload of {where}")
+    if len(data) < header.block_size:
+        raise TruncatedError(f"file ends in the checks of {where}")
+    payload = bytes(data[header.size : end])
+    if crc16(payload) != int.from_bytes(data[end : end + CHECK_SIZE], "little"):
+        raise FormatError(f"payload check of {where} is wrong")
+    return Block(
+        kind=header.kind,
+        n_bytes=header.n_bytes,
+        payload=payload,
+        content_check=bytes(data[end + CHECK_SIZE : header.block_size]),
+        lanes=header.lanes,
+        n_tokens=header.n_tokens,
+        window=header.window,
+        overlap=header.overlap,
+    )
+
+
+def parse_note(block: Block) -> str:
+    assert block.kind == NOTE
+    if content_check(block.payload) != block.content_check:
+        raise FormatError("content check of the note is wrong")
+    try:
+        return block.payload.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"note is not UTF-8: {error.reason}") from error
+
+
+# Index
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    n_bytes: int  # content size; 0 for a note
+    size: int  # bytes in the file
+
+
+@dataclass(frozen=True)
+class Index:
+    entries: Sequence[IndexEntry]  # notes included, so that the sizes sum to the member less preamble and index
+    content_check: bytes  # of the content of all blocks
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(entry.n_bytes for entry in self.entries)
+
+
+def create_index(index: Index) -> bytes:
+    body = bytearray([INDEX_KIND]) + create_varint(len(index.entries))
+    for entry in index.entries:
+        body += create_varint(entry.n_bytes) + create_varint(entry.size)
+    body += create_varint(index.n_bytes) + index.content_check
+    body += struct.pack("<I", binascii.crc32(body))
+    return bytes(body) + INDEX_END.pack(len(body), END_MAGIC)
+
+
+def parse_index(data: bytes) -> Index:
+    """An index that is exactly `data`. Only well-formed: whether it is true of the member is for `check_index`."""
+    if len(data) < INDEX_END.size + 4:
+        raise TruncatedError("file ends in the index")
+    body, crc = data[: -INDEX_END.size - 4], data[-INDEX_END.size - 4 : -INDEX_END.size]
+    size, magic = INDEX_END.unpack(data[-INDEX_END.size :])
+    if magic != END_MAGIC:
+        raise FormatError("end magic of the index is wrong")
+    if size != len(data) - INDEX_END.size:
+        raise FormatError(f"size field of the index is {size}, not {len(data) - INDEX_END.size}")
+    if binascii.crc32(body) != int.from_bytes(crc, "little"):
+        raise FormatError("checksum of the index is wrong")
+    try:
+        return _parse_index_body(body)
+    except TruncatedError as error:  # the index is all here: its count is the matter, not the file's end
+        raise FormatError("index has fewer entries than it says") from error
+
+
+def _parse_index_body(body: bytes) -> Index:
+    if body[:1] != bytes([INDEX_KIND]):
+        raise FormatError("index does not begin with its type")
+    n_blocks, at = parse_varint(body, 1, "the block count of the index")
+    entries = []
+    for _ in range(n_blocks):  # ends with the bytes of `body`, however great the count
+        n_bytes, at = parse_varint(body, at, "a content size in the index")
+        size, at = parse_varint(body, at, "a block size in the index")
+        entries.append(IndexEntry(n_bytes, size))
+    total, at = parse_varint(body, at, "the total size in the index")
+    index = Index(entries, bytes(body[at:]))
+    if len(index.content_check) != CONTENT_CHECK_SIZE:
+        raise FormatError("index has bytes that it does not declare, or lacks some")
+    if total != index.n_bytes:
+        raise FormatError(f"total content size in the index is {total}, not {index.n_bytes}")
+    return index
+
+
+def check_index(data: bytes, seen: Index, *, check_content: bool = True) -> None:
+    """Compare the index with what has been seen. `data` has the length that an index of these entries must have."""
+    found = parse_index(data)
+    if list(found.entries) != list(seen.entries):
+        raise FormatError("index does not list the blocks that are there")
+    if check_content and found.content_check != seen.content_check:
+        raise FormatError("content check of the index is wrong")
+
+
+# A member, block by block
+
+
+@dataclass
+class Member:
+    """What has been seen of one member. Holds the order of its blocks to the rules; sees headers and notes, never content."""
+
+    preamble: bytes  # 7 bytes
+    entries: list[IndexEntry] = field(default_factory=list)
+    n_blocks: int = 0  # of content
+    ended: bool = False  # the block with LAST has been seen
+
+    @property
+    def fingerprint(self) -> bytes:
+        return self.preamble[-FINGERPRINT_SIZE:]
+
+    @property
+    def where(self) -> str:
+        """The name of the next block in messages. Blocks of content are counted from 1."""
+        return f"block {self.n_blocks + 1}"
+
+    @property
+    def next_before(self) -> bytes:
+        """What the header check of the next block covers before the header: the preamble, if it is the first."""
+        return b"" if self.entries else self.preamble
+
+    @property
+    def has_index(self) -> bool:
+        return self.ended and self.n_blocks > 1
+
+    def index(self, check: bytes = bytes(CONTENT_CHECK_SIZE)) -> Index:
+        """The index that must follow the last block."""
+        return Index(self.entries, check)
+
+    def parse_header(self, data: bytes) -> Header:
+        """The next header, at the start of `data`. Changes nothing, so it can be asked again when there are more bytes."""
+        assert not self.ended
+        header = parse_header(data, self.where, self.next_before)
+        if header.kind == NOTE:
+            if self.entries:
+                raise FormatError(f"note before {self.where} is not at the start of the member")
+        elif header.n_bytes == 0 and not (header.kind == STORED and header.last and self.n_blocks == 0):
+            raise FormatError(f"{self.where} is empty")
+        if header.kind == MODEL and self.fingerprint == NO_MODEL:
+            raise FormatError(f"{self.where} needs a model, and the preamble names none")
+        return header
+
+    def add(self, kind: int, n_bytes: int, size: int, last: bool) -> None:
+        """Go past a block of this content size and this size in the file."""
+        self.entries.append(IndexEntry(n_bytes, size))
+        self.n_blocks += kind != NOTE
+        self.ended = last
+
+
+# Files with random access
+
+
+@dataclass(frozen=True)
+class BlockEntry:
+    """Where one block of content is."""
+
+    number: int  # in its member, from 1
+    offset: int  # of the header in the file
+    size: int  # in the file
+    content_offset: int  # in the content of the whole file
+    n_bytes: int  # of content
+    header: Header | None  # None: known from the index only
+
+
+@dataclass(frozen=True)
+class MemberEntry:
+    offset: int
+    size: int
+    preamble: bytes
+    note: str | None
+    blocks: tuple[BlockEntry, ...]
+
+    @property
+    def fingerprint(self) -> bytes:
+        return self.preamble[-FINGERPRINT_SIZE:]
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(block.n_bytes for block in self.blocks)
+
+
+def map_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
+    """Where the blocks are: from the indexes, last member first, and from the headers of what comes before the first member without one."""
+    end = file.seek(0, io.SEEK_END)
+    members: list[MemberEntry] = []
+    while end > start:
+        member = _member_by_index(file, start, end)
+        if member is None:
+            break
+        members.insert(0, member)
+        end = member.offset
+    if end > start or not members:
+        members[:0] = _walk(file, start, end)
+    return _with_content_offsets(members)
+
+
+def walk_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
+    """Where the blocks are, with all their headers, and the indexes compared with them. Reads no payload but the notes."""
+    return _with_content_offsets(_walk(file, start, file.seek(0, io.SEEK_END)))
+
+
+def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
+    """Read one block of a mapped file."""
+    where = f"block {entry.number}"
+    header = parse_header(_read_at(file, entry.offset, MAX_HEADER_SIZE), where, _before(member, entry.offset))
+    if (header.n_bytes, header.block_size) != (entry.n_bytes, entry.size):
+        raise FormatError(f"index does not tell the sizes of {where}")
+    if header.kind == NOTE or (header.kind == MODEL and member.fingerprint == NO_MODEL):
+        raise FormatError(f"{where} is of a type that cannot be here")
+    return parse_block(_read_at(file, entry.offset, entry.size), header, where)
+
+
+def _before(member: MemberEntry, offset: int) -> bytes:
+    """What the header check covers before the header."""
+    return member.preamble if offset == member.offset + PREAMBLE_SIZE else b""
+
+
+def _read_at(file: BinaryIO, offset: int, n: int) -> bytes:
+    """Up to `n` bytes. In pieces, so that a size that a damaged file declares is not allocated before the bytes turn up."""
+    file.seek(offset)
+    pieces = []
+    while n > 0:
+        piece = file.read(min(n, READ_SIZE))
+        if not piece:
+            break
+        pieces.append(piece)
+        n -= len(piece)
+    return b"".join(pieces)
+
+
+def _member_by_index(file: BinaryIO, start: int, end: int) -> MemberEntry | None:
+    """The member that ends at `end`, or None if no valid index leads to it."""
+    if end - start < PREAMBLE_SIZE + INDEX_END.size:
+        return None
+    size, magic = INDEX_END.unpack(_read_at(file, end - INDEX_END.size, INDEX_END.size))
+    index_offset = end - INDEX_END.size - size
+    if magic != END_MAGIC or index_offset < start + PREAMBLE_SIZE:
+        return None
+    try:
+        index = parse_index(_read_at(file, index_offset, end - index_offset))
+        offset = index_offset - sum(entry.size for entry in index.entries) - PREAMBLE_SIZE
+        if offset < start:
+            return None
+        preamble = _read_at(file, offset, PREAMBLE_SIZE)
+        parse_preamble(preamble)
+        return _member_of_index(file, offset, end, preamble, index)
+    except (FormatError, TruncatedError, UnsupportedError):
+        return None  # not an index, or a damaged one: the walk tells which
+
+
+def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: bytes, index: Index) -> MemberEntry:
+    blocks: list[BlockEntry] = []
+    note = None
+    at = offset + PREAMBLE_SIZE
+    for i, entry in enumerate(index.entries):
+        if entry.n_bytes:
+            blocks.append(BlockEntry(len(blocks) + 1, at, entry.size, 0, entry.n_bytes, None))
+        elif i == 0:
+            note = _read_note(file, at, parse_header(_read_at(file, at, MAX_HEADER_SIZE), "the note", preamble))
+        else:
+            raise FormatError("index lists an empty block")
+        at += entry.size
+    if len(blocks) < 2:
+        raise FormatError("index of a member of one block")
+    return MemberEntry(offset, end - offset, preamble, note, tuple(blocks))
+
+
+def _read_note(file: BinaryIO, offset: int, header: Header) -> str:
+    if header.kind != NOTE:
+        raise FormatError("first block has no content and is not a note")
+    return parse_note(parse_block(_read_at(file, offset, header.block_size), header, "the note"))
+
+
+def _walk(file: BinaryIO, start: int, end: int) -> list[MemberEntry]:
+    members: list[MemberEntry] = []
+    while start < end or not members:
+        members.append(_walk_member(file, start, end, len(members)))
+        start += members[-1].size
+    return members
+
+
+def _walk_member(file: BinaryIO, offset: int, end: int, n_before: int) -> MemberEntry:
+    preamble = _read_at(file, offset, min(PREAMBLE_SIZE, end - offset))
+    check_continuation(preamble, n_before)
+    parse_preamble(preamble)
+    member = Member(preamble)
+    note = None
+    blocks = []
+    at = offset + PREAMBLE_SIZE
+    while not member.ended:
+        where = member.where
+        header = member.parse_header(_read_at(file, at, min(MAX_HEADER_SIZE, end - at)))
+        if at + header.block_size > end:
+            raise TruncatedError(f"file ends in {where}")
+        if header.kind == NOTE:
+            note = _read_note(file, at, header)
+        else:
+            blocks.append(BlockEntry(member.n_blocks + 1, at, header.block_size, 0, header.n_bytes, header))
+        member.add(header.kind, header.n_bytes, header.block_size, header.last)
+        at += header.block_size
+    if member.has_index:
+        size = len(create_index(member.index()))
+        if at + size > end:
+            raise TruncatedError("file ends in the index")
+        check_index(_read_at(file, at, size), member.index(), check_content=False)
+        at += size
+    return MemberEntry(offset, at - offset, preamble, note, tuple(blocks))
+
+
+def check_continuation(data: bytes, n_before: int) -> None:
+    """What follows a member must be another; say so, rather than that the file as a whole is none of ours."""
+    if n_before and not MAGIC.startswith(bytes(data[: len(MAGIC)])):
+        raise FormatError(f"bytes after the end of member {n_before} are not another member")
+
+
+def _with_content_offsets(members: list[MemberEntry]) -> list[MemberEntry]:
+    placed = []
+    content_offset = 0
+    for member in members:
+        blocks = []
+        for block in member.blocks:
+            blocks.append(replace(block, content_offset=content_offset))
+            content_offset += block.n_bytes
+        placed.append(replace(member, blocks=tuple(blocks)))
+    return placed

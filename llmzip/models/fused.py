@@ -1,0 +1,240 @@
+"""The exact Llama forward by the fused C kernels (CPU). Same bits as `models/reference.py`, which is the definition in torch operations.
+
+Knows nothing of bytes and of the coder. Weights are repacked once for the instruction set; K and V are kept as int8.
+"""
+
+from ctypes import POINTER, c_float, cast, pointer
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip import native
+from llmzip.models.checkpoint import Tensors
+from llmzip.models.config import LlamaConfig
+
+MAX_ROWS = 256  # rows of activations in flight: with their int8 digits they stay in a level-2 cache
+HEAD_ROWS = 64  # as in _kernels.c
+MAX_INNER = 66_000  # |sum| <= 255 * 127 * k < 2**31
+MAX_HEAD_DIM = 512
+MAX_GROUPS = 1024
+
+
+def supports(config: LlamaConfig) -> str:
+    """Why the kernels cannot take this model, or an empty string."""
+    inner = max(config.width, config.hidden, config.n_heads * config.head_dim)
+    if inner > MAX_INNER:
+        return f"a layer has {inner} inputs, more than {MAX_INNER}"
+    if config.head_dim > MAX_HEAD_DIM or config.head_dim % 2:
+        return f"head_dim is {config.head_dim}, not an even number up to {MAX_HEAD_DIM}"
+    if config.n_vocab + 256 > MAX_GROUPS * 256:
+        return f"the vocabulary has {config.n_vocab} tokens, more than {MAX_GROUPS * 256 - 256}"
+    return ""
+
+
+def self_test(level: int, inner_sizes: set[int], digits: int, threads: int) -> bool:
+    """Whether a level gives the exact sums on extreme and on random values, for each number of inputs in use."""
+    rng = np.random.default_rng(0)
+    for k in sorted(inner_sizes):
+        weights = rng.integers(-127, 128, (96, k)).astype(np.int8)
+        weights[0], weights[1], weights[2] = 127, -127, np.where(np.arange(k) % 2, 127, -127)
+        x = rng.standard_normal((13, k)).astype(np.float32)
+        x[0], x[1], x[2], x[3] = 1.0, -1.0, np.where(np.arange(k) % 2, 1.0, -1.0), 0.0
+        x[4, 1:] *= np.float32(1e-3)
+        if not np.array_equal(_linear(level, weights, x, digits, threads), _oracle(weights, x, digits)):
+            return False
+    return True
+
+
+def best_exact_level(config: LlamaConfig) -> int:
+    """The fastest instruction set of this CPU that passes the self-test, or -1."""
+    for level in range(native.best_level, -1, -1):
+        if self_test(level, config.inner_sizes, config.digits, native.n_threads):
+            return level
+    return -1
+
+
+def _oracle(weights: NDArray[np.int8], x: NDArray[np.float32], digits: int) -> NDArray[np.float32]:
+    """The definition of a linear layer with unit column scales, in numpy with int64 sums."""
+    top = np.float32(16256 if digits == 2 else 127)
+    largest = np.maximum(np.abs(x).max(axis=1, keepdims=True), np.float32(2.0**-60))
+    q = np.rint(x * (top / largest)).astype(np.int64)
+    out: NDArray[np.float32] = (q @ weights.T.astype(np.int64)).astype(np.float32) * (largest * (np.float32(1) / top))
+    return out
+
+
+def _linear(level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int) -> NDArray[np.float32]:
+    assert native.library is not None
+    rows, k = x.shape
+    matrix = PackedMatrix(level, weights, np.ones(len(weights), dtype=np.float32), threads=threads)
+    activations = ActivationBuffer(rows, matrix.struct.k_stride, digits)
+    out = np.empty((rows, len(weights)), dtype=np.float32)
+    native.library.llmzip_linear(
+        level, matrix.struct, activations.struct, native.pointer(x), rows, native.pointer(out), threads
+    )
+    return out
+
+
+class PackedMatrix:
+    """An int8 matrix (n, k) in the layout of one instruction set, with its scales. `struct` is what the kernels read."""
+
+    def __init__(
+        self,
+        level: int,
+        weights: NDArray[np.int8],
+        scale: NDArray[np.float32],
+        *,
+        bias: NDArray[np.float32] | None = None,
+        paired: bool = False,
+        threads: int,
+    ) -> None:
+        assert native.library is not None
+        n, k = weights.shape
+        k_stride = -(-k // 4) * 4
+        panels = -(-(n // 2) // 16) if paired else -(-n // 32)
+        self._packed = np.empty(panels * 32 * k_stride, dtype=np.uint8)
+        self._scale, self._bias = np.ascontiguousarray(scale), bias
+        native.library.llmzip_pack(
+            level, native.pointer(weights), n, k, k_stride, paired, native.pointer(self._packed), threads
+        )
+        self.struct = native.Matrix(
+            native.pointer(self._packed), native.pointer(self._scale), native.pointer(bias), n, k, k_stride
+        )
+
+
+class ActivationBuffer:
+    """Room for the quantised activations of `rows` rows."""
+
+    def __init__(self, rows: int, k_stride: int, digits: int) -> None:
+        self._lines = np.empty(rows * k_stride * 2, dtype=np.uint8)  # two int8 digits or one int16
+        self._scales = np.empty(rows, dtype=np.float32)
+        self._sums = np.empty(rows, dtype=np.int64)
+        self.struct = native.Activations(
+            native.pointer(self._lines), native.pointer(self._scales), native.pointer(self._sums), digits
+        )
+
+
+class FusedLlama:
+    """The weights of a model, packed for one instruction set."""
+
+    def __init__(self, config: LlamaConfig, tensors: Tensors, *, level: int, threads: int) -> None:
+        self.config, self.level, self.threads = config, level, threads
+        self._keep: list[object] = [tensors]
+        layers = [self._layer(tensors, f"layers.{i}.", config) for i in range(config.n_layers)]
+        head = "embed" if config.tied else "head"
+        self.struct = native.Model(
+            layers=cast((native.Layer * len(layers))(*layers), POINTER(native.Layer)),
+            embed=native.pointer(tensors["embed.weight"]),
+            embed_scale=native.pointer(tensors["embed.scale"]),
+            norm=native.pointer(tensors["norm"]),
+            rope_cos=native.pointer(tensors["rope.cos"]),
+            rope_sin=native.pointer(tensors["rope.sin"]),
+            head=self._matrix(tensors, head),
+            norm_eps=config.norm_eps,
+            n_layers=config.n_layers,
+            n_vocab=config.n_vocab,
+            width=config.width,
+            n_heads=config.n_heads,
+            n_kv_heads=config.n_kv_heads,
+            head_dim=config.head_dim,
+            hidden=config.hidden,
+            sliding_window=config.sliding_window,
+            start_id=config.start_id,
+            digits=config.digits,
+            to_log2=c_float(config.score_factor),
+        )
+        self._keep.append(layers)
+
+    def _matrix(self, tensors: Tensors, name: str, *, paired: bool = False) -> native.Matrix:
+        matrix = PackedMatrix(
+            self.level,
+            tensors[f"{name}.weight"],
+            tensors[f"{name}.scale"],
+            bias=tensors.get(f"{name}.bias"),
+            paired=paired,
+            threads=self.threads,
+        )
+        self._keep.append(matrix)
+        return matrix.struct
+
+    def _layer(self, tensors: Tensors, prefix: str, config: LlamaConfig) -> native.Layer:
+        return native.Layer(
+            attn_norm=native.pointer(tensors[prefix + "attn_norm"]),
+            mlp_norm=native.pointer(tensors[prefix + "mlp_norm"]),
+            q_norm=native.pointer(tensors.get(prefix + "q_norm")),
+            k_norm=native.pointer(tensors.get(prefix + "k_norm")),
+            qkv=self._matrix(tensors, prefix + "qkv"),
+            o=self._matrix(tensors, prefix + "o"),
+            gate_up=self._matrix(tensors, prefix + "gate_up", paired=True),
+            down=self._matrix(tensors, prefix + "down"),
+        )
+
+
+class FusedState:
+    """The int8 cache of L lanes and the buffers of a forward. See `llmzip.models.State`."""
+
+    def __init__(self, model: FusedLlama, n_symbols: int, lanes: int, window: int) -> None:
+        self._model, self._lanes, self._n_symbols = model, lanes, n_symbols
+        self._window = window
+        self._rows = max(lanes, MAX_ROWS // lanes * lanes)
+        self._make_cache(lanes, window)
+        self._make_buffers(max(self._rows, lanes))
+
+    def _make_cache(self, lanes: int, window: int) -> None:
+        c = self._model.config
+        capacity, dim = -(-window // 16) * 16, -(-c.head_dim // 16) * 16
+        slots = c.n_layers * lanes * c.n_kv_heads
+        # Zeros cost nothing until they are touched; unwritten positions of a 16-position block are read but never used.
+        self._k = np.zeros(slots * capacity * dim + 64, dtype=np.uint8)
+        self._v = np.zeros(slots * capacity * dim + 64, dtype=np.int8)
+        self._k_scale = np.zeros(slots * capacity, dtype=np.float32)
+        self._v_scale = np.zeros(slots * capacity, dtype=np.float32)
+        self._cache = native.Cache(
+            native.pointer(self._k), native.pointer(self._v), native.pointer(self._k_scale), native.pointer(self._v_scale),
+            lanes, capacity, 0, dim,
+        )  # fmt: skip
+
+    def _make_buffers(self, rows: int) -> None:
+        c = self._model.config
+        attended = c.n_heads * c.head_dim
+        inner = max(c.width, c.hidden, attended)
+        self._x = np.empty((rows, c.width), dtype=np.float32)
+        self._wide = np.empty((rows, max(c.hidden, attended + 2 * c.n_kv_heads * c.head_dim)), dtype=np.float32)
+        self._attended = np.empty((rows, attended), dtype=np.float32)
+        self._logits = np.empty((min(rows, HEAD_ROWS), c.n_vocab), dtype=np.float32)
+        self._activations = ActivationBuffer(rows, -(-inner // 4) * 4, c.digits)
+        per_thread = -(-(max(self._cache.capacity, inner) + 32) // 16) * 16
+        self._scratch = np.empty(self._model.threads * per_thread * 12, dtype=np.uint8)
+        self._buffers = native.Buffers(
+            native.pointer(self._x), native.pointer(self._wide), native.pointer(self._attended), native.pointer(self._logits),
+            self._activations.struct, native.pointer(self._scratch), per_thread,
+        )  # fmt: skip
+
+    def reset(self) -> None:
+        self._cache.pos = 0
+
+    def prompt(self, ids: NDArray[np.int32]) -> None:
+        for part in self._parts(ids):
+            self._run(part, None)
+
+    def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
+        parts = []
+        for part in self._parts(ids):
+            scores = np.empty((*part.shape, self._n_symbols), dtype=np.int16)
+            self._run(part, scores)
+            parts.append(scores)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _parts(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+        steps = max(1, self._rows // self._lanes)
+        return [np.ascontiguousarray(ids[:, i : i + steps], dtype=np.int32) for i in range(0, ids.shape[1], steps)]
+
+    def _run(self, ids: NDArray[np.int32], scores: NDArray[np.int16] | None) -> None:
+        assert native.library is not None
+        lanes, steps = ids.shape
+        if lanes != self._lanes or self._cache.pos + steps > self._window:
+            raise ValueError("more lanes or positions than this state was opened for")
+        native.library.llmzip_forward(
+            self._model.level, pointer(self._model.struct), pointer(self._cache), pointer(self._buffers),
+            native.pointer(ids), lanes, steps, self._n_symbols, native.pointer(scores), self._model.threads,
+        )  # fmt: skip
+        self._cache.pos += steps

@@ -1,0 +1,97 @@
+"""A fake model that ships with the library: byte statistics of English and a hash of the window. Needs numpy alone.
+
+For tests, fuzzing and examples of the protocol: the whole pipeline runs on it in milliseconds, and a single wrong id, position or reset changes
+every score after it. It compresses text a little and everything else not at all.
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip.errors import FormatError
+from llmzip.models import ESCAPE_SCORE
+
+_MISSING = bytes([4, 6, 255])  # bytes that this vocabulary lacks, as real ones do
+_WORDS = (b" the ", b"ing ", b" and ", b"tion", b"<|endoftext|>")
+
+
+class ToyTokenizer:
+    """Single bytes and a few words, longest match first."""
+
+    def __init__(self) -> None:
+        self._spellings = [bytes([b]) for b in range(256) if b not in _MISSING] + list(_WORDS)
+        self.n_vocab = len(self._spellings) + 60  # unused ids, as padded vocabularies have
+        self._spelling = dict(enumerate(self._spellings)) | {self.n_vocab + i: bytes([b]) for i, b in enumerate(_MISSING)}
+        self._id = {spelling: i for i, spelling in self._spelling.items()}
+        self.n_symbols = self.n_vocab + len(_MISSING)
+
+    def encode(self, data: bytes) -> NDArray[np.int32]:
+        ids, at = [], 0
+        while at < len(data):
+            word = next((w for w in _WORDS if data.startswith(w, at)), data[at : at + 1])
+            ids.append(self._id[word])
+            at += len(word)
+        return np.array(ids, dtype=np.int32)
+
+    def decode(self, ids: NDArray[np.int32]) -> bytes:
+        try:
+            return b"".join(self._spelling[int(i)] for i in ids)
+        except KeyError as error:
+            raise FormatError(f"token {error.args[0]} spells nothing") from None
+
+    def size(self, ids: NDArray[np.int32]) -> int:
+        return len(self.decode(ids))
+
+
+class ToyState:
+    def __init__(self, model: "ToyModel", lanes: int) -> None:
+        self._model = model
+        self._hash = np.zeros((lanes, 1), dtype=np.uint32)
+        self.reset()
+
+    def reset(self) -> None:
+        self._hash[:] = 1
+
+    def prompt(self, ids: NDArray[np.int32]) -> None:
+        for column in ids.T:
+            self._hash[:, 0] = self._hash[:, 0] * np.uint32(2654435761) + column.astype(np.uint32) + np.uint32(1)
+
+    def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
+        scores = np.empty((*ids.shape, self._model.tokenizer.n_symbols), dtype=np.int16)
+        for c in range(ids.shape[1]):
+            self.prompt(ids[:, c : c + 1])
+            noise = (self._hash ^ (self._hash >> 15)) * self._model.odd >> np.uint32(24)  # (L, n), 0 .. 255
+            row = self._model.prior - noise.astype(np.int32)
+            row -= row.max(axis=1, keepdims=True)
+            row[:, self._model.tokenizer.n_vocab :] = ESCAPE_SCORE
+            scores[:, c] = row
+        return scores
+
+
+class ToyModel:
+    """See the module. `salt` makes another model of it, with another fingerprint."""
+
+    exact = True
+    engine_note = ""
+    start_id = 0
+    window = 64
+    overlap = 16
+    max_window = 4096
+
+    def __init__(self, salt: int = 0) -> None:
+        self.name = "toy"
+        self.fingerprint = hashlib.sha256(b"llmzip toy %d" % salt).digest()
+        self.tokenizer = ToyTokenizer()
+        n = self.tokenizer.n_symbols
+        self.odd = (np.arange(n, dtype=np.uint32) * np.uint32(40503) + np.uint32(salt)) * np.uint32(2) + np.uint32(1)
+        self.prior = np.full(n, -2600, dtype=np.int32)
+        for rank, byte in enumerate(b" etaoinshrdlu"):
+            self.prior[self.tokenizer._id[bytes([byte])]] = -60 * rank
+        for byte in b"cmwfgypbvkjxqz.,\n":
+            self.prior[self.tokenizer._id[bytes([byte])]] = -1100
+        for word in _WORDS:
+            self.prior[self.tokenizer._id[word]] = -1300
+
+    def open(self, lanes: int, window: int) -> ToyState:
+        return ToyState(self, lanes)

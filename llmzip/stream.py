@@ -1,0 +1,361 @@
+"""Compress and decompress in pieces, in bounded memory: one member of an .lmz file, as it grows or arrives.
+
+Knows the order of blocks and which model they need; knows nothing of files, and leaves bytes to `container` and coding to `codec`. Imports
+neither torch nor numpy before a block needs a model. The objects are not thread-safe.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from llmzip import container
+from llmzip.container import Block, Header, Member
+from llmzip.errors import ChecksumError, EngineMismatch, FormatError, ModelNotFound, TruncatedError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from llmzip.models import Model
+
+BLOCK_SIZE = 1 << 20  # default content size of a block: what one seek decodes, and what one damaged byte costs
+
+Progress = Callable[[int, int], object]  # bytes in, bytes out: cumulative
+
+
+class ModelSource:
+    """The model that a caller gave, named or left open: found when the first block needs it, and kept.
+
+    One source can serve many members, so that each model is loaded once.
+    """
+
+    def __init__(
+        self, model: "Model | str | None" = None, *, device: str | None = None, threads: int | None = None
+    ) -> None:
+        self._given = model
+        self._device = device
+        self._threads = threads
+        self._loaded: dict[bytes, Model] = {}  # by the start of the fingerprint that a file holds
+
+    def to_compress(self) -> "Model":
+        """The given model, or the one of that name, or the default."""
+        if self._given is None or isinstance(self._given, str):
+            from llmzip.models import registry
+
+            self._given = registry.load(self._given, device=self._device, threads=self._threads)
+        return self._given
+
+    def to_decompress(self, fingerprint: bytes) -> "Model":
+        """The model that a member names by the start of its fingerprint. A given one must be that one."""
+        if self._given is not None:
+            return _check_fingerprint(self.to_compress(), fingerprint)
+        if fingerprint not in self._loaded:
+            from llmzip.models import registry
+
+            self._loaded[fingerprint] = registry.find(fingerprint, device=self._device, threads=self._threads)
+        return self._loaded[fingerprint]
+
+
+def _check_fingerprint(model: "Model", fingerprint: bytes) -> "Model":
+    found = model.fingerprint[: container.FINGERPRINT_SIZE]
+    if found != fingerprint:
+        raise ModelNotFound(
+            f"the file needs the model {fingerprint.hex()}, and {model.name} is {found.hex()}",
+            hint="leave the choice of the model to the file",
+        )
+    return model
+
+
+def check_engine(model: "Model", note: str | None) -> None:
+    """Refuse a file that another engine wrote: its scores would differ from ours in some last bit, sooner or later."""
+    ours = None if model.exact else model.engine_note
+    if note == ours:
+        return
+    if note is None:
+        message = f"the file was written with exact arithmetic, and this engine is not exact ({_one_line(ours)})"
+    elif ours is None:
+        message = f"the file was written by an engine that is not exact ({_one_line(note)}), and this one is exact"
+    else:
+        theirs_only = [line for line in note.splitlines() if line not in ours.splitlines()]
+        ours_only = [line for line in ours.splitlines() if line not in note.splitlines()]
+        message = f"the file was written with {', '.join(theirs_only)}; this engine has {', '.join(ours_only)}"
+    raise EngineMismatch(message, hint="decompress with the engine that wrote it, or try with ignore_engine")
+
+
+def _one_line(note: str | None) -> str:
+    return ", ".join((note or "").splitlines())
+
+
+def open_block(
+    block: Block,
+    source: ModelSource,
+    *,
+    where: str,
+    fingerprint: bytes,
+    note: str | None,
+    ignore_engine: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> bytes:
+    """The content of one block, compared with its content check. `fingerprint` and `note` are what its member says."""
+    if block.kind == container.STORED:
+        if container.content_check(block.payload) != block.content_check:
+            raise ChecksumError(f"content check of {where} is wrong")
+        return block.payload
+    model = source.to_decompress(fingerprint)
+    if not ignore_engine:
+        check_engine(model, note)
+    from llmzip import codec
+
+    try:
+        return codec.decompress_block(model, block, progress=progress)
+    except (ChecksumError, FormatError) as error:  # the codec does not know which block this is
+        raise type(error)(f"{where}: {error}", hint=error.hint) from error
+
+
+class LmzCompressor:
+    """Makes one member, block by block. Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
+
+    `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes. One block is held back, because
+    only `flush` knows which is the last.
+    """
+
+    def __init__(
+        self,
+        model: "Model | str | None" = None,
+        *,
+        block_size: int = BLOCK_SIZE,
+        lanes: int | None = None,
+        window: int | None = None,
+        overlap: int | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        if not 1 <= block_size <= container.MAX_BLOCK_SIZE:
+            raise ValueError(f"block_size must be 1 to {container.MAX_BLOCK_SIZE}")
+        self._source = ModelSource(model, device=device, threads=threads)
+        self._block_size = block_size
+        self._lanes, self._window, self._overlap = lanes, window, overlap
+        self._progress = progress
+        self._held = bytearray()  # content that is in no block yet
+        self._member: Member | None = None  # None until the first block: then it is known whether a model is needed
+        self._digest = hashlib.sha256()
+        self._n_in = self._n_out = 0
+        self._flushed = False
+
+    @property
+    def model(self) -> "Model":
+        """The model, loaded now if it is not yet: for the next compressor to share."""
+        return self._source.to_compress()
+
+    def compress(self, data: "Buffer", /) -> bytes:
+        """Take content; return what of the member is ready, which may be nothing."""
+        if self._flushed:
+            raise ValueError("Compressor has been flushed")
+        self._held += memoryview(data).cast("B")
+        if self._held:
+            self._source.to_compress()  # a wrong name is told now, not at the end of the first block
+        done = []
+        while len(self._held) > self._block_size:
+            done.append(self._take(last=False))
+        return b"".join(done)
+
+    def flush(self) -> bytes:
+        """Finish the member: the last block and the index."""
+        if self._flushed:
+            raise ValueError("Repeated call to flush()")
+        done = self._take(last=True)
+        assert self._member is not None
+        if self._member.has_index:
+            done += container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE]))
+        self._flushed = True
+        return done
+
+    def _take(self, *, last: bool) -> bytes:
+        """Put the next block of held content into the member."""
+        data = bytes(self._held[: self._block_size])
+        block = self._compress_block(data)
+        needs_model = block.kind == container.MODEL or not last
+        done = b"" if self._member else self._begin(needs_model)
+        done += self._add(block, last)
+        del self._held[: len(data)]
+        self._digest.update(data)
+        self._n_in += len(data)
+        self._n_out += len(done)
+        self._tell(0)
+        return done
+
+    def _begin(self, needs_model: bool) -> bytes:
+        """The preamble, and the note of an engine that is not exact."""
+        if not needs_model:
+            self._member = Member(container.create_preamble())
+            return self._member.preamble
+        model = self._source.to_compress()
+        self._member = Member(container.create_preamble(model.fingerprint))
+        note = b"" if model.exact else self._add(container.note_block(model.engine_note), last=False)
+        return self._member.preamble + note
+
+    def _add(self, block: Block, last: bool) -> bytes:
+        assert self._member is not None
+        done = container.create_block(block, last=last, before=self._member.next_before)
+        self._member.add(block.kind, block.n_bytes, len(done), last)
+        return done
+
+    def _compress_block(self, data: bytes) -> Block:
+        if not data:
+            return container.stored_block(data)
+        from llmzip import codec
+
+        return codec.compress_block(
+            self._source.to_compress(),
+            data,
+            lanes=self._lanes,
+            window=self._window,
+            overlap=self._overlap,
+            progress=self._tell,
+        )
+
+    def _tell(self, n_in_block: int) -> None:
+        if self._progress is not None:
+            self._progress(self._n_in + n_in_block, self._n_out)
+
+
+class LmzDecompressor:
+    """Reads one member. After it `eof` is true, and `unused_data` has what followed it.
+
+    `model` is needed only to override the search for the one that the file names.
+    """
+
+    def __init__(
+        self,
+        model: "Model | str | ModelSource | None" = None,
+        *,
+        device: str | None = None,
+        threads: int | None = None,
+        ignore_engine: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        if not isinstance(model, ModelSource):
+            model = ModelSource(model, device=device, threads=threads)
+        self._source = model
+        self._ignore_engine = ignore_engine
+        self._progress = progress
+        self._input = bytearray()
+        self._output = b""  # of the last block decoded, from _given on still to be given out
+        self._given = 0
+        self._member: Member | None = None
+        self._header: Header | None = None  # of the block whose payload is awaited
+        self._note: str | None = None
+        self._digest = hashlib.sha256()
+        self._n_in = self._n_out = 0
+        self._shortfall = TruncatedError("file is empty")  # what to say if nothing more comes
+        self._ended = False
+        self.eof = False
+        self.needs_input = True
+        self.unused_data = b""
+
+    def decompress(self, data: "Buffer", max_length: int = -1) -> bytes:
+        """Take bytes of the file; return content, at most `max_length` bytes of it if that is not negative.
+
+        When there may be more content without more input, `needs_input` is false.
+        """
+        if self.eof:
+            raise EOFError("Already at end of stream")
+        self._input += memoryview(data).cast("B")
+        done: list[bytes] = []
+        room = max_length
+        while True:
+            piece = self._output[self._given :] if room < 0 else self._output[self._given : self._given + room]
+            self._given += len(piece)
+            done.append(piece)
+            if room >= 0:
+                room -= len(piece)
+            if room == 0 or not self._step():
+                break
+        self._settle(stuck=room != 0)
+        return b"".join(done)
+
+    def check_eof(self) -> None:
+        """Raise TruncatedError, saying what is missing, unless the member has ended."""
+        if not self.eof:
+            raise self._shortfall
+
+    def _settle(self, *, stuck: bool) -> None:
+        """Say what the next call needs. `stuck`: nothing more can be made of the input at hand."""
+        self.eof = self._ended and self._given == len(self._output)
+        self.needs_input = stuck and not self.eof
+        if self.eof:
+            self.unused_data = bytes(self._input)
+            self._input.clear()
+
+    def _step(self) -> bool:
+        """Take the next element off the input; False if the member has ended or the element is not all there."""
+        if self._ended:
+            return False
+        try:
+            if self._member is None:
+                self._take_preamble()
+            elif self._member.ended:
+                self._take_index(self._member)
+            else:
+                self._take_block(self._member)
+        except TruncatedError as error:
+            self._shortfall = error
+            return False
+        return True
+
+    def _take_preamble(self) -> None:
+        container.parse_preamble(self._input[: container.PREAMBLE_SIZE])
+        self._member = Member(self._drop(container.PREAMBLE_SIZE))
+
+    def _take_block(self, member: Member) -> None:
+        where = member.where
+        if self._header is None:
+            self._header = member.parse_header(bytes(self._input[: container.MAX_HEADER_SIZE]))
+        header = self._header
+        if len(self._input) < header.block_size:
+            raise TruncatedError(f"file ends in {where}")
+        block = container.parse_block(bytes(self._input[: header.block_size]), header, where)
+        if block.kind == container.NOTE:
+            self._note = container.parse_note(block)
+        else:
+            self._output = self._open(block, where, member)
+            self._given = 0
+            self._digest.update(self._output)
+        member.add(header.kind, header.n_bytes, header.block_size, header.last)
+        self._header = None
+        self._drop(header.block_size)
+        self._n_out += header.n_bytes
+        self._ended = member.ended and not member.has_index
+        self._tell(0)
+
+    def _open(self, block: Block, where: str, member: Member) -> bytes:
+        return open_block(
+            block,
+            self._source,
+            where=where,
+            fingerprint=member.fingerprint,
+            note=self._note,
+            ignore_engine=self._ignore_engine,
+            progress=self._tell,
+        )
+
+    def _take_index(self, member: Member) -> None:
+        """What was seen tells every byte of the index but, if the content is wrong, its content check."""
+        seen = member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])
+        size = len(container.create_index(seen))
+        if len(self._input) < size:
+            raise TruncatedError("file ends in the index")
+        container.check_index(bytes(self._input[:size]), seen)
+        self._drop(size)
+        self._ended = True
+        self._tell(0)
+
+    def _drop(self, n: int) -> bytes:
+        taken = bytes(self._input[:n])
+        del self._input[:n]
+        self._n_in += n
+        return taken
+
+    def _tell(self, n_in_block: int) -> None:
+        if self._progress is not None:
+            self._progress(self._n_in, self._n_out + n_in_block)
