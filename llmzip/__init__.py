@@ -1,6 +1,7 @@
 """llmzip: lossless compression driven by a language model.
 
-The names here are loaded when they are first used, so that `import llmzip` costs nothing: neither numpy nor torch is imported by it.
+The names here are loaded when they are first used, so that `import llmzip` costs nothing: neither numpy nor torch is
+imported by it.
 """
 
 from importlib import import_module
@@ -56,15 +57,22 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        from importlib.metadata import version
-
-        value: object = version("llmzip")
+        value: object = _version()
     elif name in __all__:
         value = getattr(import_module(f"llmzip.{_HOMES.get(name, 'errors')}"), name)
     else:
         raise AttributeError(f"module 'llmzip' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("llmzip")
+    except PackageNotFoundError:  # run from a source tree that is not installed: the number is in pyproject.toml alone
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

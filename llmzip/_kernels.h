@@ -571,7 +571,7 @@ static void NAME(entry)(const int64_t *weights, int64_t n, int64_t index, double
 static void NAME(coder_tables)(int what, const int16_t *scores, int64_t stride, int64_t rows, int64_t n, const int32_t *symbols, const int32_t *exp2,
                                double *out, int threads) {
     int64_t groups = (n + 255) / 256;
-#pragma omp parallel for num_threads(threads) schedule(static) if (rows > 1)
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * n > 65536)
     for (int64_t r = 0; r < rows; r++) {
         const int16_t *row = scores + r * stride;
         int64_t sums[MAX_GROUPS], weights[256];

@@ -1,10 +1,13 @@
-"""Whole files at once: `compress`, `decompress` and `get_info`. Knows nothing of how; that is in `stream`, `file` and `container`."""
+"""Whole files at once: `compress`, `decompress` and `get_info`.
+
+Knows nothing of how; that is in `stream`, `file` and `container`.
+"""
 
 import builtins
 import io
 import os
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from llmzip import container
 from llmzip.container import BlockEntry, MemberEntry
@@ -31,7 +34,8 @@ def compress(
 ) -> bytes:
     """Compress `data` into one member.
 
-    Loads the model each time. In a loop, load it once (`llmzip.models.registry.load`, or `LmzCompressor.model`) and give it as `model`.
+    Loads the model each time. In a loop, load it once (`llmzip.models.registry.load`, or `LmzCompressor.model`) and
+    give it as `model`.
     """
     compressor = LmzCompressor(
         model,
@@ -55,8 +59,9 @@ def decompress(
     ignore_engine: bool = False,
     progress: Progress | None = None,
 ) -> bytes:
-    """The content of all members of `data`, joined. The file names its model; `model` is only to override the search for it.
+    """The content of all members of `data`, joined.
 
+    The file names its model; `model` is only to override the search for it.
     Raises FormatError for bytes after the last member, TruncatedError for an early end, and so for no bytes at all.
     """
     with LmzFile(
@@ -124,7 +129,7 @@ def get_info(file: "FileArgument | bytearray | memoryview", /) -> Info:
     return _info(cast(BinaryIO, file), file.tell())
 
 
-def _info(file: IO[bytes], start: int = 0) -> Info:
+def _info(file: BinaryIO, start: int = 0) -> Info:
     members = tuple(_member_info(member, i + 1) for i, member in enumerate(container.walk_file(file, start)))
     return Info(
         n_bytes=sum(member.n_bytes for member in members),

@@ -1,7 +1,8 @@
 """The bytes of an .lmz file: preamble, blocks, notes, index (docs/format.md, sections 2-5).
 
-Knows nothing of models, tokens or coding: a payload is opaque here. `create_*` and `parse_*` come in pairs. Parsing works on the bytes at hand
-and raises TruncatedError where they end too early, so one parser serves a stream that is still growing, a whole file, and a walk over the headers.
+Knows nothing of models, tokens or coding: a payload is opaque here. `create_*` and `parse_*` come in pairs. Parsing
+works on the bytes at hand and raises TruncatedError where they end too early, so one parser serves a stream that is
+still growing, a whole file, and a walk over the headers.
 """
 
 import binascii
@@ -165,7 +166,10 @@ class Header:
 
 
 def create_block(block: Block, *, last: bool, before: bytes = b"") -> bytes:
-    """The block's bytes. `before` is the preamble for the first block of a member: covered by the header check, not repeated."""
+    """The block's bytes.
+
+    `before` is the preamble for the first block of a member: covered by the header check, not repeated.
+    """
     header = _create_header_fields(block, last)
     header += struct.pack("<H", crc16(before + header))
     return header + block.payload + struct.pack("<H", crc16(block.payload)) + block.content_check
@@ -187,7 +191,10 @@ def _create_header_fields(block: Block, last: bool) -> bytes:
 
 
 def parse_header(data: bytes, where: str, before: bytes = b"") -> Header:
-    """The header at the start of `data`, checked: first its checksum, then what this version does not know, then the limits."""
+    """The header at the start of `data`, checked.
+
+    First its checksum, then what this version does not know, then the limits.
+    """
     if not data:
         raise TruncatedError(f"file ends before {where}")
     kind = data[0]
@@ -288,7 +295,10 @@ def _check_window(window: int, overlap: int, lanes: int, where: str) -> None:
 
 
 def parse_block(data: bytes, header: Header, where: str) -> Block:
-    """The block at the start of `data`, whose header has been parsed. Checks the payload; the content is for the codec to check."""
+    """The block at the start of `data`, whose header has been parsed.
+
+    Checks the payload; the content is for the codec to check.
+    """
     end = header.size + header.n_payload
     if len(data) < end:
         raise TruncatedError(f"file ends in the payload of {where}")
@@ -397,7 +407,10 @@ def check_index(data: bytes, seen: Index, *, check_content: bool = True) -> None
 
 @dataclass
 class Member:
-    """What has been seen of one member. Holds the order of its blocks to the rules; sees headers and notes, never content."""
+    """What has been seen of one member.
+
+    Holds the order of its blocks to the rules; sees headers and notes, never content.
+    """
 
     preamble: bytes  # 7 bytes
     entries: list[IndexEntry] = field(default_factory=list)
@@ -427,7 +440,10 @@ class Member:
         return Index(self.entries, check)
 
     def parse_header(self, data: bytes) -> Header:
-        """The next header, at the start of `data`. Changes nothing, so it can be asked again when there are more bytes."""
+        """The next header, at the start of `data`.
+
+        Changes nothing, so it can be asked again when there are more bytes.
+        """
         assert not self.ended
         header = parse_header(data, self.where, self.next_before)
         if header.kind == NOTE:
@@ -479,7 +495,10 @@ class MemberEntry:
 
 
 def map_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
-    """Where the blocks are: from the indexes, last member first, and from the headers of what comes before the first member without one."""
+    """Where the blocks are.
+
+    From the indexes, last member first; from the headers for all that comes before a member without one.
+    """
     end = file.seek(0, io.SEEK_END)
     members: list[MemberEntry] = []
     while end > start:
@@ -494,7 +513,10 @@ def map_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
 
 
 def walk_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
-    """Where the blocks are, with all their headers, and the indexes compared with them. Reads no payload but the notes."""
+    """Where the blocks are, with all their headers, and the indexes compared with them.
+
+    Reads no payload but the notes.
+    """
     return _with_content_offsets(_walk(file, start, file.seek(0, io.SEEK_END)))
 
 
@@ -515,7 +537,10 @@ def _before(member: MemberEntry, offset: int) -> bytes:
 
 
 def _read_at(file: BinaryIO, offset: int, n: int) -> bytes:
-    """Up to `n` bytes. In pieces, so that a size that a damaged file declares is not allocated before the bytes turn up."""
+    """Up to `n` bytes.
+
+    In pieces, so that a size that a damaged file declares is not allocated before the bytes turn up.
+    """
     file.seek(offset)
     pieces = []
     while n > 0:

@@ -1,6 +1,7 @@
 """`open` and LmzFile: .lmz files as Python files, with random access by blocks.
 
-Knows members and where blocks are; how they are compressed is `stream`'s, how they are laid out `container`'s. The objects are not thread-safe.
+Knows members and where blocks are; how they are compressed is `stream`'s, how they are laid out `container`'s. The
+objects are not thread-safe.
 """
 
 import builtins
@@ -168,9 +169,12 @@ def _can_seek(file: BinaryIO) -> bool:
 class LmzFile(io.BufferedIOBase):
     """An .lmz file as a binary file object.
 
-    `file` is a path, or a file object, which stays open when this is closed. Modes: "r", "w", "x" (must not exist) and "a" (append a member), each
-    with or without "b". Members that follow each other read as one. `seek` decodes only the blocks that are then read.
+    `file` is a path, or a file object, which stays open when this is closed. Modes: "r", "w", "x" (must not exist) and
+    "a" (append a member), each with or without "b". Members that follow each other read as one. `seek` decodes only the
+    blocks that are then read.
     """
+
+    _file: BinaryIO | None = None  # of the class: __del__ calls close even where __init__ was not reached
 
     def __init__(
         self,
@@ -188,7 +192,6 @@ class LmzFile(io.BufferedIOBase):
         ignore_engine: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        self._file: BinaryIO | None = None  # before anything can raise: __del__ calls close
         self._closes_file = False
         self._reader: io.BufferedReader | None = None
         self._compressor: LmzCompressor | None = None

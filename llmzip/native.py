@@ -97,6 +97,8 @@ def _load() -> ctypes.CDLL | None:
     spec = importlib.util.find_spec("llmzip._kernels")
     if os.environ.get("LLMZIP_KERNELS") == "none" or spec is None or spec.origin is None:
         return None
+    # Threads that wait should sleep: a forward has hundreds of barriers, and on a busy machine spinning costs 50 times the speed.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     library = ctypes.CDLL(spec.origin)
     library.llmzip_coder_tables.argtypes = [
         c_int, c_int, c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p, c_void_p, c_int,

@@ -1,7 +1,7 @@
 """Compress and decompress in pieces, in bounded memory: one member of an .lmz file, as it grows or arrives.
 
-Knows the order of blocks and which model they need; knows nothing of files, and leaves bytes to `container` and coding to `codec`. Imports
-neither torch nor numpy before a block needs a model. The objects are not thread-safe.
+Knows the order of blocks and which model they need; knows nothing of files, and leaves bytes to `container` and coding
+to `codec`. Imports neither torch nor numpy before a block needs a model. The objects are not thread-safe.
 """
 
 import hashlib
@@ -38,11 +38,13 @@ class ModelSource:
 
     def to_compress(self) -> "Model":
         """The given model, or the one of that name, or the default."""
-        if self._given is None or isinstance(self._given, str):
-            from llmzip.models import registry
+        if self._given is not None and not isinstance(self._given, str):
+            return self._given
+        from llmzip.models import registry
 
-            self._given = registry.load(self._given, device=self._device, threads=self._threads)
-        return self._given
+        model = registry.load(self._given, device=self._device, threads=self._threads)
+        self._given = model
+        return model
 
     def to_decompress(self, fingerprint: bytes) -> "Model":
         """The model that a member names by the start of its fingerprint. A given one must be that one."""
@@ -112,10 +114,11 @@ def open_block(
 
 
 class LmzCompressor:
-    """Makes one member, block by block. Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
+    """Makes one member, block by block.
 
-    `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes. One block is held back, because
-    only `flush` knows which is the last.
+    Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
+    `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes.
+    One block is held back, because only `flush` knows which is the last.
     """
 
     def __init__(
@@ -166,7 +169,10 @@ class LmzCompressor:
         done = self._take(last=True)
         assert self._member is not None
         if self._member.has_index:
-            done += container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE]))
+            index = container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE]))
+            self._n_out += len(index)
+            self._tell(0)
+            done += index
         self._flushed = True
         return done
 
@@ -254,32 +260,35 @@ class LmzDecompressor:
         self.unused_data = b""
 
     def decompress(self, data: "Buffer", max_length: int = -1) -> bytes:
-        """Take bytes of the file; return content, at most `max_length` bytes of it if that is not negative.
+        """Take bytes of the file; return content.
 
+        All that there is, or if `max_length` is not negative at most so many bytes, and of one block only.
         When there may be more content without more input, `needs_input` is false.
         """
         if self.eof:
             raise EOFError("Already at end of stream")
         self._input += memoryview(data).cast("B")
-        done: list[bytes] = []
-        room = max_length
-        while True:
-            piece = self._output[self._given :] if room < 0 else self._output[self._given : self._given + room]
-            self._given += len(piece)
-            done.append(piece)
-            if room >= 0:
-                room -= len(piece)
-            if room == 0 or not self._step():
-                break
-        self._settle(stuck=room != 0)
-        return b"".join(done)
+        pieces = [self._give(max_length)]
+        stuck = False
+        while not stuck and (max_length < 0 or (max_length > 0 and not pieces[-1])):
+            stuck = not self._step()
+            pieces.append(self._give(max_length))
+        self._settle(stuck)
+        return b"".join(pieces)
+
+    def _give(self, max_length: int) -> bytes:
+        """Content that is ready."""
+        end = len(self._output) if max_length < 0 else self._given + max_length
+        piece = self._output[self._given : end]
+        self._given += len(piece)
+        return piece
 
     def check_eof(self) -> None:
         """Raise TruncatedError, saying what is missing, unless the member has ended."""
         if not self.eof:
             raise self._shortfall
 
-    def _settle(self, *, stuck: bool) -> None:
+    def _settle(self, stuck: bool) -> None:
         """Say what the next call needs. `stuck`: nothing more can be made of the input at hand."""
         self.eof = self._ended and self._given == len(self._output)
         self.needs_input = stuck and not self.eof
@@ -304,7 +313,7 @@ class LmzDecompressor:
         return True
 
     def _take_preamble(self) -> None:
-        container.parse_preamble(self._input[: container.PREAMBLE_SIZE])
+        container.parse_preamble(bytes(self._input[: container.PREAMBLE_SIZE]))
         self._member = Member(self._drop(container.PREAMBLE_SIZE))
 
     def _take_block(self, member: Member) -> None:

@@ -1,1 +1,1 @@
-"""The command line. Built on the public API alone; nothing imports it. Knows nothing of models, codecs or the format."""
+"""The command line. Built on the public API alone; nothing imports it."""

@@ -10,19 +10,18 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from llmzip.errors import LlmzipError
 
+if TYPE_CHECKING:
+    from llmzip.api import BlockInfo, Info
+    from llmzip.models.registry import ModelInfo
+
 _REDRAW_SECONDS = 0.1
 _ARROWS = str.maketrans({"→": "->", "…": "~"})
-
-
-class Sizes(Protocol):
-    """Told after every piece of work: bytes read and bytes written so far, of the whole file."""
-
-    def __call__(self, n_bytes_in: int, n_bytes_out: int, /) -> None: ...
 
 
 # --- values as text
@@ -80,7 +79,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns:
     lines = [header, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     for line in lines:
-        cells = [c.ljust(w) if i in text_columns else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+        cells = [
+            c.ljust(w) if i in text_columns else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        ]
         yield "  ".join(cells).rstrip()
 
 
@@ -116,6 +117,10 @@ class Display:
         if sys.stdout is None:
             raise OSError("standard output is closed")
         print(line)
+
+    def results(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.result(line)
 
     def error(self, what: str, *, name: str = "", hint: str = "") -> None:
         if self.quiet < 2:
@@ -191,37 +196,62 @@ def _os_error_text(error: OSError, name: str) -> str:
 
 
 class ProgressLine:
-    """`name  42%  1.2 MiB → 131 KiB  0.86 bits/byte  1.9 KB/s  00:31`: the last is the time left, at the end the time taken."""
+    """`name  42%  1.2 MiB → 131 KiB  0.86 bits/byte  1.9 KB/s  00:31`: last the time left, in the end that taken.
+
+    The coder counts content as it goes, and bytes of the file only at the end of a block. So the sizes of the file are
+    those at the last such end, and the share of the work that is done is that of the content.
+    """
 
     def __init__(self, name: str, total_in: int | None, *, decoding: bool, write: Callable[[str], None] | None) -> None:
         self._name = name
-        self._total_in = total_in
         self._decoding = decoding
+        self._total_coded = total_in if decoding else None
+        self._total_content = None if decoding else total_in
         self._write = write
-        self._started = self._drawn = time.monotonic()
+        self._started = self._drawn = self._finished = time.monotonic()
         self._width = 0
-        self._n_in = self._n_out = 0
+        self._content = self._coded = 0
+        self._content_then = 0  # content at the time when `_coded` was counted
+
+    @property
+    def shown(self) -> bool:
+        return self._write is not None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.end()
 
     def status(self, what: str) -> None:
-        """A word on what is going on before the first byte."""
+        """A word on what is going on outside of coding."""
         self._draw(f"{self._name}  {what}")
+
+    def expect(self, n_bytes_content: int | None) -> None:
+        """How much content a file that is being decoded has."""
+        self._total_content = n_bytes_content
 
     def restart(self) -> None:
         """Work begins now: what came before (loading a model) says nothing about the speed."""
         self._started = time.monotonic()
 
     def __call__(self, n_bytes_in: int, n_bytes_out: int, /) -> None:
-        self._n_in, self._n_out = n_bytes_in, n_bytes_out
+        content, coded = (n_bytes_out, n_bytes_in) if self._decoding else (n_bytes_in, n_bytes_out)
+        self._content = content
+        if coded != self._coded:
+            self._coded, self._content_then = coded, content
         now = time.monotonic()
         if self._write is not None and now - self._drawn >= _REDRAW_SECONDS:
             self._draw(self.text())
             self._drawn = now
+
+    def finish(self, n_bytes_in: int, n_bytes_out: int) -> None:
+        """The sizes in the end."""
+        self._content, self._coded = (n_bytes_out, n_bytes_in) if self._decoding else (n_bytes_in, n_bytes_out)
+        self._content_then = self._content
+        self._finished = time.monotonic()
 
     def done(self) -> None:
         """Leave the finished line standing."""
@@ -237,17 +267,30 @@ class ProgressLine:
             self._width = 0
 
     def text(self, *, finished: bool = False) -> str:
-        seconds = max(time.monotonic() - self._started, 1e-3)
-        coded, content = (self._n_in, self._n_out) if self._decoding else (self._n_out, self._n_in)
-        parts = [self._name, f"{size_text(self._n_in)} → {size_text(self._n_out)}", f"{rate_text(coded, content)} bits/byte",
-                 speed_text(content / seconds)]
+        seconds = max((self._finished if finished else time.monotonic()) - self._started, 1e-3)
+        total = None if finished else self._total_content
+        parts = [self._name]
+        if total:
+            parts.append(f"{100 * min(1.0, self._content / total):.0f}%")
+        parts += self._sizes(total, finished)
+        parts.append(speed_text(self._content / seconds))
         if finished:
             parts.append(duration_text(seconds))
-        elif self._total_in:
-            done = min(1.0, self._n_in / self._total_in)
-            parts.insert(1, f"{100 * done:.0f}%")
-            parts.append(duration_text(seconds / done - seconds) if done else "--:--")
+        elif total:
+            parts.append(duration_text(seconds * (total / self._content - 1)) if self._content else "--:--")
         return "  ".join(parts)
+
+    def _sizes(self, total: int | None, finished: bool) -> list[str]:
+        """In, out and the rate, as far as they are known."""
+        coded, content = self._coded, self._content_then
+        if self._decoding and not finished:  # the decoder has read a block long before it has its content
+            coded, content = self._total_coded or 0, total or 0
+        content_text = size_text(self._content)
+        if not finished and not (content and coded):
+            return [content_text]
+        if self._decoding:
+            return [f"{size_text(coded)} → {content_text}", f"{rate_text(coded, content)} bits/byte"]
+        return [f"{content_text} → {size_text(coded)}", f"{rate_text(coded, content)} bits/byte"]
 
     def _draw(self, text: str) -> None:
         if self._write is None:
@@ -260,7 +303,94 @@ class ProgressLine:
         self._width = len(text)
 
 
-def lines(display: Display, texts: Iterable[str]) -> None:
-    """Several lines on stdout."""
-    for text in texts:
-        display.result(text)
+# --- files and models as tables
+
+
+def info_record(name: str, info: "Info") -> dict[str, Any]:
+    """For --json: exact numbers under the names of the Python API."""
+    return {
+        "file": name,
+        "ratio": round(info.n_bytes / info.n_bytes_on_disk, 4),
+        "bits_per_byte": round(8 * info.n_bytes_on_disk / info.n_bytes, 4) if info.n_bytes else None,
+        **asdict(info),
+    }
+
+
+def info_lines(found: list[tuple[str, "Info"]], *, verbose: bool) -> Iterator[str]:
+    """One line a file; below it what is bound to one engine, and with -v its blocks."""
+    header = ["file", "content", "size", "ratio", "bits/byte", "model", "lanes", "blocks"]
+    rows = [[printable(name), *_info_cells(info)] for name, info in found]
+    if len(found) > 1:
+        content, size = (sum(sizes) for sizes in zip(*((i.n_bytes, i.n_bytes_on_disk) for _, i in found), strict=True))
+        rows.append(
+            [
+                "total",
+                size_text(content),
+                size_text(size),
+                ratio_text(size, content),
+                rate_text(size, content),
+                "",
+                "",
+                "",
+            ]
+        )
+    heading, *lines = table(header, rows, text_columns=(0, 5))
+    yield heading
+    details = [_info_details(info, verbose) for _, info in found] + [iter(())]
+    for line, detail in zip(lines, details, strict=False):
+        yield line
+        yield from detail
+
+
+def _info_cells(info: "Info") -> list[str]:
+    models = sorted({member.fingerprint for member in info.members if member.fingerprint})
+    lanes = sorted({block.lanes for block in info.blocks if block.kind == "model"})
+    return [
+        size_text(info.n_bytes),
+        size_text(info.n_bytes_on_disk),
+        ratio_text(info.n_bytes_on_disk, info.n_bytes),
+        rate_text(info.n_bytes_on_disk, info.n_bytes),
+        ",".join(models) or "-",
+        f"{lanes[0]}-{lanes[-1]}" if len(lanes) > 1 else str(lanes[0]) if lanes else "-",
+        str(len(info.blocks)),
+    ]
+
+
+def _info_details(info: "Info", verbose: bool) -> Iterator[str]:
+    for note in sorted({member.engine_note for member in info.members if member.engine_note}):
+        yield "  bound to " + printable(", ".join(note.splitlines()))
+    if verbose:
+        header = ["member", "block", "kind", "content", "size", "bits/byte", "lanes", "tokens", "window", "overlap"]
+        rows = [_block_cells(i + 1, block) for member in info.members for i, block in enumerate(member.blocks)]
+        yield from ("  " + line for line in table(header, rows, text_columns=(2,)))
+
+
+def _block_cells(number: int, block: "BlockInfo") -> list[str]:
+    fields = (block.n_tokens, block.window, block.overlap)
+    return [
+        str(block.member),
+        str(number),
+        block.kind,
+        str(block.n_bytes),
+        str(block.n_bytes_on_disk),
+        rate_text(block.n_bytes_on_disk, block.n_bytes),
+        str(block.lanes),
+        *("-" if value is None else str(value) for value in fields),
+    ]
+
+
+def models_lines(models: Iterable["ModelInfo"]) -> Iterator[str]:
+    header = ["name", "parameters", "size", "licence", "cached", "fingerprint", "source"]
+    rows = [
+        [
+            printable(model.name),
+            f"{model.parameters / 1e6:.1f} M",
+            size_text(model.size),
+            printable(model.license),
+            "yes" if model.installed else "no",
+            model.fingerprint[:8],
+            printable(model.source),
+        ]
+        for model in models
+    ]
+    return table(header, rows, text_columns=(0, 3, 4, 5, 6))

@@ -1,11 +1,12 @@
-"""The files of the command line: their names, and everything that keeps a user's data safe. All calls of the system on them are here.
+"""The files of the command line: their names, and all that keeps a user's data safe. Every call of the system is here.
 
-A file is written under a temporary name beside its place and gets its name when it is complete, so that there is never a part of one; nothing is
-overwritten or deleted unasked. Knows nothing of models, of the format or of typer.
+A file is written under a temporary name beside its place and gets its name when it is complete, so that there is never
+a part of one; nothing is overwritten or deleted unasked. Knows nothing of models, of the format or of typer.
 """
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import stat
@@ -72,18 +73,29 @@ class Source:
         except OSError:  # no descriptor behind it
             self.status = None
         regular = self.status is not None and stat.S_ISREG(self.status.st_mode)
-        self.size = self.status.st_size if regular and owned and self.status is not None else None
+        self.size = self.status.st_size if regular and self.status is not None else None
+        self.like = self.status if regular and owned else None  # whose times and permissions the result takes
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._owned:
             self.file.close()
 
     def chunks(self) -> Iterator[bytes]:
         while chunk := self.file.read(READ_SIZE):
             yield chunk
+
+    def seekable(self) -> bool:
+        """Whether it can be read more than once, from the start."""
+        return self.size is not None and self._owned
+
+    def random_access(self) -> BinaryIO:
+        """The file, or what comes out of a pipe, all in memory."""
+        return self.file if self.seekable() else io.BytesIO(self.file.read())
 
     def unchanged(self) -> bool:
         """Whether the name still leads to the very bytes that were read."""
@@ -95,8 +107,8 @@ def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def open_source(name: str, *, any_kind: bool) -> Source:
-    """Open an input. Unless `any_kind`, only a regular file under its own name will do."""
+def open_source(name: str, *, any_kind: bool = True, links: bool = True) -> Source:
+    """Open an input: a link only if `links`, a pipe or device only if `any_kind`, a directory never."""
     if name == STDIO:
         if sys.stdin is None:
             raise OSError(errno.EBADF, "standard input is closed")
@@ -104,11 +116,10 @@ def open_source(name: str, *, any_kind: bool) -> Source:
     followed = os.stat(name)
     if stat.S_ISDIR(followed.st_mode):
         raise Skipped("is a directory")
-    if not any_kind:
-        if os.path.islink(name):
-            raise Skipped("is a symbolic link", hint="use -f to follow it")
-        if not stat.S_ISREG(followed.st_mode):
-            raise Skipped("is not a regular file", hint="use -c or -o FILE to read it")
+    if not links and os.path.islink(name):
+        raise Skipped("is a symbolic link", hint="use -f to follow it")
+    if not any_kind and not stat.S_ISREG(followed.st_mode):
+        raise Skipped("is not a regular file", hint="use -c or -o FILE to read it")
     return Source(name, open(name, "rb"), owned=True)
 
 
@@ -129,7 +140,9 @@ class Output:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         pass
 
     def write(self, data: bytes) -> None:
@@ -154,7 +167,9 @@ class StdoutOutput(Output):
 
     def write(self, data: bytes) -> None:
         if self._guarded and len(data.translate(None, _STEERING)) < len(data):
-            raise Refused("the content is not text and would be written to a terminal", hint="use -o FILE, or -f to force it")
+            raise Refused(
+                "the content is not text and would be written to a terminal", hint="use -o FILE, or -f to force it"
+            )
         if data:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
@@ -170,7 +185,9 @@ class DeviceOutput(Output):
         self._file = open(self.name, "wb", buffering=0)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def write(self, data: bytes) -> None:
@@ -203,7 +220,9 @@ class FileOutput(Output):
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             with contextlib.suppress(OSError):  # a full disk once more: the first error is the one to tell
                 self._file.close()
@@ -216,11 +235,14 @@ class FileOutput(Output):
     def complete(self, like: os.stat_result | None) -> None:
         self._file.flush()
         descriptor = self._file.fileno()
-        if like is None or not stat.S_ISREG(like.st_mode):
-            os.chmod(self._file.name if isinstance(self._file.name, str) else descriptor, 0o666 & ~_umask())
+        if like is None:
+            os.chmod(descriptor, 0o666 & ~_umask())
         else:
             _copy_status(descriptor, like)
         os.fsync(descriptor)
+
+    def size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
 
     def read_back(self) -> Iterator[bytes]:
         """What has been written, from the start."""

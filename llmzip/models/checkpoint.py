@@ -76,7 +76,7 @@ def fingerprint(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) 
         little = np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<"))
         shape = "x".join(str(size) for size in little.shape)
         digest.update(f"{name} {little.dtype.name} {shape}\n".encode())
-        digest.update(hashlib.sha256(little.reshape(-1).view(np.uint8)).digest())
+        digest.update(hashlib.sha256(little.reshape(-1).view(np.uint8).data).digest())
     return digest.digest()
 
 
@@ -190,7 +190,8 @@ def read_checkpoint(folder: Path) -> tuple[Config, Tensors]:
     check_tensors(config, tensors)
     if fingerprint(config, tensors).hex() != config["fingerprint"]:
         raise ModelInvalid(
-            f"{folder} is damaged: it does not have the fingerprint that it names", hint="remove the model and pull it again"
+            f"{folder} is damaged: it does not have the fingerprint that it names",
+            hint="remove the model and pull it again",
         )
     return config, tensors
 

@@ -7,7 +7,7 @@ fingerprint on every machine. Knows nothing of torch, of caches, or of the engin
 import json
 import mmap
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from math import ldexp
@@ -292,7 +292,9 @@ class _SafetensorsWeights:
         if tuple(entry["shape"]) != shape:
             raise ModelInvalid(f"tensor {name} has shape {tuple(entry['shape'])}, expected {shape}")
         if entry["dtype"] not in STORED_TYPES:
-            raise ModelInvalid(f"tensor {name} is stored as {entry['dtype']}; float32, float16 and bfloat16 are supported")
+            raise ModelInvalid(
+                f"tensor {name} is stored as {entry['dtype']}; float32, float16 and bfloat16 are supported"
+            )
         stored = np.dtype(STORED_TYPES[entry["dtype"]])
         begin, end = entry["data_offsets"]
         count = int(np.prod(shape))
@@ -370,7 +372,12 @@ def _hf_plan(config: dict[str, Any], has_head: bool) -> Plan:
     architectures = config.get("architectures") or ["none"]
     if architectures[0] not in ARCHITECTURES:
         raise ModelInvalid(f"architecture {architectures[0]} is not supported; {', '.join(ARCHITECTURES)} are")
-    for key, plain in (("hidden_act", "silu"), ("attention_bias", False), ("mlp_bias", False), ("quantization_config", None)):
+    for key, plain in (
+        ("hidden_act", "silu"),
+        ("attention_bias", False),
+        ("mlp_bias", False),
+        ("quantization_config", None),
+    ):
         if config.get(key, plain) != plain:
             raise ModelInvalid(f"config.json: {key} = {config[key]!r} is not supported")
 
@@ -449,7 +456,9 @@ GGUF_NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
-WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # token types of GGUF
 
 
@@ -484,7 +493,9 @@ class _GgufFile:
         self._used: set[str] = set()
         self.architecture = self.text("general.architecture")
         if self.architecture not in GGUF_ARCHITECTURES:
-            raise ModelInvalid(f"GGUF architecture {self.architecture} is not supported; {', '.join(GGUF_ARCHITECTURES)} are")
+            raise ModelInvalid(
+                f"GGUF architecture {self.architecture} is not supported; {', '.join(GGUF_ARCHITECTURES)} are"
+            )
         self.n_heads = self.integer(f"{self.architecture}.attention.head_count")
         self.n_kv_heads = self.integer(f"{self.architecture}.attention.head_count_kv", self.n_heads)
 
@@ -644,13 +655,9 @@ def _gguf_tokenizer(file: _GgufFile) -> bytes:
     return json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
-def convert_gguf(
-    path: Path, out: Path, *, name: str, license: str, source: str, start_id: int | None = None
-) -> bytes:
+def convert_gguf(path: Path, out: Path, *, name: str, license: str, source: str, start_id: int | None = None) -> bytes:
     """Convert a GGUF file with a byte-level vocabulary; returns the fingerprint. `start_id` overrides the file's own."""
     file = _GgufFile(path)
     tokenizer_json = _gguf_tokenizer(file)
     plan = _gguf_plan(file, len(file.sequence("tokenizer.ggml.tokens")), start_id)
     return _convert(plan, file, tokenizer_json, out, Label(name, license, source))
-
-

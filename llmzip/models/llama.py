@@ -4,13 +4,18 @@ Implements `llmzip.models.Model`. Imports torch only where torch computes.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmzip import native
 from llmzip.errors import ModelInvalid
 from llmzip.models import State
 from llmzip.models.checkpoint import TOKENIZER_FILE, read_checkpoint
 from llmzip.models.config import LlamaConfig
+from llmzip.models.fused import FusedLlama, FusedState, best_exact_level, supports
 from llmzip.tokens.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from llmzip.models.reference import ReferenceLlama
 
 
 class LlamaModel:
@@ -24,50 +29,60 @@ class LlamaModel:
     engine_note = ""
 
     def __init__(self, folder: Path, *, device: str | None = None, threads: int | None = None) -> None:
-        values, tensors = read_checkpoint(folder)
+        values, self._tensors = read_checkpoint(folder)
         self.config = LlamaConfig.of(values)
         self.config.check_bounds()
         self.name = str(values.get("name") or folder.name)
         self.fingerprint = bytes.fromhex(values["fingerprint"])
-        self.tokenizer = Vocabulary(tensors["tokens.bytes"], tensors["tokens.ends"], folder / TOKENIZER_FILE)
+        self.tokenizer = Vocabulary(self._tensors["tokens.bytes"], self._tensors["tokens.ends"], folder / TOKENIZER_FILE)
         self.start_id, self.window, self.overlap = self.config.start_id, self.config.window, self.config.overlap
         self.max_window = self.config.max_window
         self.device = device or "cpu"
+        self._threads = threads
         if threads is not None:
             native.set_threads(threads)
-        self.kernels, self._engine = self._choose(tensors, threads)
+        self._reference: ReferenceLlama | None = None
+        self._fused, self.kernels = self._choose()
 
     def open(self, lanes: int, window: int) -> State:
+        self._check_window(window)
+        if self._fused is None:
+            return self.open_reference(lanes, window)
+        return FusedState(self._fused, self.tokenizer.n_symbols, lanes, window)
+
+    def open_reference(self, lanes: int, window: int) -> State:
+        """A state on torch operations, whatever the kernels chosen: the same scores."""
+        from llmzip.models.reference import ReferenceState
+
+        self._check_window(window)
+        return ReferenceState(self._load_reference(), self.tokenizer.n_symbols, lanes, window)
+
+    def _check_window(self, window: int) -> None:
         if window > self.max_window:
             raise ValueError(f"window must be at most {self.max_window} tokens for {self.name}")
-        state: State = self._open_state(self._engine, self.tokenizer.n_symbols, lanes, window)
-        return state
 
-    def _choose(self, tensors, threads):  # type: ignore[no-untyped-def]
-        if self.device == "cpu":
-            from llmzip.models import fused
+    def _choose(self) -> tuple[FusedLlama | None, str]:
+        """The fused kernels of the best level that is exact here, or nothing; and the reason."""
+        reason = f"device {self.device}" if self.device != "cpu" else supports(self.config)
+        if not reason and native.library is None:
+            reason = "no compiled kernels here"
+        level = -1 if reason else best_exact_level(self.config)
+        if level >= 0:
+            fused = FusedLlama(self.config, self._tensors, level=level, threads=native.n_threads)
+            return fused, f"fused, {native.LEVELS[level]}: exact in the self-test"
+        reference = self._load_reference()
+        return None, f"torch operations ({reason or 'the fused kernels failed their self-test'}); {reference.why}"
 
-            reason = fused.supports(self.config) or ("" if native.library else "no compiled kernels here")
-            level = -1 if reason else fused.best_exact_level(self.config)
-            if level >= 0:
-                self._open_state = fused.FusedState
-                engine = fused.FusedLlama(self.config, tensors, level=level, threads=native.n_threads)
-                return f"fused {native.LEVELS[level]}: exact in the self-test", engine
-            reason = reason or "the fused kernels failed their self-test"
-        else:
-            reason = f"device {self.device}"
-        return self._choose_reference(tensors, threads, reason)
+    def _load_reference(self) -> "ReferenceLlama":
+        if self._reference is None:
+            import torch
 
-    def _choose_reference(self, tensors, threads, reason):  # type: ignore[no-untyped-def]
-        import torch
+            from llmzip.models.reference import ReferenceLlama
 
-        from llmzip.models import reference
-
-        if threads is not None:
-            torch.set_num_threads(threads)
-        try:
-            engine = reference.ReferenceLlama(self.config, tensors, device=self.device)
-        except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
-            raise ModelInvalid(f"device {self.device}: {str(error).splitlines()[0]}") from error
-        self._open_state = reference.ReferenceState
-        return f"torch operations ({reason}); {engine.why}", engine
+            if self._threads is not None:
+                torch.set_num_threads(self._threads)
+            try:
+                self._reference = ReferenceLlama(self.config, self._tensors, device=self.device)
+            except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
+                raise ModelInvalid(f"device {self.device}: {str(error).splitlines()[0]}") from error
+        return self._reference

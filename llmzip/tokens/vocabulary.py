@@ -7,6 +7,7 @@ format and cannot lose a byte: what the `tokenizers` library gives is compared w
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from llmzip.errors import FormatError, ModelInvalid
 
 PIECE = 4096  # characters given to the tokenizers library at once: it is not linear in the length of one word
 GREEDY_LENGTH = 32  # the longest token that the fallback looks for
+SHORT = 3  # texts of at most these characters are remembered, up to
+SHORT_TEXTS = 1 << 16  # so many of them
 DECODE_BATCH = 1 << 20  # ids decoded at once: the index arrays take some 24 bytes per byte of output
 SPACE_MARK = "\u2581"  # how sentencepiece vocabularies write a space
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -105,6 +108,7 @@ class Vocabulary:
         self._starts = np.cumsum(self._lengths) - self._lengths
         self._path = tokenizer_json
         self._encoder: _Encoder | None = None
+        self._spelled: list[bytes] | None = None  # these two only for what the library gets wrong
         self._greedy: dict[bytes, int] | None = None
 
     def decode(self, ids: NDArray[np.int32]) -> bytes:
@@ -154,7 +158,11 @@ class Vocabulary:
         return [self._byte_ids[byte] for byte in piece]
 
     def _repaired(self, piece: bytes, ids: list[int]) -> list[int]:
-        return ids if self._spell_any(np.array(ids, np.int32)) == piece else self._longest_match(piece)
+        if self._spelled is None:
+            blob, starts, lengths = self._blob.tobytes(), self._starts.tolist(), self._lengths.tolist()
+            self._spelled = [blob[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+        parts = [self._spelled[i] if i < self.n_symbols else b"" for i in ids]
+        return ids if all(parts) and b"".join(parts) == piece else self._longest_match(piece)
 
     def _longest_match(self, piece: bytes) -> list[int]:
         """Tokens for a piece that the library does not give back: at each place the longest one that fits."""
@@ -163,7 +171,8 @@ class Vocabulary:
             self._greedy = {blob[self._starts[i] : self._starts[i] + self._lengths[i]]: int(i) for i in known[::-1]}
         ids, at = [], 0
         while at < len(piece):
-            for length in range(min(GREEDY_LENGTH, len(piece) - at), 0, -1):  # each single byte is there, if as an escape
+            # ends with a find: each single byte is there, if only as an escape
+            for length in range(min(GREEDY_LENGTH, len(piece) - at), 0, -1):
                 if (token := self._greedy.get(piece[at : at + length])) is not None:
                     break
             assert token is not None
@@ -173,7 +182,7 @@ class Vocabulary:
 
 
 def _join(lists: list[list[int]]) -> NDArray[np.int32]:
-    return np.concatenate([np.empty(0, np.int32), *(np.array(each, np.int32) for each in lists)])
+    return np.fromiter(chain.from_iterable(lists), np.int32)
 
 
 class _Encoder:
@@ -186,6 +195,7 @@ class _Encoder:
         self._marks = not is_byte_level(parsed)
         library_json = json.dumps(_plain(parsed))
         self._library = Library.from_str(library_json)
+        self._short: dict[str, list[int]] = {}  # binary data is some bytes of text at a time, and a call takes 10 us
         # Invalid UTF-8 is U+DC80 to U+DCFF after "surrogateescape". A literal space mark would come back as a space.
         apart = "\udc80-\udcff" + "".join(re.escape(chr(byte)) for byte in escaped if byte < 0x80)
         self._apart = re.compile(f"[{apart}{SPACE_MARK if self._marks else ''}]+")
@@ -201,6 +211,14 @@ class _Encoder:
         yield from ((piece, True) for piece in _cut(text, at, len(text)))
 
     def encode(self, text: str) -> list[int]:
+        ids = self._short.get(text)
+        if ids is None:
+            ids = self._ask(text)
+            if len(text) <= SHORT and len(self._short) < SHORT_TEXTS:
+                self._short[text] = ids
+        return ids
+
+    def _ask(self, text: str) -> list[int]:
         marked = text.replace(" ", SPACE_MARK) if self._marks else text
         ids: list[int] = self._library.encode(marked, add_special_tokens=False).ids
         return ids
@@ -221,7 +239,13 @@ def _cut(text: str, start: int, end: int) -> Iterator[str]:
 
 def _plain(parsed: dict[str, Any]) -> dict[str, Any]:
     """A tokenizer.json without normalisation, special tokens, truncation and added spaces."""
-    plain = dict(parsed) | {"added_tokens": [], "post_processor": None, "normalizer": None, "truncation": None, "padding": None}
+    plain = dict(parsed) | {
+        "added_tokens": [],
+        "post_processor": None,
+        "normalizer": None,
+        "truncation": None,
+        "padding": None,
+    }
     plain["pre_tokenizer"] = _without_prefix(parsed.get("pre_tokenizer"))
     model = dict(plain["model"])
     for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):

@@ -1,0 +1,123 @@
+"""The second engine: any causal language model that transformers can load, in floating point. The only module that imports transformers.
+
+Floats make no promise across machines, so this engine is not exact: the encoder takes the very steps of the decoder (all lanes in lockstep, one
+batch shape, one token at a time), and the file carries a note of everything that the bits may hang on. A decoder with another note refuses.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from llmzip.errors import ModelInvalid
+from llmzip.models import ESCAPE_SCORE, LOWEST_SCORE, SCORE_UNIT
+from llmzip.tokens.vocabulary import Vocabulary, spellings, token_table
+
+_LOG2_E = 1.4426950408889634
+
+
+class CausalModel:
+    """A model from a local Hugging Face folder (config.json, weights, tokenizer.json). Implements `llmzip.models.Model`.
+
+    Raises ModelInvalid when transformers cannot load the folder, or it has no tokenizer.json.
+    """
+
+    exact = False
+
+    def __init__(self, folder: str | Path, *, device: str | None = None, threads: int | None = None) -> None:
+        folder = Path(folder)
+        self.device = device or "cpu"
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            self._model = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True
+            )
+            self._model.to(self.device).eval()
+            tokenizer_json = (folder / "tokenizer.json").read_bytes()
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelInvalid(f"{folder}: {str(error).splitlines()[0]}") from error
+        config = self._model.config
+        n_vocab = int(config.vocab_size)
+        table = token_table(spellings(json.loads(tokenizer_json), n_vocab))
+        self.tokenizer = Vocabulary(*table, folder / "tokenizer.json")
+        self.name = folder.name
+        self.max_window = min(4096, int(getattr(config, "max_position_embeddings", None) or 1024))
+        self.window = min(512, self.max_window)
+        self.overlap = self.window // 4
+        self.start_id = self._start(config, n_vocab)
+        self.fingerprint = self._fingerprint(folder, table)
+        self.engine_note = self._note()
+
+    def open(self, lanes: int, window: int) -> "CausalState":
+        return CausalState(self, lanes)
+
+    @staticmethod
+    def _start(config: Any, n_vocab: int) -> int:
+        for value in (config.bos_token_id, config.eos_token_id):
+            if isinstance(value, int) and 0 <= value < n_vocab:
+                return value
+        return 0
+
+    def _fingerprint(self, folder: Path, table: tuple[NDArray[np.uint8], NDArray[np.int32]]) -> bytes:
+        """SHA-256 over the configuration, the weight files and the bytes of the tokens."""
+        digest = hashlib.sha256(b"llmzip transformers 1\n")
+        for path in sorted([folder / "config.json", *folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+            with path.open("rb") as file:
+                digest.update(f"{path.name}\n".encode() + hashlib.file_digest(file, "sha256").digest())
+        for array in table:
+            digest.update(hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest())
+        return digest.digest()
+
+    def _note(self) -> str:
+        """What the bits of this engine may hang on, one per line, sorted (format.md 3.1)."""
+        cuda = self.device.startswith("cuda")
+        facts = {
+            "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
+            "dtype": "float32",
+            "isa": "cuda" if cuda else torch.backends.cpu.get_cpu_capability(),
+            "threads": 0 if cuda else torch.get_num_threads(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+        return "\n".join(["engine=transformers", *(f"{key}={value}" for key, value in sorted(facts.items()))])
+
+    @torch.inference_mode()
+    def step(self, ids: NDArray[np.int32], past: Any) -> tuple[torch.Tensor, Any]:
+        """Read ids (L, C) after `past`; return the logits after the last of them (L, V) float32, and the new past."""
+        plain = np.where(ids < self.tokenizer.n_vocab, ids, self.start_id)
+        result = self._model(
+            input_ids=torch.from_numpy(plain).long().to(self.device), past_key_values=past, use_cache=True, logits_to_keep=1
+        )
+        return result.logits[:, -1].float(), result.past_key_values
+
+
+class CausalState:
+    """The key-value cache of L lanes. See `llmzip.models.State`."""
+
+    def __init__(self, model: CausalModel, lanes: int) -> None:
+        self._model = model
+        self._lanes = lanes
+        self._past: Any = None
+
+    def reset(self) -> None:
+        self._past = None
+
+    def prompt(self, ids: NDArray[np.int32]) -> None:
+        _, self._past = self._model.step(ids, self._past)
+
+    def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
+        assert ids.shape == (self._lanes, 1), "one batch shape and one token at a time, in both directions"
+        logits, self._past = self._model.step(ids, self._past)
+        if not bool(torch.isfinite(logits).all()):
+            raise ModelInvalid(f"{self._model.name}: the model gives scores that are no numbers")
+        units = (logits - logits.amax(-1, keepdim=True)) * (SCORE_UNIT * _LOG2_E)
+        tokenizer = self._model.tokenizer
+        scores = np.full((self._lanes, 1, tokenizer.n_symbols), ESCAPE_SCORE, dtype=np.int16)
+        scores[:, 0, : tokenizer.n_vocab] = units.round().clamp_min(LOWEST_SCORE).to(torch.int16).cpu().numpy()
+        return scores

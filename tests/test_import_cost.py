@@ -1,0 +1,45 @@
+"""What must not be paid for: the commands that need no model import neither torch nor numpy nor transformers."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmzip import container
+
+HEAVY = ("torch", "numpy", "transformers", "tokenizers", "constriction", "gguf", "rich")
+PROBE = """
+import json, sys, time
+from llmzip.cli.app import main
+code = main(sys.argv[1:])
+loaded = [name for name in sys.modules if name.partition(".")[0] in {heavy!r}]
+print(json.dumps([code, loaded, time.process_time()]), file=sys.stderr)
+"""
+
+
+def probe(*argv: str, cwd: Path) -> tuple[int, list[str], float]:
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(heavy=HEAVY), *argv],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    code, loaded, seconds = json.loads(done.stderr.splitlines()[-1])
+    return code, loaded, seconds
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["--help"], [], ["compress", "--help"], ["info", "a.lmz"]])
+def test_light_commands(argv: list[str], tmp_path: Path) -> None:
+    preamble = container.create_preamble()
+    block = container.create_block(container.stored_block(b"abc"), last=True, before=preamble)
+    (tmp_path / "a.lmz").write_bytes(preamble + block)
+    code, loaded, seconds = probe(*argv, cwd=tmp_path)
+    assert (code, loaded) == (0, [])
+    if argv in (["--version"], ["--help"]):
+        assert seconds < 0.5

@@ -1,0 +1,278 @@
+"""llmzip.stream: members in pieces of any size, damaged in any place, and with engines that do not match."""
+
+import subprocess
+import sys
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmzip import container
+from llmzip.errors import (
+    ChecksumError,
+    EngineMismatch,
+    FormatError,
+    LlmzipError,
+    ModelNotFound,
+    TruncatedError,
+)
+from llmzip.models.toy import ToyModel
+from llmzip.stream import LmzCompressor, LmzDecompressor, ModelSource
+
+TEXT = b"the nation and the station are singing in the rain. "
+
+
+class Inexact(ToyModel):
+    """The toy model as an engine that is bound to a machine."""
+
+    exact = False
+    engine_note = "device=cpu\nengine=toy\nversion=1"
+
+
+def compress(data: bytes, model: ToyModel | None = None, **options: int) -> bytes:
+    compressor = LmzCompressor(model or ToyModel(), **options)
+    return compressor.compress(data) + compressor.flush()
+
+
+def decompress(data: bytes, model: ToyModel | None = None, **options: bool) -> bytes:
+    decompressor = LmzDecompressor(model or ToyModel(), **options)
+    content = decompressor.decompress(data)
+    decompressor.check_eof()
+    assert decompressor.unused_data == b""
+    return content
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode), st.integers(1, 80))
+def test_round_trip(data: bytes, block_size: int) -> None:
+    assert decompress(compress(data, block_size=block_size)) == data
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lanes": 2}, {"window": 8, "overlap": 3}, {"block_size": 50}, {"block_size": 52, "lanes": 2}]
+)
+def test_round_trip_of_text(options: dict[str, int]) -> None:
+    data = TEXT * 4
+    made = compress(data, **options)
+    assert made[3:7] == ToyModel().fingerprint[:4]
+    assert decompress(made) == data
+    assert compress(data, **options) == made, "compressing twice gives the same bytes"
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(1, 40), max_size=8), st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(1, 70)
+)
+def test_pieces_do_not_matter(cuts: list[int], feeds: list[int], max_length: int) -> None:
+    data = TEXT * 3
+    compressor = LmzCompressor(ToyModel(), block_size=60)
+    made, at = b"", 0
+    for cut in cuts:
+        made += compressor.compress(data[at : at + cut])
+        at += cut
+    made += compressor.compress(data[at:]) + compressor.flush()
+    assert made == compress(data, block_size=60)
+
+    decompressor = LmzDecompressor(ToyModel())
+    content, at = b"", 0
+    while not decompressor.eof:
+        feed = b""
+        if decompressor.needs_input:
+            feed = made[at : at + feeds[at % len(feeds)]]
+            at += len(feed)
+            assert feed
+        piece = decompressor.decompress(feed, max_length)
+        assert len(piece) <= max_length
+        content += piece
+    assert content == data
+
+
+def test_no_model_is_needed_for_what_is_stored() -> None:
+    empty = LmzCompressor(model="no such model").flush()
+    assert empty[3:7] == container.NO_MODEL
+    assert LmzDecompressor().decompress(empty) == b""
+    made = compress(bytes(range(128, 256)))  # the toy model makes this greater
+    assert made[3:7] == container.NO_MODEL
+    assert len(made) == 128 + 24
+    assert LmzDecompressor(model="no such model").decompress(made) == bytes(range(128, 256))
+
+
+def test_one_block_is_held_back() -> None:
+    compressor = LmzCompressor(ToyModel(), block_size=20)
+    assert compressor.compress(TEXT[:20]) == b""
+    assert compressor.compress(b"!") != b""
+    assert decompress(compress(TEXT[:40], block_size=20)) == TEXT[:40]
+
+
+def test_output_comes_block_by_block() -> None:
+    compressor = LmzCompressor(ToyModel(), block_size=len(TEXT))
+    first = compressor.compress(TEXT + b"!")
+    decompressor = LmzDecompressor(ToyModel())
+    assert decompressor.decompress(first[:-1]) == b""
+    assert decompressor.decompress(first[-1:]) == TEXT
+    assert decompressor.needs_input and not decompressor.eof
+    assert decompressor.decompress(compressor.flush()) == b"!"
+    assert decompressor.eof and not decompressor.needs_input
+
+
+def test_what_follows_a_member_is_unused() -> None:
+    decompressor = LmzDecompressor(ToyModel())
+    assert decompressor.decompress(compress(b"one") + b"rest") == b"one"
+    assert decompressor.eof
+    assert decompressor.unused_data == b"rest"
+    with pytest.raises(EOFError, match="Already at end of stream"):
+        decompressor.decompress(b"")
+
+
+@pytest.mark.parametrize("block_size", [1000, 30])
+def test_every_flipped_bit_is_told(block_size: int) -> None:
+    made = compress(TEXT, block_size=block_size)
+    source = ModelSource(ToyModel())
+    for bit in range(8 * len(made)):
+        flipped = bytearray(made)
+        flipped[bit // 8] ^= 1 << bit % 8
+        decompressor = LmzDecompressor(source)
+        with pytest.raises(LlmzipError):
+            decompressor.decompress(flipped)
+            decompressor.check_eof()
+
+
+@pytest.mark.parametrize("block_size", [1000, 30])
+def test_every_cut_is_told(block_size: int) -> None:
+    made = compress(TEXT, block_size=block_size)
+    for n in range(len(made)):
+        decompressor = LmzDecompressor(ToyModel())
+        assert TEXT.startswith(decompressor.decompress(made[:n]))
+        with pytest.raises(TruncatedError):
+            decompressor.check_eof()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_other_damage_never_gives_wrong_bytes(data: st.DataObject) -> None:
+    made = bytearray(compress(TEXT * 2, block_size=40))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(made) - 1))
+        made[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
+    decompressor = LmzDecompressor(ToyModel())
+    content = b""
+    try:
+        content = decompressor.decompress(made, 40)
+        while not decompressor.eof and not decompressor.needs_input:
+            content += decompressor.decompress(b"", 40)
+    except LlmzipError:
+        pass
+    assert (TEXT * 2).startswith(content)
+
+
+def test_good_blocks_before_a_bad_one_are_given_out() -> None:
+    made = bytearray(compress(TEXT * 2, block_size=len(TEXT)))
+    made[len(made) // 2 + 10] ^= 1  # in the second block
+    decompressor = LmzDecompressor(ToyModel())
+    assert decompressor.decompress(made, 1000) == TEXT
+    for _ in range(2):  # it does not get better by asking again
+        with pytest.raises((FormatError, ChecksumError), match="block 2"):
+            decompressor.decompress(b"", 1000)
+
+
+def test_checksum_error_names_the_block() -> None:
+    """A model that has drifted: the payload is whole, and decodes to something else."""
+    drifted = ToyModel(1)
+    drifted.fingerprint = ToyModel().fingerprint
+    with pytest.raises((ChecksumError, FormatError), match=r"^block 1: "):
+        decompress(compress(TEXT), drifted)
+
+
+def test_given_model_must_be_the_one() -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        decompress(compress(TEXT), ToyModel(1))
+    assert ToyModel().fingerprint[:4].hex() in str(caught.value)
+    assert ToyModel(1).fingerprint[:4].hex() in str(caught.value)
+
+
+def test_engine_note() -> None:
+    made = compress(TEXT, Inexact())
+    assert decompress(made, Inexact()) == TEXT
+    with pytest.raises(EngineMismatch, match=r"not exact \(device=cpu, engine=toy, version=1\), and this one is exact"):
+        decompress(made)
+    assert decompress(made, ignore_engine=True) == TEXT
+    with pytest.raises(EngineMismatch, match="written with exact arithmetic"):
+        decompress(compress(TEXT), Inexact())
+    other = Inexact()
+    other.engine_note = "device=cuda\nengine=toy\nversion=1"
+    with pytest.raises(EngineMismatch, match=r"written with device=cpu; this engine has device=cuda$"):
+        decompress(made, other)
+
+
+def test_engine_note_only_where_a_model_is_needed() -> None:
+    made = compress(bytes(range(128, 256)), Inexact())
+    assert made[3:7] == container.NO_MODEL
+    assert decompress(made) == bytes(range(128, 256))
+
+
+def test_a_name_is_loaded_once_for_many_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = pytest.importorskip("llmzip.models.registry")
+    found: list[bytes] = []
+
+    def find(fingerprint: bytes, *, device: str | None, threads: int | None) -> ToyModel:
+        found.append(fingerprint)
+        return ToyModel()
+
+    monkeypatch.setattr(registry, "find", find)
+    source = ModelSource()
+    for _ in range(2):
+        assert LmzDecompressor(source).decompress(compress(TEXT)) == TEXT
+    assert found == [ToyModel().fingerprint[:4]]
+
+
+def test_progress_is_cumulative() -> None:
+    told: list[tuple[int, int]] = []
+    compressor = LmzCompressor(ToyModel(), block_size=60, progress=lambda n_in, n_out: told.append((n_in, n_out)))
+    made = compressor.compress(TEXT * 3) + compressor.flush()
+    assert told == sorted(told)
+    assert told[-1] == (len(TEXT * 3), len(made))
+    told.clear()
+    LmzDecompressor(ToyModel(), progress=lambda n_in, n_out: told.append((n_in, n_out))).decompress(made)
+    assert told == sorted(told)
+    assert told[-1] == (len(made), len(TEXT * 3))
+
+
+def test_wrong_arguments() -> None:
+    for block_size in (0, (1 << 26) + 1):
+        with pytest.raises(ValueError, match="block_size"):
+            LmzCompressor(block_size=block_size)
+    compressor = LmzCompressor(ToyModel())
+    with pytest.raises(TypeError):
+        compressor.compress("text")  # type: ignore[arg-type]
+    compressor.flush()
+    with pytest.raises(ValueError, match="Compressor has been flushed"):
+        compressor.compress(b"")
+    with pytest.raises(ValueError, match=r"Repeated call to flush\(\)"):
+        compressor.flush()
+
+
+def test_memory_is_bounded_by_blocks() -> None:
+    """A file of 200 stored blocks of 64 KiB, through both ends, in a small part of its size."""
+    content = bytes(range(256)) * 256
+    preamble = container.create_preamble()
+    member = container.Member(preamble)
+    decompressor = LmzDecompressor()
+    tracemalloc.start()
+    assert decompressor.decompress(preamble) == b""
+    for i in range(200):
+        block = container.create_block(container.stored_block(content), last=i == 199, before=member.next_before)
+        member.add(container.STORED, len(content), len(block), i == 199)
+        assert decompressor.decompress(block) == content
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * len(content)
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, llmzip.stream, llmzip.file, llmzip.api;"
+        "assert llmzip.decompress(llmzip.compress(b'')) == b'';"
+        "assert not {'numpy', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
