@@ -1,6 +1,8 @@
 """`python -m llmzip` is the command `llmzip`."""
 
+import sys
+
 from llmzip.cli.app import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

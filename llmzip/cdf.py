@@ -41,7 +41,8 @@ EXP2 = _exp2_table()
 def symbol_weights(scores: NDArray[np.int16]) -> NDArray[np.int32]:
     """Weights of scores of any shape: int32, 0 .. 2**23 - 1, and at most 2**22 for scores <= 0."""
     wide = scores.astype(np.int32)
-    return EXP2[wide & 255] >> np.minimum(31, -(wide >> 8))
+    weights: NDArray[np.int32] = EXP2[wide & 255] >> np.minimum(31, -(wide >> 8))
+    return weights
 
 
 def group_sums(scores: NDArray[np.int16]) -> NDArray[np.int64]:
@@ -65,7 +66,8 @@ def _starts(weights: NDArray[np.int64]) -> NDArray[np.int64]:
     np.cumsum(weights, axis=1, out=prefix[:, 1:])
     spread = (1 << TOTAL_BITS) - n - 2
     # prefix < 2**38, so the product stays below 2**62
-    return prefix * spread // prefix[:, -1:] + np.arange(1, n + 2)
+    starts: NDArray[np.int64] = prefix * spread // prefix[:, -1:] + np.arange(1, n + 2)
+    return starts
 
 
 def _tables(weights: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -81,7 +83,7 @@ def _tables(weights: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _member_weights(scores: NDArray[np.int16], groups: NDArray[np.int32]) -> NDArray[np.int64]:
     """Weights of the 256 members of each row's group: (R, 256)."""
-    rows, n = scores.shape
+    n = scores.shape[1]
     members = groups[:, None].astype(np.int64) * GROUP + np.arange(GROUP)
     picked = np.take_along_axis(scores, np.minimum(members, n - 1), axis=1)
     weights = np.where(members < n, symbol_weights(picked), 0).astype(np.int64)

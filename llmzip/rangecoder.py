@@ -42,7 +42,7 @@ class Encoder:
 
     def payload(self) -> bytes:
         """The code stream so far, without the zeros that a decoder reads after its end."""
-        words = self._coder.get_compressed()
+        words: NDArray[np.uint32] = self._coder.get_compressed()
         return words.astype("<u4").tobytes().rstrip(b"\0")
 
 

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from llmzip import container
 from llmzip.cli import fileio
 from llmzip.cli.app import main
 from llmzip.cli.display import Display, duration_text, printable, size_text, speed_text
+from llmzip.errors import ModelError
 
 ROOT = str(Path(__file__).parents[1])
 COMMAND = [sys.executable, "-m", "llmzip.cli.app"]
@@ -457,6 +459,20 @@ def test_models(run: Run) -> None:
     assert all({"name", "parameters", "license", "installed"} <= record.keys() for record in records)
     assert run("models", "remove", "nix").code == 1
     assert "llmzip: no-such-model: " in run("models", "pull", "no-such-model").err
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_doctor(run: Run, monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
+    def report(name: str | None, device: str | None, threads: int | None) -> Iterator[tuple[str, str]]:
+        yield "model", f"{name} {device} {threads}"
+        if broken:
+            raise ModelError("not exact", hint="report it")
+
+    module = types.ModuleType("llmzip.models.doctor")
+    monkeypatch.setattr(module, "report", report, raising=False)
+    monkeypatch.setitem(sys.modules, "llmzip.models.doctor", module)
+    err = "llmzip: not exact\nllmzip: hint: report it\n" if broken else ""
+    assert run("doctor", "-m", "toy", "-T", "2") == Result(int(broken), b"model                toy None 2\n", err)
 
 
 # --- values as text

@@ -1,6 +1,7 @@
 """Every byte string must come back from its ids, whatever it is; damage must be a FormatError."""
 
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -35,7 +36,7 @@ HORRORS = [
     "\U00040000\U00080000 lead bytes F1 and F2".encode(),
     "e\u0301 and \u00e9 and \ufb01 and \u212b must not be normalised".encode(),
     "▁ is a space mark ▁▁".encode(),
-    " leading, trailing and double  spaces  ".encode(),
+    b" leading, trailing and double  spaces  ",
     b"\x04\x06\x13\x14\x16\x1d",
     b"a" * 20_000,
     ("語" * 9_000).encode(),
@@ -187,7 +188,9 @@ def test_other_kinds_are_refused() -> None:
         spellings({"model": None}, 1)
 
 
-@pytest.mark.parametrize("data", [b"a" * 3_000_000, b" " * 1_000_000, bytes(range(256)) * 2_000], ids=["a", "sp", "all"])
+@pytest.mark.parametrize(
+    "data", [b"a" * 3_000_000, b" " * 1_000_000, bytes(range(256)) * 2_000], ids=["a", "sp", "all"]
+)
 def test_long_runs_take_linear_time(vocabulary: Vocabulary, data: bytes) -> None:
     def seconds(part: bytes) -> float:
         begun = time.perf_counter()
@@ -201,7 +204,5 @@ def test_long_runs_take_linear_time(vocabulary: Vocabulary, data: bytes) -> None
 
 
 def test_decoding_needs_no_tokenizers_library() -> None:
-    import subprocess
-
     code = "import sys, llmzip.tokens.vocabulary; sys.exit('tokenizers' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -38,11 +38,13 @@ class Model(Protocol):
     fingerprint: bytes  # 32 bytes; what it covers is in docs/exactness.md
     exact: bool  # same bits for every machine, and for every split of a sequence into calls of `forward`
     engine_note: str  # what a file of an engine that is not exact is bound to; empty for exact ones
-    tokenizer: Tokenizer
     start_id: int  # read at position 0 of every window
     window: int  # default window and overlap, in tokens
     overlap: int
     max_window: int
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
 
     def open(self, lanes: int, window: int) -> State:
         """A fresh state for this many lanes and at most this many positions."""

@@ -27,7 +27,7 @@ def report(name: str | None, device: str | None, threads: int | None) -> Iterato
     yield "device", device or "cpu"
     yield "fused kernels", _kernels()
     yield "model cache", str(registry.cache_dir())
-    cached = [model.name for model in registry.list_models() if model.cached]
+    cached = [model.name for model in registry.list_models() if model.installed]
     yield "cached models", ", ".join(cached) or "none"
     if name is None and registry.DEFAULT_MODEL not in cached:
         yield "self-test", f"skipped: {registry.DEFAULT_MODEL} is not installed (llmzip models pull {registry.DEFAULT_MODEL})"

@@ -64,7 +64,7 @@ def _oracle(weights: NDArray[np.int8], x: NDArray[np.float32], digits: int) -> N
 
 def _linear(level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int) -> NDArray[np.float32]:
     assert native.library is not None
-    rows, k = x.shape
+    rows = len(x)
     matrix = PackedMatrix(level, weights, np.ones(len(weights), dtype=np.float32), threads=threads)
     activations = ActivationBuffer(rows, matrix.struct.k_stride, digits)
     out = np.empty((rows, len(weights)), dtype=np.float32)

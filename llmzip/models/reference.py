@@ -76,7 +76,7 @@ class ReferenceState:
             layer = f"layers.{i}."
             h = ops.rmsnorm(x, t[layer + "attn_norm"], c.norm_eps)
             qkv = linear(h, layer + "qkv").reshape(lanes, steps, -1, c.head_dim).transpose(1, 2)  # (L, H + 2 KV, C, D)
-            q, k, v = qkv.split([c.n_heads, c.n_kv_heads, c.n_kv_heads], dim=1)
+            q, k, v = torch.split(qkv, [c.n_heads, c.n_kv_heads, c.n_kv_heads], dim=1)
             if layer + "q_norm" in t:
                 q = ops.rmsnorm(q, t[layer + "q_norm"], c.norm_eps)
                 k = ops.rmsnorm(k, t[layer + "k_norm"], c.norm_eps)

@@ -1,0 +1,86 @@
+"""The examples run as their docstrings say and print what they promise: on the toy model, in processes of their own."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checkpoints import tiny_llama_folder
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+
+
+def run(name: str, *argv: str | Path, cache: Path, code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py", *argv],
+        cwd=cache,
+        env=os.environ | {"LLMZIP_CACHE": str(cache), "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_example_is_tested() -> None:
+    tested = set(re.findall(r'\brun\(\s*"(\w+)"', Path(__file__).read_text("utf-8")))
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_docstring_has_the_command(path: Path) -> None:
+    assert f"\n    python examples/{path.name}" in path.read_text("utf-8")
+
+
+def test_compress_a_string(tmp_path: Path) -> None:
+    out = run("compress_a_string", "--model", "toy", cache=tmp_path)
+    assert "back    the same: It is a truth" in out
+
+
+def test_stream_a_file(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_bytes(b"it was the best of times, and the worst. " * 120)
+    out = run("stream_a_file", text, "--model", "toy", "--block-size", "1000", cache=tmp_path)
+    assert re.fullmatch(r"text: 4920 bytes -> \d+ bytes -> the same\n", out)
+
+
+def test_random_access(tmp_path: Path) -> None:
+    out = run("random_access", "--model", "toy", cache=tmp_path)
+    assert out.startswith("6400 bytes in 7 blocks, ")
+    assert "\nLine 70: the square of 70 is 4900, and its cube is 343000.  (" in out
+
+
+def test_own_model_made(tmp_path: Path) -> None:
+    out = run("own_model", cache=tmp_path)
+    assert re.fullmatch(r"model [0-9a-f]{8}: 392 bytes -> \d+ bytes, model block\nback: the same\n", out)
+
+
+def test_own_model_taken(tmp_path: Path) -> None:
+    folder = tiny_llama_folder(tmp_path / "mine")
+    out = run("own_model", folder, cache=tmp_path)
+    assert out.endswith("back: the same\n")
+
+
+def test_verify_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    (folder / "below").mkdir(parents=True)
+    (folder / "text").write_bytes(b"the rain in the plain and nothing else\n" * 20)
+    (folder / "below" / "bytes").write_bytes(bytes(range(256)))
+    (folder / "empty").write_bytes(b"")
+    out = run("verify_folder", folder, "--model", "toy", "--limit", "300", "--jobs", "2", cache=tmp_path)
+    lines = [line.split() for line in out.splitlines()]
+    assert [line[0] for line in lines] == ["name", "below/bytes", "empty", "text", "total"]
+    assert [line[-1] for line in lines[1:]] == ["ok"] * 4
+    assert lines[3][1] == "300" and int(lines[3][2]) < 300
+
+
+def test_verify_folder_tells_of_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "text").write_bytes(b"text")
+    out = run("verify_folder", tmp_path / "files", "--model", "no such model", cache=tmp_path, code=1)
+    assert out.count("FAILED") == 2
