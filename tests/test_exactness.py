@@ -1,0 +1,131 @@
+"""The product: the same bits for every kernel, instruction set, thread count, batch shape, chunking and padding. Tiny random models; SmolLM2 once."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import SYLLABLES, tiny_llama_folder
+from exactness_matrix import case, cases
+
+from llmzip import codec, compress, decompress, native
+from llmzip.models import fused, reference
+from llmzip.models.checkpoint import read_checkpoint
+from llmzip.models.config import LlamaConfig
+from llmzip.models.convert import convert_hf
+from llmzip.models.llama import LlamaModel
+
+# Syllables of the tiny tokenizer, which even a model of random weights compresses, and what is awkward in between
+TEXT = " ".join("".join(random.Random(i).choices(SYLLABLES, k=i % 4 + 1)) for i in range(400)).encode()
+TEXT = TEXT[:700] + b" 17 \r\n <|endoftext|> \x04\x00 \xff\xfe\x80" + TEXT[700:]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    def make(**shape):
+        root = tmp_path_factory.mktemp("model")
+        convert_hf(tiny_llama_folder(root / "hf", **shape), root / "exact", name="tiny", license="none", source="test")
+        return root / "exact"
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def tiny(folder):
+    return folder()
+
+
+def states(path, lanes, window, **changes):
+    """One state per way to compute: torch with either matmul, and every level of the fused kernels."""
+    values, tensors = read_checkpoint(path)
+    config = LlamaConfig.of({**values, **changes})
+    n = config.n_vocab + 3
+    torch_model = reference.ReferenceLlama(config, tensors, device="cpu")
+    yield "torch", reference.ReferenceState(torch_model, n, lanes, window)
+    from llmzip.models import ops
+
+    slow = reference.ReferenceLlama(config, tensors, device="cpu")
+    slow.matmul = ops.float_mm
+    yield "torch float32", reference.ReferenceState(slow, n, lanes, window)
+    for level in range(native.best_level + 1):
+        for threads in (1, 2):
+            model = fused.FusedLlama(config, tensors, level=level, threads=threads)
+            yield f"{native.LEVELS[level]} x{threads}", fused.FusedState(model, n, lanes, window)
+
+
+SHAPES = [
+    {},
+    {"architecture": "qwen2"},
+    {"architecture": "qwen3", "head_dim": 24},
+    {"tied": False, "width": 40, "hidden": 70, "n_heads": 4, "n_kv_heads": 1, "vocab": 701},
+    {"width": 32, "hidden": 1100, "n_heads": 2, "n_kv_heads": 2},  # beyond the 1040 inputs of one float32 piece
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.get("architecture", "llama") + str(len(s)))
+@pytest.mark.parametrize("changes", [{}, {"digits": 1}, {"sliding_window": 9}], ids=["plain", "one digit", "sliding"])
+def test_every_kernel_and_every_chunking_gives_the_same_scores(folder, shape, changes):
+    path = folder(**shape)
+    ids = np.random.default_rng(0).integers(0, 560, (3, 40)).astype(np.int32)
+    ids[1, 5] = 10**6  # an escape symbol
+    truth = None
+    for name, state in states(path, 3, 48, **changes):
+        whole = state.forward(ids).copy()
+        truth = whole if truth is None else truth
+        assert np.array_equal(whole, truth), name
+        state.reset()
+        state.prompt(ids[:, :7])
+        pieces = [state.forward(ids[:, a:b]).copy() for a, b in ((7, 8), (8, 21), (21, 40))]
+        assert np.array_equal(np.concatenate(pieces, axis=1), truth[:, 7:]), name
+    assert truth.max() == 0 and len(np.unique(truth)) > 100
+
+
+def test_a_lane_does_not_depend_on_its_neighbours(tiny):
+    ids = np.random.default_rng(1).integers(0, 560, (17, 30)).astype(np.int32)
+    for (name, together), (_, alone) in zip(states(tiny, 17, 32), states(tiny, 1, 32), strict=True):
+        scores = together.forward(ids)
+        assert np.array_equal(alone.forward(ids[11:12])[0], scores[11]), name
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 5])
+@pytest.mark.parametrize(("window", "overlap"), [(None, None), (16, 0), (24, 23)])
+def test_blocks_round_trip_and_cost_what_the_intervals_say(tiny, lanes, window, overlap, monkeypatch):
+    model = LlamaModel(tiny)
+    costs = []
+    payload = codec.Encoder.payload
+    monkeypatch.setattr(codec.Encoder, "payload", lambda self: costs.append(self.cost_bits) or payload(self))
+    block = codec.compress_block(model, TEXT, lanes=lanes, window=window, overlap=overlap)
+    assert block.kind == codec.MODEL and codec.decompress_block(model, block) == TEXT
+    assert len(block.payload) <= costs[0] / 8 * 1.001 + 8
+    reference_only = LlamaModel(tiny)
+    reference_only._fused = None
+    assert codec.compress_block(reference_only, TEXT, lanes=lanes, window=window, overlap=overlap) == block
+
+
+@pytest.fixture(scope="module")
+def written(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written")
+    (folder / "text").write_bytes(TEXT)
+    (folder / "text.lmz").write_bytes(compress(TEXT, LlamaModel(tiny)))
+    return folder
+
+
+@pytest.mark.parametrize(("threads", "environment"), list(cases()), ids=lambda v: v if isinstance(v, int) else " ".join(v.values()))
+def test_the_matrix(tiny, written, threads, environment):
+    _, decoded, same_file = case(str(tiny), written / "text", written / "text.lmz", threads, environment)
+    assert decoded and same_file
+
+
+def test_on_a_gpu(tiny):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    packed = compress(TEXT, LlamaModel(tiny))
+    gpu = LlamaModel(tiny, device="cuda")
+    assert decompress(packed, gpu) == TEXT and compress(TEXT, gpu) == packed
+
+
+def test_smollm2_round_trip_and_kernels(smollm2):
+    block = codec.compress_block(smollm2, TEXT[:600], lanes=2)
+    assert codec.decompress_block(smollm2, block) == TEXT[:600]
+    ids = smollm2.tokenizer.encode(b"It is a truth universally acknowledged, that a single man")[None, :8]
+    assert np.array_equal(smollm2.open(1, 16).forward(ids), smollm2.open_reference(1, 16).forward(ids))
