@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -384,6 +385,15 @@ def show_doctor(display: Display, model: str | None, device: str | None, threads
     return 0
 
 
+def run_bench(file: str, size: int, lanes: int | None, rounds: int, model: str | None, threads: int | None) -> int:
+    def measure(path: str) -> None:
+        from llmzip.bench import speed
+
+        speed.print_report(speed.run(model, Path(path), size=size, lanes=lanes, rounds=rounds, threads=threads))
+
+    return one_file(file, Display(), measure)
+
+
 # --- argv
 
 app = typer.Typer(
@@ -567,6 +577,19 @@ def info(
 def doctor(model: ModelName = None, device: Device = None, threads: Threads = 0) -> Job:
     """Say what this machine offers, and check that its arithmetic is exact."""
     return lambda: show_doctor(Display(), model, device, threads or None)
+
+
+@app.command()
+def bench(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The text to measure on.")],
+    size: Annotated[int, typer.Option("--size", callback=None, parser=_size, metavar="SIZE", help="Of its first bytes.")] = 100_000,
+    lanes: Annotated[int, typer.Option("--lanes", min=0, help="0: as compress would choose.")] = 0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Medians are reported.")] = 3,
+    model: ModelName = None,
+    threads: Threads = 0,
+) -> Job:
+    """Measure speed and quality against float32 transformers with the same weights, windows and lanes, in one run."""
+    return lambda: run_bench(file, size, lanes or None, rounds, model, threads or None)
 
 
 @models_app.callback(invoke_without_command=True)
