@@ -56,7 +56,7 @@ def _float_weights(c: LlamaConfig, tensors: Tensors) -> Iterator[tuple[str, torc
     kv = c.n_kv_heads * c.head_dim
     for i in range(c.n_layers):
         ours, theirs = f"layers.{i}.", f"model.layers.{i}."
-        parts = zip("qkv", dense(ours + "qkv").split([c.n_heads * c.head_dim, kv, kv]), strict=True)
+        parts = zip("qkv", torch.split(dense(ours + "qkv"), [c.n_heads * c.head_dim, kv, kv]), strict=True)
         for letter, part in parts:
             yield f"{theirs}self_attn.{letter}_proj.weight", part
         for kind, part in zip(("gate", "up"), dense(ours + "gate_up").chunk(2), strict=True):
