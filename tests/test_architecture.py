@@ -128,7 +128,7 @@ def test_one_home(library: str, home: str) -> None:
 
 
 def test_transformers_at_run_time() -> None:
-    assert importers("transformers", run_time=True) <= {"models.causal"}
+    assert importers("transformers", run_time=True) <= {"models.causal", "bench.speed"}
 
 
 REMOVING = {"link", "remove", "rename", "renames", "replace", "rmdir", "symlink", "unlink"}

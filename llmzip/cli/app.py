@@ -346,14 +346,14 @@ def show_info(names: list[str], display: Display, *, as_json: bool) -> int:
 
 
 def show_models(display: Display, *, as_json: bool) -> int:
-    from llmzip.models import registry
+    from llmzip.models import known, registry
 
     rows = list(registry.list_models())
     if as_json:
         display.result(json.dumps([asdict(row) for row in rows], indent=2, default=str))
         return 0
     display.results(models_lines(rows))
-    display.note(f"cache: {registry.cache_dir()}")
+    display.note(f"cache: {known.cache_dir()}")
     return 0
 
 

@@ -343,7 +343,10 @@ def info_lines(found: list[tuple[str, "Info"]], *, verbose: bool) -> Iterator[st
 
 
 def _info_cells(info: "Info") -> list[str]:
-    models = sorted({member.fingerprint for member in info.members if member.fingerprint})
+    from llmzip.models import known
+
+    found = sorted({member.fingerprint for member in info.members if member.fingerprint})
+    models = [f"{known.name_of(prefix) or 'unknown'} ({prefix})" for prefix in found]
     lanes = sorted({block.lanes for block in info.blocks if block.kind == "model"})
     return [
         size_text(info.n_bytes),

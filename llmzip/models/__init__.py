@@ -1,11 +1,14 @@
 """What the codec asks of a model. Concrete models are in the modules beside; the codec sees only these protocols."""
 
-from typing import Protocol
+from __future__ import annotations  # numpy is for the annotations only: `llmzip info` must not import it
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
-from llmzip.tokens import Tokenizer
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from llmzip.tokens import Tokenizer
 
 SCORE_UNIT = 256  # scores are in 1/256 bit
 ESCAPE_SCORE = -4096  # 2^-16 of the best symbol for each byte that the vocabulary lacks

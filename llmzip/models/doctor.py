@@ -10,7 +10,7 @@ import numpy as np
 
 from llmzip import native
 from llmzip.errors import ModelInvalid
-from llmzip.models import registry
+from llmzip.models import known, registry
 from llmzip.models.llama import LlamaModel
 
 _PACKAGES = ("llmzip", "numpy", "constriction", "tokenizers", "safetensors", "torch", "transformers")
@@ -26,11 +26,11 @@ def report(name: str | None, device: str | None, threads: int | None) -> Iterato
     yield "threads", str(threads or native.n_threads)
     yield "device", device or "cpu"
     yield "fused kernels", _kernels()
-    yield "model cache", str(registry.cache_dir())
+    yield "model cache", str(known.cache_dir())
     cached = [model.name for model in registry.list_models() if model.installed]
     yield "cached models", ", ".join(cached) or "none"
-    if name is None and registry.DEFAULT_MODEL not in cached:
-        yield "self-test", f"skipped: {registry.DEFAULT_MODEL} is not installed (llmzip models pull {registry.DEFAULT_MODEL})"
+    if name is None and known.DEFAULT_MODEL not in cached:
+        yield "self-test", f"skipped: {known.DEFAULT_MODEL} is not installed (llmzip models pull {known.DEFAULT_MODEL})"
         return
     yield from _check(name, device, threads)
 

