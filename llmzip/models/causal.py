@@ -34,6 +34,8 @@ class CausalModel:
         self.device = device or "cpu"
         if threads is not None:
             torch.set_num_threads(threads)
+        if not (folder / "config.json").is_file():
+            raise ModelInvalid(f"{folder} is no Hugging Face model folder: it has no config.json")
         try:
             self._model = transformers.AutoModelForCausalLM.from_pretrained(
                 folder, dtype=torch.float32, local_files_only=True

@@ -1,0 +1,18 @@
+"""The benchmark measures what it says: the same weights, so nearly the same bits; no timings are asserted."""
+
+import json
+
+from checkpoints import SYLLABLES, tiny_llama_folder
+
+from llmzip.cli.app import main
+
+
+def test_bench_reports_the_coded_bits_against_transformers(tmp_path, capsys):
+    text = tmp_path / "text"
+    text.write_bytes(" ".join(SYLLABLES * 30).encode())
+    folder = tiny_llama_folder(tmp_path / "hf")
+    assert main(["bench", str(text), "-m", str(folder), "--lanes", "2", "--rounds", "1", "-T", "1"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert abs(result["coded_over_float32"] - 1) < 0.01
+    assert 0 <= result["payload_over_coded_bytes"] < 8
+    assert result["compress_ratio"] > 0 and result["decompress_ratio"] > 0
