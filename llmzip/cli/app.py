@@ -582,14 +582,15 @@ def doctor(model: ModelName = None, device: Device = None, threads: Threads = 0)
 @app.command()
 def bench(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The text to measure on.")],
-    size: Annotated[int, typer.Option("--size", callback=None, parser=_size, metavar="SIZE", help="Of its first bytes.")] = 100_000,
+    size: Annotated[str, typer.Option(metavar="SIZE", help="Of its first bytes.")] = "100000",
     lanes: Annotated[int, typer.Option("--lanes", min=0, help="0: as compress would choose.")] = 0,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Medians are reported.")] = 3,
     model: ModelName = None,
     threads: Threads = 0,
 ) -> Job:
     """Measure speed and quality against float32 transformers with the same weights, windows and lanes, in one run."""
-    return lambda: run_bench(file, size, lanes or None, rounds, model, threads or None)
+    n_bytes = _size(size)
+    return lambda: run_bench(file, n_bytes, lanes or None, rounds, model, threads or None)
 
 
 @models_app.callback(invoke_without_command=True)
