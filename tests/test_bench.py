@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: the same weights, so nearly the same bits; no timings are asserted."""
+"""The benchmark measures what it says: the same weights, so about the same bits; no timings are asserted."""
 
 import json
 
@@ -13,6 +13,7 @@ def test_bench_reports_the_coded_bits_against_transformers(tmp_path, capsys):
     folder = tiny_llama_folder(tmp_path / "hf")
     assert main(["bench", str(text), "-m", str(folder), "--lanes", "2", "--rounds", "1", "-T", "1"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert abs(result["coded_over_float32"] - 1) < 0.01
+    # A random model gives some tokens 2^-50; the coder's floor makes those cheaper than the float's own cross-entropy
+    assert 0.8 < result["coded_over_float32"] < 1.01
     assert 0 <= result["payload_over_coded_bytes"] < 8
     assert result["compress_ratio"] > 0 and result["decompress_ratio"] > 0
