@@ -10,6 +10,7 @@ import itertools
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -394,6 +395,33 @@ def run_bench(file: str, size: int, lanes: int | None, rounds: int, model: str |
     return one_file(file, Display(), measure)
 
 
+def train_model(corpora: list[str], out: Path, options: dict[str, Any], display: Display) -> int:
+    from llmzip.train import run
+    from llmzip.train.corpus import Source
+
+    line = display.progress(str(out), None, decoding=False)
+    told = [0.0]
+
+    def progress(text: str) -> None:
+        if line.shown:
+            line.status(text)
+        elif time.monotonic() - told[0] > 60:  # into a log
+            told[0] = time.monotonic()
+            display.note(text)
+
+    def say(text: str) -> None:
+        line.end()
+        display.note(text)
+
+    def work(name: str) -> None:
+        sources = [Source.parse(corpus) for corpus in corpora]
+        run.train(sources, Path(name), say=say, progress=progress, **options)
+        line.end()
+        display.note(f"{name} is trained: llmzip compress -m {name} FILE")
+
+    return one_file(str(out), display, work)
+
+
 # --- argv
 
 app = typer.Typer(
@@ -591,6 +619,28 @@ def bench(
     """Measure speed and quality against float32 transformers with the same weights, windows and lanes, in one run."""
     n_bytes = _size(size)
     return lambda: run_bench(file, n_bytes, lanes or None, rounds, model, threads or None)
+
+
+@app.command()
+def train(
+    corpora: Annotated[list[str], typer.Argument(metavar="CORPUS[=WEIGHT]...", help="Files or folders of text.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The model; DIR.work keeps what a run needs.")],
+    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="Size: pocket, pocket-large.")] = "pocket",
+    init: Annotated[str | None, typer.Option("--init", metavar="NAME|PATH", help="Go on from this model.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", min=0.1, help="About how long.")] = None,
+    tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="How many; repeatable to the bit.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    device: Device = None,
+    threads: Threads = 0,
+    quiet: Quiet = 0,
+) -> Job:
+    """Train a model on your kind of text. The same command goes on with a run that was interrupted."""
+    if (minutes is None) == (tokens is None):
+        raise typer.BadParameter("say how long: --minutes or --tokens")
+    options = {
+        "preset": preset, "init": init, "minutes": minutes, "tokens": tokens, "seed": seed, "device": device, "threads": threads or None,
+    }  # fmt: skip
+    return lambda: train_model(corpora, out, options, Display(quiet=quiet))
 
 
 @models_app.callback(invoke_without_command=True)

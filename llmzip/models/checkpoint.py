@@ -23,7 +23,6 @@ from llmzip.errors import ModelInvalid
 FORMAT = 1
 NUMERICS = 1
 ARCHITECTURE = "llama"
-DIGITS = 2
 MAX_POSITIONS = 4096
 DEFAULT_WINDOW = 1024
 DEFAULT_OVERLAP = 256
@@ -126,7 +125,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     unknown = sorted(config.keys() - COMPUTED_KEYS.keys() - DESCRIPTIVE_KEYS.keys())
     if unknown:
         raise ModelInvalid(f"{CONFIG_FILE}: unknown key {unknown[0]}")
-    for key, known in (("format", FORMAT), ("numerics", NUMERICS), ("architecture", ARCHITECTURE), ("digits", DIGITS)):
+    for key, known in (("format", FORMAT), ("numerics", NUMERICS), ("architecture", ARCHITECTURE)):
         if config[key] != known:
             raise ModelInvalid(f"{CONFIG_FILE}: {key} is {config[key]!r}, this llmzip knows {known!r}")
     for key in ("n_layers", "width", "n_heads", "n_kv_heads", "head_dim", "hidden", "n_vocab"):
@@ -136,13 +135,14 @@ def check_config(config: Mapping[str, Any]) -> None:
         config["n_heads"] % config["n_kv_heads"] == 0
         and config["head_dim"] % 2 == 0
         and 0 < config["norm_eps"] < 1
+        and config["digits"] in (1, 2)
         and config["sliding_window"] >= 0
         and 0 <= config["start_id"] < config["n_vocab"]
         and 8 <= config["window"] <= config["max_window"] <= MAX_POSITIONS
         and 0 <= config["overlap"] < config["window"]
     )
     if not sound:
-        raise ModelInvalid(f"{CONFIG_FILE}: heads, norm_eps, start_id or the window sizes are out of their bounds")
+        raise ModelInvalid(f"{CONFIG_FILE}: heads, norm_eps, digits, start_id or the window sizes are out of their bounds")
 
 
 def check_tensors(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -61,6 +61,9 @@ class Plan:
     positions: int
     start_id: int
     rope: Rope
+    digits: int = 2  # int8 digits per activation; one is for models that were trained for it
+    window: int = checkpoint.DEFAULT_WINDOW
+    overlap: int = checkpoint.DEFAULT_OVERLAP
 
 
 @dataclass
@@ -213,7 +216,7 @@ def _convert(plan: Plan, weights: Weights, tokenizer_json: bytes, out: Path, lab
         raise ModelInvalid(f"tokenizer.json is not JSON: {error}") from error
     token_bytes, token_ends = token_table(spellings(tokenizer, plan.n_vocab))
     positions = min(plan.positions, checkpoint.MAX_POSITIONS)
-    window = min(checkpoint.DEFAULT_WINDOW, positions)
+    window = min(plan.window, positions)
     tensors = _tensors(plan, weights)
     parameters = sum(t.size for name, t in tensors.items() if not name.endswith(".scale"))
     tensors["rope.cos"], tensors["rope.sin"] = rope_tables(plan.rope, plan.head_dim, positions)
@@ -237,10 +240,10 @@ def _convert(plan: Plan, weights: Weights, tokenizer_json: bytes, out: Path, lab
         # a window that no position can reach beyond is none
         "sliding_window": plan.sliding_window if plan.sliding_window < positions else 0,
         "max_window": positions,
-        "digits": checkpoint.DIGITS,
+        "digits": plan.digits,
         "start_id": plan.start_id,
         "window": window,
-        "overlap": min(checkpoint.DEFAULT_OVERLAP, window // 4),
+        "overlap": plan.overlap if window == plan.window else min(plan.overlap, window // 4),
         "name": label.name,
         "license": label.license,
         "source": label.source,
@@ -407,7 +410,17 @@ def _hf_plan(config: dict[str, Any], has_head: bool) -> Plan:
         positions=positions,
         start_id=_hf_start_id(config, n_vocab),
         rope=_hf_rope(config),
+        **_hf_wishes(config),
     )
+
+
+def _hf_wishes(config: dict[str, Any]) -> dict[str, int]:
+    """What a model asks of llmzip: an object `llmzip` in config.json, which `llmzip train` writes."""
+    wishes = config.get("llmzip", {})
+    known = ("digits", "window", "overlap")
+    if not isinstance(wishes, dict) or not all(key in known and type(value) is int for key, value in wishes.items()):
+        raise ModelInvalid(f"config.json: llmzip may hold whole numbers for {', '.join(known)}, and nothing else")
+    return wishes
 
 
 def _hf_weight_files(folder: Path) -> list[Path]:

@@ -65,7 +65,7 @@ def load(name: str | None = None, *, device: str | None = None, threads: int | N
     """The model of a registry name, an "hf:ORG/NAME" name or a path; the default one for None."""
     if name == TOY:
         return _toy()
-    return _open(_locate(name or DEFAULT_MODEL), device, threads)
+    return _open(locate(name or DEFAULT_MODEL), device, threads)
 
 
 def find(prefix: bytes, *, device: str | None = None, threads: int | None = None) -> Model:
@@ -154,7 +154,7 @@ def _pull_hint(name: str) -> str:
     return f"llmzip models pull {name}"
 
 
-def _locate(name: str) -> Path:
+def locate(name: str) -> Path:
     """The exact folder of a name, converting a local model where need be."""
     if name in KNOWN or name.startswith(HUB_PREFIX):
         folder = _folder(name)
