@@ -47,17 +47,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(path: Path, name: str, model: str | None, limit: int | None, threads: int) -> Row:
+def verify(path: Path, name: str, options: list[str], limit: int | None, threads: int) -> Row:
     n_bytes = n_compressed = 0
     with tempfile.TemporaryDirectory() as scratch:
         source, small, back = (Path(scratch) / part for part in ("source", "small.lmz", "back"))
-        chosen = ["-m", model] if model else []
         try:
             with path.open("rb") as file:
                 source.write_bytes(file.read(-1 if limit is None else limit))
             n_bytes = source.stat().st_size
             before = sha256(source)
-            llmzip("compress", "-T", str(threads), *chosen, "-o", str(small), str(source))
+            llmzip("compress", "-T", str(threads), *options, "-o", str(small), str(source))
             n_compressed = small.stat().st_size
             source.unlink()  # nobody can peek
             llmzip("decompress", "-T", str(threads), "-o", str(back), str(small))  # the file names its model
@@ -70,6 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", help="a name or a folder; the default model if not given")
+    parser.add_argument("--lanes", type=int, default=0, help="more are faster and cost a little; 0 is the default number")
     parser.add_argument("--limit", type=int, metavar="BYTES", help="only the beginning of each file")
     parser.add_argument("--jobs", type=int, default=1, help="files at a time")
     arguments = parser.parse_args()
@@ -80,9 +80,10 @@ def main() -> int:
         print(f"{folder}: no files", file=sys.stderr)
         return 1
     threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+    options = ["--lanes", str(arguments.lanes), *(["-m", arguments.model] if arguments.model else [])]
 
     def work(path: Path) -> Row:
-        return verify(path, str(path.relative_to(folder)), arguments.model, arguments.limit, threads)
+        return verify(path, str(path.relative_to(folder)), options, arguments.limit, threads)
 
     print(line("name", "bytes", "compressed", "ratio", "bits/byte", ""))
     rows = []

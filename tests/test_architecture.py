@@ -20,7 +20,7 @@ LAYERS = [
     ["cdf", "rangecoder", "models"],
     ["codec"],
     ["stream", "api", "file"],
-    ["cli", "bench", "__main__", ""],  # "": llmzip itself, which only a program asks for its version
+    ["cli", "bench", "train", "__main__", ""],  # "": llmzip itself, which only a program asks for its version
 ]
 
 PUBLIC = [

@@ -5,7 +5,7 @@ Beltagy et al. 2020 (sliding window). Knows nothing of text, of optimisers and o
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +214,3 @@ class Network(nn.Module):
             ]
         return named
 
-
-def describe(shape: Shape) -> dict[str, int | bool]:
-    return asdict(shape)

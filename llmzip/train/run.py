@@ -5,7 +5,6 @@ machine, whether or not the run was interrupted: a batch depends on (seed, step)
 """
 
 import io
-import json
 import math
 import os
 import shutil
@@ -295,7 +294,3 @@ def _from_model(name: str) -> tuple[Network, str, int]:
     network.load(tensors)
     return network, (folder / checkpoint.TOKENIZER_FILE).read_text("utf-8"), config["start_id"]
 
-
-def curve(work: Path) -> list[tuple[int, float]]:
-    """(step, nats a token) as it was told while training."""
-    return [(line["step"], line["loss"]) for line in map(json.loads, (work / "curve.jsonl").read_text().splitlines())]

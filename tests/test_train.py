@@ -1,0 +1,178 @@
+"""Training: what is learnt, resumed, exported, and refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from llmzip import compress, decompress
+from llmzip.errors import LlmzipError
+from llmzip.models import registry
+from llmzip.models.checkpoint import read_checkpoint
+from llmzip.models.convert import convert_hf
+from llmzip.train import run
+from llmzip.train.corpus import Source, documents, split
+from llmzip.train.network import Network, Shape
+
+TINY = Shape(
+    n_layers=2, width=32, n_heads=2, n_kv_heads=1, head_dim=16, hidden=48, n_vocab=400,
+    sliding_window=24, window=64, overlap=16, tied=True,
+)  # fmt: skip
+TRAIN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+import test_train
+test_train.train_tiny(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+"""
+
+
+def log_lines(n: int, seed: int = 0) -> bytes:
+    rng = np.random.default_rng(seed)
+    words = ["open", "close", "read", "write", "flush", "retry"]
+    return b"".join(
+        f"2026-01-{rng.integers(1, 29):02} worker-{rng.integers(9)} {words[rng.integers(6)]} block {rng.integers(999)}\n".encode()
+        for _ in range(n)
+    )
+
+
+def train_tiny(corpus: Path, out: Path, tokens: int, **options: object) -> Path:
+    run.PRESETS["tiny"] = TINY
+    run.SAVE_SECONDS = 0  # after each step: a kill finds something
+    settings: dict = {"preset": "tiny", "tokens": tokens, "threads": 1, "say": lambda text: None, "progress": lambda text: None}
+    return run.train([Source.parse(str(corpus))], out, **(settings | options))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "log.txt"
+    path.write_bytes(log_lines(6000))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(corpus, tmp_path_factory) -> Path:
+    return train_tiny(corpus, tmp_path_factory.mktemp("trained") / "model", 40 * run.BATCH_TOKENS)
+
+
+def bits_per_byte(model: Path | str, text: bytes) -> float:
+    return 8 * len(compress(text, registry.load(str(model)))) / len(text)
+
+
+def test_it_learns_and_round_trips(trained):
+    unseen = log_lines(200, seed=1)
+    model = registry.load(str(trained))
+    packed = compress(unseen, model)
+    assert decompress(packed, model) == unseen
+    assert 8 * len(packed) / len(unseen) < 3.0  # the lines hold some 2 bits a byte; uniform tokens would take 4 or more
+    config, _ = read_checkpoint(trained)
+    assert config["digits"] == 1 and config["sliding_window"] == 24 and (trained / "README.md").exists()
+
+
+def test_every_byte_has_a_token(trained):
+    model = registry.load(str(trained))
+    everything = bytes(range(256)) * 3
+    assert decompress(compress(everything, model), model) == everything
+    assert model.tokenizer.escaped == b""
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_model(corpus, trained, tmp_path):
+    out = tmp_path / "model"
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", TRAIN, str(corpus), str(out), str(40 * run.BATCH_TOKENS), here]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    work = out.with_name("model.work")
+    deadline = time.monotonic() + 120
+    while not (work / "curve.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists() and (work / "checkpoint.pt").exists()
+    with pytest.raises(LlmzipError, match="other settings"):
+        train_tiny(corpus, out, 41 * run.BATCH_TOKENS)
+    train_tiny(corpus, out, 40 * run.BATCH_TOKENS)
+    assert read_checkpoint(out)[0]["fingerprint"] == read_checkpoint(trained)[0]["fingerprint"]
+    steps = [json.loads(line)["step"] for line in (work / "curve.jsonl").read_text().splitlines()]
+    assert steps[0] == 10 and steps[-1] == 40
+
+
+def test_adapting_a_model_makes_its_text_smaller(trained, tmp_path):
+    other = b"".join(line[::-1].strip() + b"\n" for line in log_lines(6000, seed=2).splitlines())
+    path = tmp_path / "other"
+    path.mkdir()
+    (path / "log.txt").write_bytes(other[: len(other) // 2])
+    adapted = train_tiny(path, tmp_path / "adapted", 30 * run.BATCH_TOKENS, init=str(trained))
+    unseen = other[-8000:]
+    assert bits_per_byte(adapted, unseen) < 0.8 * bits_per_byte(trained, unseen)
+
+
+def test_the_export_is_what_transformers_computes(tmp_path):
+    torch.manual_seed(0)
+    for sliding in (0, 24):
+        network = Network(Shape(**(asdict(TINY) | {"sliding_window": sliding, "n_vocab": 300})))
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+        folder = tmp_path / f"hf{sliding}"
+        network.export(folder, b"{}", start_id=0, digits=1)
+        theirs = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").float()
+        ids = torch.randint(0, 300, (2, 60))
+        with torch.no_grad():
+            a, b = network(ids).float(), theirs(ids).logits
+        assert (a - b).std() < 0.03 * b.std()  # bfloat16 against float32
+
+
+def test_load_gives_back_what_was_exported(trained, tmp_path):
+    config, tensors = read_checkpoint(trained)
+    network = Network(Shape.of_checkpoint(config))
+    network.load(tensors)
+    network.export(tmp_path / "hf", (trained / "tokenizer.json").read_bytes(), start_id=config["start_id"], digits=1)
+    convert_hf(tmp_path / "hf", tmp_path / "again", name="again", license="x", source="x")
+    _, again = read_checkpoint(tmp_path / "again")
+    for name, tensor in tensors.items():
+        close = np.abs(tensor.astype(np.float64) - again[name].astype(np.float64)).max()
+        assert close <= (0 if tensor.dtype == np.int8 else 1e-6), name
+
+
+def test_split_holds_documents_out_by_what_they_are():
+    found = [str(i).encode() for i in range(3000)]
+    train, held_out = split(found)
+    assert sorted(train + held_out) == sorted(found) and 10 <= len(held_out) <= 60
+    assert set(split(found[::-1])[1]) == set(held_out)
+    assert [len(part) for part in split([b"a", b"b"])] == [1, 1]
+
+
+def test_documents_end_at_nul_and_packed_files_are_read(tmp_path):
+    import gzip
+    import lzma
+
+    texts = [f"document {i}\n".encode() for i in range(60)]
+    (tmp_path / "a.xz").write_bytes(lzma.compress(b"\0".join(texts[:30])))
+    (tmp_path / "b.gz").write_bytes(gzip.compress(b"\0".join(texts[30:])))
+    assert documents(tmp_path) == texts
+    (tmp_path / "a.xz").unlink()
+    (tmp_path / "b.gz").write_bytes(gzip.compress(b"line\n" * 10_000))
+    cut = documents(tmp_path)
+    assert b"".join(cut) == b"line\n" * 10_000 and len(cut) == 4
+
+
+@pytest.mark.parametrize("argument", ["nowhere", "nowhere=2", "EMPTY", "LOG=x", "LOG=0", "LOG=inf", "LOG=nan"])
+def test_sources_that_cannot_be(argument, corpus, tmp_path):
+    (tmp_path / "empty").write_bytes(b"")
+    argument = argument.replace("LOG", str(corpus)).replace("EMPTY", str(tmp_path / "empty"))
+    with pytest.raises(LlmzipError):
+        Source.parse(argument)
+
+
+def test_a_weight_is_read(corpus):
+    assert Source.parse(f"{corpus}=2.5") == Source(corpus, 2.5)
+    assert Source.parse(str(corpus)).weight == pytest.approx(os.path.getsize(corpus) / 1e6)
