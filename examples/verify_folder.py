@@ -69,7 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", help="a name or a folder; the default model if not given")
-    parser.add_argument("--lanes", type=int, default=0, help="more are faster and cost a little; 0 is the default number")
+    parser.add_argument("--lanes", help="more are faster and cost a little; the default number if not given")
     parser.add_argument("--limit", type=int, metavar="BYTES", help="only the beginning of each file")
     parser.add_argument("--jobs", type=int, default=1, help="files at a time")
     arguments = parser.parse_args()
@@ -80,7 +80,8 @@ def main() -> int:
         print(f"{folder}: no files", file=sys.stderr)
         return 1
     threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
-    options = ["--lanes", str(arguments.lanes), *(["-m", arguments.model] if arguments.model else [])]
+    given = {"--lanes": arguments.lanes, "--model": arguments.model}
+    options = [word for name, value in given.items() if value for word in (name, value)]
 
     def work(path: Path) -> Row:
         return verify(path, str(path.relative_to(folder)), options, arguments.limit, threads)
