@@ -24,6 +24,7 @@ static inline int omp_thread(void) { return 0; }
 #define MAX_HEAD_DIM 512
 #define MAX_GROUPS 1024 /* vocabularies up to 262 144 */
 #define HEAD_ROWS 64
+#define MAX_LINES 32 /* activation lines, one for each digit, that meet a panel of weights at once */
 #define ESCAPE_SCORE -4096
 enum { GROUPS = 0, MEMBERS = 1, INTERVALS = 2 }; /* tables of coder_tables */
 enum { STORE = 0, ADD = 1, SWIGLU = 2 };          /* what linear does with its result */
@@ -85,6 +86,7 @@ static inline Scratch scratch_of(const Buffers *b, int thread) {
 
 #define VNNI 0
 #define AVX2 0
+#define AMX 0
 #define NAME(f) f##_portable
 #include "_kernels.h"
 #undef NAME
@@ -108,18 +110,45 @@ static inline Scratch scratch_of(const Buffers *b, int thread) {
 #define AVX2 0
 #define NAME(f) f##_vnni
 #include "_kernels.h"
+#undef NAME
+#undef AMX
 #pragma GCC pop_options
 #else
 #define X86 0
 #endif
 
-/* Levels: 0 portable, 1 avx2, 2 avx512-vnni. */
+#if X86 && defined(__linux__) && __GNUC__ >= 12
+#define TILES 1
+#include <sys/syscall.h>
+#include <unistd.h>
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,bmi2,prefer-vector-width=512,amx-tile,amx-int8")
+#define AMX 1
+#define NAME(f) f##_amx
+#include "_kernels.h"
+#pragma GCC pop_options
+
+/* Whether the CPU has tiles of int8 and the kernel lets this process use them. */
+static int may_use_tiles(void) {
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+    return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
+}
+#else
+#define TILES 0
+#endif
+
+/* Levels: 0 portable, 1 avx2, 2 avx512-vnni, 3 amx. */
 int llmzip_best_level(void) {
 #if X86
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
+#if TILES
+        return may_use_tiles() ? 3 : 2;
+#else
         return 2;
+#endif
     if (__builtin_cpu_supports("avx2")) return 1;
 #endif
     return 0;
@@ -133,7 +162,10 @@ int llmzip_threaded(void) {
 #endif
 }
 
-#if X86
+#if TILES
+#define DISPATCH(f, ...) \
+    (level == 3 ? f##_amx(__VA_ARGS__) : level == 2 ? f##_vnni(__VA_ARGS__) : level == 1 ? f##_avx2(__VA_ARGS__) : f##_portable(__VA_ARGS__))
+#elif X86
 #define DISPATCH(f, ...) (level == 2 ? f##_vnni(__VA_ARGS__) : level == 1 ? f##_avx2(__VA_ARGS__) : f##_portable(__VA_ARGS__))
 #else
 #define DISPATCH(f, ...) ((void)level, f##_portable(__VA_ARGS__))

@@ -1,10 +1,8 @@
 /* The exact Llama forward and the coder's tables for one instruction set. Included by _kernels.c once per set, with
- *   NAME(f)  the suffix for this set     VNNI  1 for AVX-512 VNNI     AVX2  1 for AVX2     (neither: portable C)
+ *   NAME(f)  the suffix for this set     VNNI  1 for AVX-512 VNNI, and AMX 1 for its tiles, too     AVX2  1 for AVX2     (none: portable C)
  * Every set gives the same bits: sums are over integers within the bounds stated beside them, everything else is one correctly rounded
  * IEEE operation at a time (compiled with -ffp-contract=off; docs/exactness.md has the definition, models/ops.py the torch twin).
  */
-
-#define LINES (VNNI ? 12 : 2) /* activation lines that one kernel call works on */
 
 /* ---- small exact pieces ------------------------------------------------------------------------------------------------- */
 
@@ -159,13 +157,51 @@ static inline __attribute__((always_inline)) void NAME(lines_kernel)(const int8_
 }
 #endif
 
+#if AMX
+/* Tiles: 0-3 sums, 4-5 lines, 6-7 weights; each 16 rows of 64 bytes. Every thread sets its own. */
+static inline void NAME(tiles_on)(void) {
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1};
+    for (int i = 0; i < 8; i++) config.row_bytes[i] = 64, config.rows[i] = 16;
+    _tile_loadconfig(&config);
+}
+
+/* The same for 32 lines, k a multiple of 64. */
+static inline void NAME(tile_kernel)(const int8_t *a, int64_t stride, const uint8_t *panel, int64_t k, int32_t *sums) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t i = 0; i < k; i += 64) {
+        _tile_loadd(4, a + i, stride);
+        _tile_loadd(5, a + 16 * stride + i, stride);
+        _tile_loadd(6, panel + i * 32, 128);
+        _tile_loadd(7, panel + i * 32 + 64, 128);
+        _tile_dpbsud(0, 4, 6);
+        _tile_dpbsud(1, 4, 7);
+        _tile_dpbsud(2, 5, 6);
+        _tile_dpbsud(3, 5, 7);
+    }
+    _tile_stored(0, sums, 128);
+    _tile_stored(1, sums + 16, 128);
+    _tile_stored(2, sums + 16 * 32, 128);
+    _tile_stored(3, sums + 16 * 32 + 16, 128);
+}
+#endif
+
 /* Exact integer sums of `rows` rows times one panel as float32, rounded once: y[row][32]. */
 static void NAME(panel_sums)(const void *lines, int64_t row, int rows, int64_t k_stride, int digits, const int64_t *offsets, const uint8_t *panel,
                              float *y) {
 #if VNNI
-    int32_t sums[12 * 32];
+    int32_t sums[MAX_LINES * 32];
     const int8_t *a = (const int8_t *)lines + row * digits * k_stride;
     switch (rows * digits) {
+#if AMX
+    case 32: NAME(tile_kernel)(a, k_stride, panel, k_stride, sums); break;
+#endif
     case 12: NAME(lines_kernel)(a, k_stride, panel, k_stride, 12, sums); break;
     case 10: NAME(lines_kernel)(a, k_stride, panel, k_stride, 10, sums); break;
     case 8: NAME(lines_kernel)(a, k_stride, panel, k_stride, 8, sums); break;
@@ -229,19 +265,23 @@ static void NAME(panel_sums)(const void *lines, int64_t row, int rows, int64_t k
 /* y = q(x) W^T: out[row][column], stored, added, or silu(gate) * up. Called by every thread of a parallel region; ends in a barrier. */
 static void NAME(linear)(const Matrix *w, const Activations *x, int64_t first_row, int64_t rows, int mode, float *out, int64_t out_stride) {
     int64_t n = w->n, panels = mode == SWIGLU ? (n / 2 + 15) / 16 : (n + 31) / 32;
-    int step = VNNI ? 12 / x->digits : 6;
+    int step = VNNI ? 12 / x->digits : 6, tiled = AMX && w->k_stride % 64 == 0 ? 32 / x->digits : 0;
+#if AMX
+    NAME(tiles_on)();
+#endif
 #pragma omp for schedule(dynamic, 4)
     for (int64_t p = 0; p < panels; p++) {
         const uint8_t *panel = w->packed + p * w->k_stride * 32;
-        float scale[32], bias[32] = {0}, y[12 * 32];
+        float scale[32], bias[32] = {0}, y[MAX_LINES * 32];
         for (int c = 0; c < 32; c++) {
             int64_t source = NAME(panel_row)(p, c, n, mode == SWIGLU);
             scale[c] = source >= 0 ? w->scale[source] : 0.0f;
             if (w->bias && source >= 0) bias[c] = w->bias[source];
         }
-        for (int64_t row = first_row; row < first_row + rows; row += step) {
-            int count = (int)(first_row + rows - row < step ? first_row + rows - row : step);
-            NAME(panel_sums)(x->lines, row, count, w->k_stride, x->digits, x->sums, panel, y);
+        for (int64_t row = first_row, count; row < first_row + rows; row += count) {
+            int64_t left = first_row + rows - row;
+            count = tiled && left >= tiled ? tiled : left < step ? left : step;
+            NAME(panel_sums)(x->lines, row, (int)count, w->k_stride, x->digits, x->sums, panel, y);
             for (int r = 0; r < count; r++) {
                 float *v = y + r * 32, row_scale = x->scales[row + r];
                 for (int c = 0; c < 32; c++) {
@@ -272,6 +312,9 @@ static void NAME(linear)(const Matrix *w, const Activations *x, int64_t first_ro
             }
         }
     }
+#if AMX
+    _tile_release();
+#endif
 }
 
 /* ---- attention ---------------------------------------------------------------------------------------------------------- */
@@ -589,4 +632,3 @@ static void NAME(coder_tables)(int what, const int16_t *scores, int64_t stride, 
     }
 }
 
-#undef LINES

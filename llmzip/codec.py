@@ -15,7 +15,7 @@ from llmzip.errors import ChecksumError, FormatError, UnsupportedError
 from llmzip.models import Model, State
 from llmzip.rangecoder import Coder, Decoder, Encoder
 
-BYTES_PER_LANE = 16384  # a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
+LANE_SIZE = 16384  # bytes; a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
 MAX_LANE_POSITIONS = 1 << 17  # lanes x window (format.md 3.2): bounds the memory that a file can ask for
 CHUNK_ROWS = 512  # rows of scores that an encoder asks for at a time: 50 MB at V = 49 152
 
@@ -113,9 +113,9 @@ def _open_window(model: Model, state: State, ids: NDArray[np.int32], step: int, 
     return prompt[:, -1:]
 
 
-def choose_lanes(n_bytes: int, window: int) -> int:
-    """Lanes for a block, from its size alone: never from this machine."""
-    return max(1, min(-(-n_bytes // BYTES_PER_LANE), MAX_LANE_POSITIONS // window, 256))
+def choose_lanes(n_bytes: int, window: int, lane_size: int = LANE_SIZE) -> int:
+    """Lanes of about `lane_size` bytes for a block, from its size alone: never from this machine."""
+    return max(1, min(-(-n_bytes // lane_size), MAX_LANE_POSITIONS // window, 256))
 
 
 def compress_block(
@@ -123,6 +123,7 @@ def compress_block(
     data: bytes,
     *,
     lanes: int | None = None,
+    lane_size: int = LANE_SIZE,
     window: int | None = None,
     overlap: int | None = None,
     progress: Progress | None = None,
@@ -137,7 +138,7 @@ def compress_block(
     if not data:
         return stored_block(data)
     tokens = model.tokenizer.encode(data)
-    n_lanes = min(lanes or choose_lanes(len(data), window), len(tokens))
+    n_lanes = min(lanes or choose_lanes(len(data), window, lane_size), len(tokens))
     encoder = Encoder(chunk=max(1, CHUNK_ROWS // n_lanes))
     transcode(model, encoder, Lanes.cut(tokens, n_lanes, model, len(data)), window, overlap, progress)
     payload = encoder.payload()

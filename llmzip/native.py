@@ -11,7 +11,7 @@ from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int32, c_int6
 import numpy as np
 from numpy.typing import NDArray
 
-LEVELS = ("portable", "avx2", "avx512-vnni")  # instruction sets, in the order of the C enum
+LEVELS = ("portable", "avx2", "avx512-vnni", "amx")  # instruction sets, in the order of the C enum
 
 GROUPS, MEMBERS, INTERVALS = range(3)
 

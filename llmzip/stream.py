@@ -118,6 +118,7 @@ class LmzCompressor:
 
     Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
     `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes.
+    Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come out smaller.
     One block is held back, because only `flush` knows which is the last.
     """
 
@@ -127,6 +128,7 @@ class LmzCompressor:
         *,
         block_size: int = BLOCK_SIZE,
         lanes: int | None = None,
+        lane_size: int | None = None,
         window: int | None = None,
         overlap: int | None = None,
         device: str | None = None,
@@ -137,7 +139,9 @@ class LmzCompressor:
             raise ValueError(f"block_size must be 1 to {container.MAX_BLOCK_SIZE}")
         self._source = ModelSource(model, device=device, threads=threads)
         self._block_size = block_size
-        self._lanes, self._window, self._overlap = lanes, window, overlap
+        if lane_size is not None and lane_size < 1:
+            raise ValueError("lane_size must be 1 or more bytes")
+        self._lanes, self._lane_size, self._window, self._overlap = lanes, lane_size, window, overlap
         self._progress = progress
         self._held = bytearray()  # content that is in no block yet
         self._member: Member | None = None  # None until the first block: then it is known whether a model is needed
@@ -215,6 +219,7 @@ class LmzCompressor:
             self._source.to_compress(),
             data,
             lanes=self._lanes,
+            lane_size=self._lane_size or codec.LANE_SIZE,
             window=self._window,
             overlap=self._overlap,
             progress=self._tell,

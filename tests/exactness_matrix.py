@@ -28,7 +28,7 @@ print(llmzip.decompress(packed, model) == data, llmzip.compress(data, model, lan
 """
 ATEN = ("default", "avx2", "avx512")
 ONEDNN = ("SSE41", "AVX2", "AVX512_CORE", "")
-KERNELS = ("none", "portable", "avx2", "avx512-vnni")
+KERNELS = ("none", "portable", "avx2", "avx512-vnni", "amx")
 
 
 def case(model: str, source: Path, packed: Path, lanes: int, threads: int, environment: dict[str, str]) -> tuple[str, bool, bool]:

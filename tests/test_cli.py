@@ -20,11 +20,12 @@ from pathlib import Path
 
 import pytest
 
-from llmzip import container
+from llmzip import container, get_info
 from llmzip.cli import fileio
 from llmzip.cli.app import main
 from llmzip.cli.display import Display, duration_text, printable, size_text, speed_text
 from llmzip.errors import ModelError
+from llmzip.models.known import BUNDLED
 
 ROOT = str(Path(__file__).parents[1])
 COMMAND = [sys.executable, "-m", "llmzip.cli.app"]
@@ -678,3 +679,26 @@ def test_stdout_full_or_closed(tmp_path: Path) -> None:
             assert done.returncode == 1
             assert done.stderr.endswith(f"{what}\n")
             assert "Traceback" not in done.stderr
+
+
+def test_levels(run: Run) -> None:
+    Path("notes").write_bytes(TEXT * 20)
+
+    def lanes(*argv: str) -> list[int]:
+        result = run("compress", "-m", "toy", "-c", *argv, "notes")
+        assert result.code == 0, result.err
+        return [block.lanes for block in get_info(result.out).blocks]
+
+    assert lanes("-1") == lanes("--level", "2") == [3]
+    assert lanes() == lanes("-6") == lanes("-f9") == [1]
+    assert lanes("-1", "--lanes", "2") == [2]
+    assert run("compress", "-0", "notes").code == run("compress", "--level", "10", "notes").code == 1
+    Path("-9").write_bytes(b"a file of that name")
+    assert run("compress", "-m", "toy", "--", "-9").code == 0 and Path("-9.lmz").exists()
+
+
+def test_a_level_whose_model_is_not_installed_takes_the_bundled_one(run: Run) -> None:
+    Path("notes").write_bytes(b"a few words")
+    result = run("compress", "-9", "notes")
+    assert result.code == 0 and "llmzip models pull smollm2-135m" in result.err
+    assert get_info("notes.lmz").fingerprint == BUNDLED["pocket"][:8]

@@ -73,6 +73,19 @@ def test_same_source_same_fingerprint(tmp_path: Path) -> None:
     assert other != first
 
 
+def test_what_a_model_asks_for_is_kept(tmp_path: Path) -> None:
+    source = tiny_llama_folder(tmp_path / "hf", n_layers=1)
+    path = source / "config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"llmzip": {"digits": 1, "window": 64, "overlap": 8}}))
+    convert_hf(source, tmp_path / "exact", **LABEL)
+    config, _ = read_checkpoint(tmp_path / "exact")
+    assert (config["digits"], config["window"], config["overlap"]) == (1, 64, 8)
+    path.write_text(json.dumps(settings | {"llmzip": {"digits": 3}}))
+    with pytest.raises(ModelInvalid, match="digits"):
+        convert_hf(source, tmp_path / "exact", **LABEL)
+
+
 def test_the_fingerprint_covers_all_that_is_computed_with(tmp_path: Path) -> None:
     convert_hf(tiny_llama_folder(tmp_path / "hf"), tmp_path / "exact", **LABEL)
     config, tensors = read_checkpoint(tmp_path / "exact")

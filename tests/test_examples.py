@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,16 @@ def test_verify_folder(tmp_path: Path) -> None:
     assert [line[0] for line in lines] == ["name", "below/bytes", "empty", "text", "total"]
     assert [line[-1] for line in lines[1:]] == ["ok"] * 4
     assert lines[3][1] == "300" and int(lines[3][2]) < 300
+
+
+@pytest.mark.skipif(not shutil.which("xz"), reason="xz is not installed")
+def test_verify_folder_compares_with_rivals(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    text = b"the rain in the plain and nothing else\n" * 20
+    (tmp_path / "files" / "text").write_bytes(text)
+    out = run("verify_folder", tmp_path / "files", "--model", "toy", "--rivals", cache=tmp_path).splitlines()
+    by_xz = subprocess.run(["xz", "-9e", "-c"], input=text, capture_output=True, check=True).stdout
+    assert "xz -9e" in out[0] and out[1].split()[6] == str(len(by_xz))
 
 
 def test_verify_folder_tells_of_a_failure(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from checkpoints import tiny_llama_folder
 from test_convert import write_gguf
 
 from llmzip.errors import ModelInvalid, ModelNotFound
+from llmzip.models import known as known_models
 from llmzip.models import registry
-from llmzip.models.checkpoint import read_config
+from llmzip.models.checkpoint import read_checkpoint, read_config
 from llmzip.models.convert import convert_gguf, convert_hf
 
 NAME = "tiny"
@@ -156,11 +157,24 @@ def test_unknown_names_and_fingerprints(cache: Path) -> None:
     assert caught.value.hint == "llmzip models pull hf:a/b"
     with pytest.raises(ModelNotFound, match="01020304"):
         registry.find(b"\1\2\3\4")
-    default = bytes.fromhex(registry.KNOWN[registry.DEFAULT_MODEL].fingerprint)
+    pulled = bytes.fromhex(registry.KNOWN["smollm2-135m"].fingerprint)
     with pytest.raises(ModelNotFound, match="smollm2-135m"):
-        registry.find(default[:4])
+        registry.find(pulled[:4])
     with pytest.raises(ModelNotFound, match="smollm2-135m"):
-        registry.load()
+        registry.load("smollm2-135m")
+
+
+def test_the_bundled_model(cache: Path) -> None:
+    folder = registry.load()
+    assert folder == registry.load("pocket") == registry.pull("pocket")
+    config, _ = read_checkpoint(folder)  # compares the fingerprint
+    assert (config["name"], config["fingerprint"]) == ("pocket", registry.BUNDLED["pocket"])
+    assert registry.find(bytes.fromhex(config["fingerprint"])[:4]) == folder
+    assert (folder / "model.safetensors").stat().st_size <= 8 << 20
+    with pytest.raises(ModelNotFound, match="part of llmzip"):
+        registry.remove("pocket")
+    assert folder.exists()
+    assert [level for level, (name, _) in known_models.LEVELS.items() if known_models.is_installed(name)] == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_local_folders_and_files_are_converted_once_by_content(tmp_path: Path, cache: Path) -> None:
@@ -177,7 +191,7 @@ def test_local_folders_and_files_are_converted_once_by_content(tmp_path: Path, c
     assert registry.load(str(tmp_path / "m.gguf")) != folder
     tiny_llama_folder(source, seed=9, n_layers=1)
     assert registry.load(str(source)) != folder
-    assert len(registry.list_models()) == 3 + len(registry.KNOWN)
+    assert len(registry.list_models()) == 3 + len(registry.KNOWN) + len(registry.BUNDLED)
 
 
 def test_hub_models(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +208,7 @@ def test_hub_models(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
     assert asked == [("org/name", "v1")]
     config = read_config(folder)
     assert config["name"] == "hf:org/name@v1" and config["source"] == "org/name at 0123456789ab"
-    assert [info.name for info in registry.list_models()] == ["hf:org/name@v1", "smollm2-135m"]
+    assert [info.name for info in registry.list_models()] == ["hf:org/name@v1", "pocket", "smollm2-135m"]
     for bad in ("hf:", "hf:../../etc", "hf:a/b/c", "hf:a/b@"):
         with pytest.raises(ModelNotFound):
             registry.pull(bad)
@@ -219,7 +233,7 @@ def test_what_is_no_model_in_the_cache_is_passed_over(cache: Path, tmp_path: Pat
         (cache / "models" / name).mkdir(parents=True)
         (cache / "models" / name / "model.json").write_text(text)
     convert_hf(tiny_llama_folder(tmp_path / "hf"), cache / "models" / "good", name="good", license="", source="")
-    assert [info.name for info in registry.list_models() if info.installed] == ["good"]
+    assert [info.name for info in registry.list_models() if info.installed] == ["good", "pocket"]
 
 
 def test_listing_needs_no_torch() -> None:

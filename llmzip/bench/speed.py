@@ -1,6 +1,6 @@
 """Speed and quality against float32 transformers with the very same weights, windows and lanes, as ratios within one run.
 
-The rival is the exact checkpoint's own weights, dequantised into a LlamaForCausalLM, so that both do the same work: prompts and windows
+The rival is the exact checkpoint's own weights, dequantised into a transformers model, so that both do the same work: prompts and windows
 included. Machines are noisy: each pair is timed in turn, and medians of the ratios are reported.
 """
 
@@ -26,15 +26,16 @@ from llmzip.rangecoder import Encoder
 
 
 def float_model(config: LlamaConfig, tensors: Tensors) -> Any:
-    """The same weights as float32 in transformers' LlamaForCausalLM."""
+    """The same weights as float32 in transformers' LlamaForCausalLM, or MistralForCausalLM where there is a sliding window."""
     c = config
-    hf = transformers.LlamaConfig(
+    kind, more = ("Mistral", {"sliding_window": c.sliding_window}) if c.sliding_window else ("Llama", {})
+    hf = getattr(transformers, f"{kind}Config")(
         vocab_size=c.n_vocab, hidden_size=c.width, intermediate_size=c.hidden, num_hidden_layers=c.n_layers,
         num_attention_heads=c.n_heads, num_key_value_heads=c.n_kv_heads, head_dim=c.head_dim, rms_norm_eps=c.norm_eps,
         max_position_embeddings=c.max_window, tie_word_embeddings=c.tied,
-        rope_parameters={"rope_type": "default", "rope_theta": _theta(tensors)},
+        rope_parameters={"rope_type": "default", "rope_theta": _theta(tensors)}, **more,
     )  # fmt: skip
-    model = transformers.LlamaForCausalLM(hf)
+    model = getattr(transformers, f"{kind}ForCausalLM")(hf)
     model.load_state_dict(dict(_float_weights(c, tensors)), strict=False)
     return model.eval()
 

@@ -8,6 +8,7 @@ of what a model is.
 
 import itertools
 import json
+import re
 import signal
 import sys
 import time
@@ -66,6 +67,23 @@ def model_source(name: str | None, engine: Engine, device: str | None, threads: 
         raise typer.BadParameter("--engine transformers needs -m FOLDER")
     kind = TransformersSource if engine is Engine.transformers else ModelSource
     return kind(name, device=device, threads=threads or None)
+
+
+def model_of_level(level: int, display: Display) -> str:
+    """The model of -1 to -9. Where it has not been pulled, the bundled one does it."""
+    from llmzip.models import known
+
+    name, _ = known.LEVELS[level]
+    if known.is_installed(name):
+        return name
+    display.note(f"-{level} is for {name}, which is not installed; taking {known.DEFAULT_MODEL} (llmzip models pull {name})")
+    return known.DEFAULT_MODEL
+
+
+def lane_size_of_level(level: int) -> int:
+    from llmzip.models import known
+
+    return known.LEVELS[level][1]
 
 
 @dataclass(frozen=True)
@@ -170,7 +188,7 @@ class Compressing:
                 output.write(coded)
             coded = coder.flush()
         except ValueError as error:
-            if self.parameters.keys() <= {"block_size"}:
+            if self.parameters.keys() <= {"block_size", "lane_size"}:
                 raise
             raise Stop from error  # lanes, window or overlap do not fit the model
         output.write(coded)
@@ -519,6 +537,10 @@ def compress(
     keep: Keep = False,
     force: Force = False,
     rm: Annotated[bool, typer.Option("--rm", help="Delete the source once the result decodes to it.")] = False,
+    level: Annotated[
+        int | None,
+        typer.Option("-1...-9", "--level", min=1, max=9, help="Fast ... small: models and lanes; 5 if not given.", show_default=False),
+    ] = None,
     model: ModelName = None,
     engine: EngineName = Engine.exact,
     device: Device = None,
@@ -543,6 +565,9 @@ def compress(
     display = Display(quiet=quiet, verbose=verbose)
     coding = {"lanes": lanes, "window": window, "overlap": overlap}
     parameters = {"block_size": _size(block_size)} | {key: value for key, value in coding.items() if value is not None}
+    if level:
+        parameters["lane_size"] = lane_size_of_level(level)
+        model = model or (model_of_level(level, display) if engine is Engine.exact else None)
     work = Compressing(display, model_source(model, engine, device, threads), handling, parameters)
     return lambda: each_file(names, display, work)
 
@@ -625,7 +650,7 @@ def bench(
 def train(
     corpora: Annotated[list[str], typer.Argument(metavar="CORPUS[=WEIGHT]...", help="Files or folders of text.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The model; DIR.work keeps what a run needs.")],
-    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="Size: pocket, pocket-large.")] = "pocket",
+    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="Size: pocket-small, pocket, pocket-large.")] = "pocket",
     init: Annotated[str | None, typer.Option("--init", metavar="NAME|PATH", help="Go on from this model.")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", min=0.1, help="About how long.")] = None,
     tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="How many; repeatable to the bit.")] = None,
@@ -680,10 +705,27 @@ def _clean_up_on_signals() -> None:
 _UsageError: Any = typer.BadParameter.__mro__[2]
 
 
+_LEVEL = re.compile(r"-[ckfqv]*(?P<level>[1-9])[ckfqv]*")
+
+
+def _with_levels(argv: Sequence[str]) -> Iterator[str]:
+    """-9 and -9c as --level 9 and -c: click has no options that are numbers."""
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            yield from (word, *words)
+        elif match := _LEVEL.fullmatch(word):
+            yield from ("--level", match["level"])
+            if others := word[1:].replace(match["level"], ""):
+                yield f"-{others}"
+        else:
+            yield word
+
+
 def _parse(argv: Sequence[str]) -> Job | int:
     try:
         # No variable of the environment turns on completion.
-        parsed: Job | int | None = app(args=list(argv), prog_name="llmzip", standalone_mode=False, complete_var="")
+        parsed: Job | int | None = app(args=list(_with_levels(argv)), prog_name="llmzip", standalone_mode=False, complete_var="")
     except _UsageError as error:
         _usage_error(error)
         return ERROR

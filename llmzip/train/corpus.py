@@ -123,7 +123,7 @@ class Corpus:
     def held_out(self, limit: int = HELD_OUT_BYTES) -> list[tuple[Source, bytes]]:
         """The first `limit` bytes that are held out of each source."""
         return [
-            (source, (self._folder / f"{i}.held_out").read_bytes()[:limit]) for i, source in enumerate(self.sources)
+            (source, self._held_out(i).read_bytes()[:limit]) for i, source in enumerate(self.sources)
         ]
 
     def batch(self, seed: int, step: int, rows: int, length: int) -> NDArray[np.int64]:
@@ -138,9 +138,14 @@ class Corpus:
             out[row, 1:] = stretch
         return out
 
+    def _held_out(self, index: int) -> Path:
+        """A plain file, for other compressors to be measured on."""
+        return self._folder / "held-out" / f"{index:02}-{self.sources[index].name}.txt"
+
     def _write(self, index: int, source: Source, tokenizer: Tokenizer, start_id: int) -> None:
         train, held_out = split(documents(source.path))
-        (self._folder / f"{index}.held_out").write_bytes(b"\n".join(held_out)[:HELD_OUT_BYTES])
+        self._held_out(index).parent.mkdir(exist_ok=True)
+        self._held_out(index).write_bytes(b"\n".join(held_out)[:HELD_OUT_BYTES])
         with (self._folder / f"{index}.ids").open("wb") as file:
             for ids in encode_documents(tokenizer, train):
                 np.array([*ids, start_id], np.uint16).tofile(file)

@@ -27,12 +27,16 @@ from llmzip.train.network import Network, Shape
 
 PRESETS = {
     "pocket": Shape(
+        n_layers=4, width=320, n_heads=5, n_kv_heads=1, head_dim=64, hidden=832, n_vocab=8192,
+        sliding_window=256, window=2048, overlap=256, tied=True,
+    ),
+    "pocket-small": Shape(
         n_layers=4, width=256, n_heads=4, n_kv_heads=1, head_dim=64, hidden=640, n_vocab=4096,
-        sliding_window=256, window=1024, overlap=256, tied=True,
+        sliding_window=256, window=2048, overlap=256, tied=True,
     ),
     "pocket-large": Shape(
-        n_layers=8, width=320, n_heads=5, n_kv_heads=1, head_dim=64, hidden=832, n_vocab=8192,
-        sliding_window=256, window=1024, overlap=256, tied=True,
+        n_layers=8, width=512, n_heads=8, n_kv_heads=2, head_dim=64, hidden=1344, n_vocab=8192,
+        sliding_window=512, window=2048, overlap=512, tied=True,
     ),
 }  # fmt: skip
 BATCH_TOKENS = 4096  # small: on a CPU tokens are dear, and small batches learn most from each
