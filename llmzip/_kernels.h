@@ -42,6 +42,21 @@ static inline float NAME(max_abs)(const float *x, int n) {
     return m > TINY ? m : TINY;
 }
 
+/* max x[i]. On the bits, too, so that it is done many at a time: negative ones are turned round, and order as integers do. */
+static inline float NAME(largest)(const float *x, int n) {
+    int32_t best = INT32_MIN;
+    for (int i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, 4);
+        bits ^= (bits >> 31) & 0x7fffffff;
+        best = bits > best ? bits : best;
+    }
+    best ^= (best >> 31) & 0x7fffffff;
+    float m;
+    memcpy(&m, &best, 4);
+    return m;
+}
+
 /* A head's row as int8; returns its scale. */
 static inline float NAME(quantize8)(const float *x, int n, int8_t *q) {
     float m = NAME(max_abs)(x, n), inverse = 127.0f / m;
@@ -263,6 +278,21 @@ static void NAME(panel_sums)(const void *lines, int64_t row, int rows, int64_t k
 
 
 /* y = q(x) W^T: out[row][column], stored, added, or silu(gate) * up. Called by every thread of a parallel region; ends in a barrier. */
+/* silu(g) u = g * 1/(1 + 2^(-g log2 e)) * u of 16 gates v[0..15] and v[16..31]. A function of its own, and clamps in a loop of their own:
+ * inlined or together the compiler branches, and does one at a time. */
+__attribute__((noinline)) static void NAME(swiglu16)(const float *restrict v, float *restrict h) {
+    float d[16];
+    for (int c = 0; c < 16; c++) {
+        float t = v[c] * -0x1.715476p+0f;
+        t = t < -30.0f ? -30.0f : t;
+        d[c] = t > 30.0f ? 30.0f : t;
+    }
+    for (int c = 0; c < 16; c++) {
+        float gate = v[c] * (1.0f / (1.0f + NAME(exp2)(d[c])));
+        h[c] = gate * v[16 + c];
+    }
+}
+
 static void NAME(linear)(const Matrix *w, const Activations *x, int64_t first_row, int64_t rows, int mode, float *out, int64_t out_stride) {
     int64_t n = w->n, panels = mode == SWIGLU ? (n / 2 + 15) / 16 : (n + 31) / 32;
     int step = VNNI ? 12 / x->digits : 6, tiled = AMX && w->k_stride % 64 == 0 ? 32 / x->digits : 0;
@@ -293,13 +323,7 @@ static void NAME(linear)(const Matrix *w, const Activations *x, int64_t first_ro
                 if (mode == SWIGLU) {
                     int64_t width = n / 2 - p * 16 < 16 ? n / 2 - p * 16 : 16;
                     float h[16];
-                    for (int c = 0; c < 16; c++) { /* silu(g) u = g * 1/(1 + 2^(-g log2 e)) * u */
-                        float t = v[c] * -0x1.715476p+0f;
-                        t = t < -30.0f ? -30.0f : t;
-                        t = t > 30.0f ? 30.0f : t;
-                        float gate = v[c] * (1.0f / (1.0f + NAME(exp2)(t)));
-                        h[c] = gate * v[16 + c];
-                    }
+                    NAME(swiglu16)(v, h);
                     memcpy(out + (row + r - first_row) * out_stride + p * 16, h, (size_t)width * 4);
                 } else {
                     int64_t width = n - p * 32 < 32 ? n - p * 32 : 32;
@@ -416,19 +440,18 @@ static void NAME(attend)(float *q, int head_dim, int dim, float to_log2, const u
     int16_t *p = work->shorts;
     float q_scale = NAME(quantize8)(q, head_dim, q8) * to_log2;
     NAME(dots)(q8, k_cache, dim, begin, end, e);
-    float best = -INFINITY;
     for (int64_t j = begin; j < end; j++) {
         float t = (float)e[j] * k_scale[j];
         s[j] = t * q_scale;
     }
-    for (int64_t j = begin; j < end; j++) best = s[j] > best ? s[j] : best;
+    float best = NAME(largest)(s + begin, (int)(end - begin));
     int64_t mass = 0; /* <= 2^16 positions */
-    for (int64_t j = begin; j < end; j++) {
+    for (int64_t j = begin; j < end; j++) { /* a loop of its own: together with exp2 the compiler branches, and does one at a time */
         float d = s[j] - best;
-        d = d < -30.0f ? -30.0f : d;
-        e[j] = (int32_t)NAME(rint)(NAME(exp2)(d) * 65536.0f);
-        mass += e[j];
+        s[j] = d < -30.0f ? -30.0f : d;
     }
+    for (int64_t j = begin; j < end; j++) e[j] = (int32_t)NAME(rint)(NAME(exp2)(s[j]) * 65536.0f);
+    for (int64_t j = begin; j < end; j++) mass += e[j];
     float top = 0.0f;
     for (int64_t j = begin; j < end; j++) {
         s[j] = (float)e[j] * v_scale[j];

@@ -17,7 +17,7 @@ from llmzip.rangecoder import Coder, Decoder, Encoder
 
 LANE_SIZE = 16384  # bytes; a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
 MAX_LANE_POSITIONS = 1 << 17  # lanes x window (format.md 3.2): bounds the memory that a file can ask for
-CHUNK_ROWS = 512  # rows of scores that an encoder asks for at a time: 50 MB at V = 49 152
+CHUNK_ROWS = 256  # rows of scores that an encoder asks for at a time: 25 MB at V = 49 152, and what the kernels take in one go
 
 Progress = Callable[[int], object]
 
