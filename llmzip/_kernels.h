@@ -213,7 +213,8 @@ static void NAME(panel_sums)(const void *lines, int64_t row, int rows, int64_t k
 #if VNNI
     int32_t sums[MAX_LINES * 32];
     const int8_t *a = (const int8_t *)lines + row * digits * k_stride;
-    switch (rows * digits) {
+    int lines_done = rows * digits > 12 ? 32 : (rows * digits + 1) & ~1; /* the lines past the last give nothing, and cost less than odd ends */
+    switch (lines_done) {
 #if AMX
     case 32: NAME(tile_kernel)(a, k_stride, panel, k_stride, sums); break;
 #endif
@@ -222,9 +223,7 @@ static void NAME(panel_sums)(const void *lines, int64_t row, int rows, int64_t k
     case 8: NAME(lines_kernel)(a, k_stride, panel, k_stride, 8, sums); break;
     case 6: NAME(lines_kernel)(a, k_stride, panel, k_stride, 6, sums); break;
     case 4: NAME(lines_kernel)(a, k_stride, panel, k_stride, 4, sums); break;
-    case 2: NAME(lines_kernel)(a, k_stride, panel, k_stride, 2, sums); break;
-    default:
-        for (int r = 0; r < rows * digits; r++) NAME(lines_kernel)(a + r * k_stride, k_stride, panel, k_stride, 1, sums + r * 32);
+    default: NAME(lines_kernel)(a, k_stride, panel, k_stride, 2, sums);
     }
     for (int r = 0; r < rows; r++) {
         const int32_t *high = sums + r * digits * 32, *low = high + 32;
@@ -310,7 +309,7 @@ static void NAME(linear)(const Matrix *w, const Activations *x, int64_t first_ro
         }
         for (int64_t row = first_row, count; row < first_row + rows; row += count) {
             int64_t left = first_row + rows - row;
-            count = tiled && left >= tiled ? tiled : left < step ? left : step;
+            count = tiled && left > step ? (left < tiled ? left : tiled) : left < step ? left : step;
             NAME(panel_sums)(x->lines, row, (int)count, w->k_stride, x->digits, x->sums, panel, y);
             for (int r = 0; r < count; r++) {
                 float *v = y + r * 32, row_scale = x->scales[row + r];
@@ -524,8 +523,7 @@ static void NAME(attention)(const Model *m, const Layer *layer, const Cache *cac
 
 /* Logits of one row to scores: t * 256 log2 e - the largest, rounded, int16. */
 static void NAME(score_row)(float *t, int64_t n, int64_t n_symbols, int16_t *out) {
-    float best = t[0];
-    for (int64_t i = 0; i < n; i++) best = t[i] > best ? t[i] : best;
+    float best = NAME(largest)(t, (int)n);
     for (int64_t i = 0; i < n; i++) {
         float d = t[i] - best;
         d = d < -32768.0f ? -32768.0f : d;

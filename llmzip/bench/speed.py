@@ -100,10 +100,10 @@ def float_steps(rival: Any, model: LlamaModel, ids: NDArray[np.int32], limit: in
     for inputs, prompt in windows(model, ids):
         past = None
         if prompt:
-            past = rival(input_ids=torch.from_numpy(inputs[:, :prompt]).long(), use_cache=True, logits_to_keep=1).past_key_values
+            past = rival(input_ids=torch.from_numpy(inputs[:, :prompt]).long(), use_cache=True, logits_to_keep=1).cache
         for column in inputs.T[prompt:]:
-            out = rival(input_ids=torch.from_numpy(column[:, None]).long(), past_key_values=past, use_cache=True)
-            past = out.past_key_values
+            out = rival(input_ids=torch.from_numpy(column[:, None]).long(), cache=past, use_cache=True)
+            past = out.cache
             out.logits[:, -1].argmax(-1)
             limit -= 1
             if not limit:

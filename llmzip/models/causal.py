@@ -94,9 +94,9 @@ class CausalModel:
         """Read ids (L, C) after `past`; return the logits after the last of them (L, V) float32, and the new past."""
         plain = np.where(ids < self.tokenizer.n_vocab, ids, self.start_id)
         result = self._model(
-            input_ids=torch.from_numpy(plain).long().to(self.device), past_key_values=past, use_cache=True, logits_to_keep=1
+            input_ids=torch.from_numpy(plain).long().to(self.device), cache=past, use_cache=True, logits_to_keep=1
         )
-        return result.logits[:, -1].float(), result.past_key_values
+        return result.logits[:, -1].float(), result.cache
 
 
 class CausalState:

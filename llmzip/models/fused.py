@@ -105,7 +105,8 @@ class ActivationBuffer:
     """Room for the quantised activations of `rows` rows."""
 
     def __init__(self, rows: int, k_stride: int, digits: int) -> None:
-        self._lines = np.empty(rows * k_stride * 2, dtype=np.uint8)  # two int8 digits or one int16
+        # Two int8 digits or one int16; the kernels compute whole tiles of 32 lines, and forget what comes from those that nobody wrote
+        self._lines = np.zeros((rows + 32) * k_stride * 2, dtype=np.uint8)
         self._scales = np.empty(rows, dtype=np.float32)
         self._sums = np.empty(rows, dtype=np.int64)
         self.struct = native.Activations(
