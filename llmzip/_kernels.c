@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "_mixing.h"
 #ifdef _OPENMP
 #include <omp.h>
 static inline int omp_thread(void) { return omp_get_thread_num(); }
@@ -22,11 +24,9 @@ static inline int omp_thread(void) { return 0; }
 
 #define TINY 0x1p-60f
 #define MAX_HEAD_DIM 512
-#define MAX_GROUPS 1024 /* vocabularies up to 262 144 */
 #define HEAD_ROWS 64
 #define MAX_LINES 32 /* activation lines, one for each digit, that meet a panel of weights at once */
 #define ESCAPE_SCORE -4096
-enum { GROUPS = 0, MEMBERS = 1, INTERVALS = 2 }; /* tables of coder_tables */
 enum { STORE = 0, ADD = 1, SWIGLU = 2 };          /* what linear does with its result */
 
 typedef struct {
@@ -83,6 +83,10 @@ static inline Scratch scratch_of(const Buffers *b, int thread) {
     uint8_t *at = b->scratch + (int64_t)thread * b->scratch_floats * 12;
     return (Scratch){(float *)at, (int32_t *)(at + b->scratch_floats * 4), (int16_t *)(at + b->scratch_floats * 8)};
 }
+
+void llmzip_mix_contexts(Mixing *m);
+int llmzip_mix_symbols(Mixing *m);
+void llmzip_mix_learn(Mixing *m);
 
 #define VNNI 0
 #define AVX2 0
@@ -189,9 +193,21 @@ void llmzip_linear(int level, const Matrix *w, Activations *a, const float *x, i
     }
 }
 
-void llmzip_coder_tables(int level, int what, const int16_t *scores, int64_t stride, int64_t rows, int64_t n, const int32_t *symbols,
-                         const int32_t *exp2, double *out, int threads) {
-    DISPATCH(coder_tables, what, scores, stride, rows, n, symbols, exp2, out, threads);
+/* Begins a step of `rows` rows: their scores, `stride` apart, to weights, and the contexts. */
+void llmzip_mix_begin(int level, Mixing *m, const int16_t *scores, int64_t stride, int64_t rows, int64_t step, int threads) {
+    m->n_rows = rows;
+    m->step = step;
+    DISPATCH(weigh, m, scores, stride, threads);
+    llmzip_mix_contexts(m);
+}
+
+/* Ends it; 0 where the bits that came lead to no symbol. */
+int llmzip_mix_end(int level, Mixing *m, int threads) {
+    int sound = llmzip_mix_symbols(m);
+    if (!sound || m->plain) return sound;
+    DISPATCH(learn_bias, m, threads);
+    llmzip_mix_learn(m);
+    return sound;
 }
 
 /* A module with nothing in it: the functions above are reached through ctypes. */

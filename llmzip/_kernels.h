@@ -574,82 +574,43 @@ static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const 
     }
 }
 
-/* ---- the coder's tables (format.md 6.3; cdf.py is the reference) ----------------------------------------------------------- */
+/* ---- the vocabulary's part of the adaptive layer (format.md 6.3; _mixing.c has the rest) ----------------------------------- */
 
-static inline int32_t NAME(weight)(int16_t score, const int32_t *exp2) {
-    int32_t shift = -(score >> 8);
-    return exp2[score & 255] >> (shift < 31 ? shift : 31);
-}
-
-/* Shifted sums of the groups of one row; <= 2^30 each before the shift. */
-static void NAME(group_sums)(const int16_t *scores, int64_t n, const int32_t *exp2, int64_t *sums) {
-    int64_t groups = (n + 255) / 256;
-    int shift = 0;
-    while ((groups - 1) >> 8 >> shift) shift++;
-    for (int64_t g = 0; g < groups; g++) {
-        int64_t end = (g + 1) * 256 < n ? (g + 1) * 256 : n;
-        int32_t sum = 0;
-        for (int64_t i = g * 256; i < end; i++) sum += NAME(weight)(scores[i], exp2);
-        sums[g] = (int64_t)sum >> shift;
-    }
-}
-
-static void NAME(member_weights)(const int16_t *scores, int64_t n, int64_t group, const int32_t *exp2, int64_t *weights) {
-    int64_t sum = 0, count = n - group * 256 < 256 ? n - group * 256 : 256;
-    for (int64_t i = 0; i < 256; i++) {
-        weights[i] = i < count ? NAME(weight)(scores[group * 256 + i], exp2) : 0;
-        sum += weights[i];
-    }
-    for (int64_t i = 0; i < 256 && !sum; i++) weights[i] = 1;
-}
-
-/* weights -> widths - 1 of the intervals, with the two entries that are never coded */
-static void NAME(table)(const int64_t *weights, int64_t n, double *table) {
-    int64_t total = 0, prefix = 0, spread = (1 << 24) - n - 2, start = 0;
-    for (int64_t i = 0; i < n; i++) total += weights[i];
-    table[0] = table[n + 1] = 0.0;
-    for (int64_t i = 0; i < n; i++) {
-        if (weights[i]) {
-            prefix += weights[i];
-            int64_t end = prefix * spread / total; /* prefix < 2^38, product < 2^62 */
-            table[i + 1] = (double)(end - start);
-            start = end;
-        } else {
-            table[i + 1] = 0.0;
-        }
-    }
-}
-
-static void NAME(entry)(const int64_t *weights, int64_t n, int64_t index, double *entry) {
-    int64_t total = 0, before = 0, spread = (1 << 24) - n - 2;
-    for (int64_t i = 0; i < n; i++) {
-        if (i == index) before = total;
-        total += weights[i];
-    }
-    int64_t start = before * spread / total + index + 1, end = (before + weights[index]) * spread / total + index + 2;
-    entry[0] = (double)(start - 1);
-    entry[1] = (double)(end - start - 1);
-    entry[2] = (double)((1 << 24) - end - 1);
-}
-
-static void NAME(coder_tables)(int what, const int16_t *scores, int64_t stride, int64_t rows, int64_t n, const int32_t *symbols, const int32_t *exp2,
-                               double *out, int threads) {
-    int64_t groups = (n + 255) / 256;
-#pragma omp parallel for num_threads(threads) schedule(static) if (rows * n > 65536)
-    for (int64_t r = 0; r < rows; r++) {
+/* Scores of a step's rows, with the bias, to weights and the sums of the groups of 256: <= 2^30 each. */
+static void NAME(weigh)(const Mixing *m, const int16_t *scores, int64_t stride, int threads) {
+    int64_t n = m->n_symbols;
+#pragma omp parallel for num_threads(threads) schedule(static) if (m->n_rows * n > 65536)
+    for (int64_t r = 0; r < m->n_rows; r++) {
         const int16_t *row = scores + r * stride;
-        int64_t sums[MAX_GROUPS], weights[256];
-        if (what != MEMBERS) NAME(group_sums)(row, n, exp2, sums);
-        if (what == GROUPS) NAME(table)(sums, groups, out + r * (groups + 2));
-        if (what == MEMBERS) {
-            NAME(member_weights)(row, n, symbols[r], exp2, weights);
-            NAME(table)(weights, 256, out + r * 258);
+        int32_t *w = m->weights + r * m->n_groups * 256, best = INT32_MIN;
+        for (int64_t i = 0; i < n; i++) {
+            int32_t t = row[i] + (m->bias[i] >> 10);
+            w[i] = t;
+            best = t > best ? t : best;
         }
-        if (what == INTERVALS) {
-            NAME(member_weights)(row, n, symbols[r] / 256, exp2, weights);
-            NAME(entry)(sums, groups, symbols[r] / 256, out + r * 3);
-            NAME(entry)(weights, 256, symbols[r] % 256, out + (rows + r) * 3);
+        for (int64_t i = 0; i < n; i++) {
+            int32_t d = w[i] - best, shift = -(d >> 8);
+            w[i] = m->exp2[d & 255] >> (shift < 31 ? shift : 31);
+        }
+        for (int64_t g = 0; g < m->n_groups; g++) {
+            int32_t sum = 0;
+            for (int64_t i = 0; i < 256; i++) sum += w[g * 256 + i];
+            m->sums[r * m->n_groups + g] = sum;
         }
     }
 }
 
+/* Each row takes its probabilities off the bias: with what a symbol that came gets, a step of gradient descent. */
+static void NAME(learn_bias)(const Mixing *m, int threads) {
+    int64_t n = m->n_symbols;
+#pragma omp parallel for num_threads(threads) schedule(static) if (m->n_rows * n > 65536)
+    for (int64_t begin = 0; begin < n; begin += 1024) {
+        int64_t end = begin + 1024 < n ? begin + 1024 : n;
+        for (int64_t r = 0; r < m->n_rows; r++) {
+            const int32_t *w = m->weights + r * m->n_groups * 256;
+            uint32_t inverse = (uint32_t)m->rows[r].inverse; /* < 2^18, and w >> 8 <= 2^14 */
+            for (int64_t i = begin; i < end; i++) m->bias[i] -= (int32_t)(((uint32_t)w[i] >> 8) * inverse >> 16);
+        }
+        for (int64_t i = begin; i < end; i++) m->bias[i] = m->bias[i] < -BIAS_TOP ? -BIAS_TOP : m->bias[i];
+    }
+}

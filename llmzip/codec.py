@@ -1,6 +1,6 @@
 """The core: one block of bytes to a model block and back, by one loop for both directions.
 
-Knows protocols only: of models and tokenizers what `llmzip.models` and `llmzip.tokens` say, of coders what `llmzip.rangecoder` says.
+Knows protocols only: of models and tokenizers what `llmzip.models` and `llmzip.tokens` say, of coders what `llmzip.mixing` says.
 
 L lanes of consecutive tokens advance together; step t codes token t of every lane that has one (format.md 6.2).
 """
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from llmzip.container import MODEL, STORED, Block, content_check, stored_block
 from llmzip.errors import ChecksumError, FormatError, UnsupportedError
+from llmzip.mixing import Coder, Mixer
 from llmzip.models import Model, State
-from llmzip.rangecoder import Coder, Decoder, Encoder
+from llmzip.rangecoder import Decoder, Encoder
 
 LANE_SIZE = 16384  # bytes; a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
 MAX_LANE_POSITIONS = 1 << 17  # lanes x window (format.md 3.2): bounds the memory that a file can ask for
@@ -56,8 +57,8 @@ class Lanes:
             return int(self._found_bytes < self.n_bytes)
         return min(lanes, max(0, self.n_tokens - step * lanes))
 
-    def put(self, step: int, symbols: NDArray[np.int32]) -> None:
-        self.ids[: len(symbols), step] = symbols
+    def put(self, symbols: NDArray[np.int32]) -> None:
+        """Count the symbols of a step, which are in `ids` already."""
         if self.n_tokens is None:
             self._found_bytes += self._size(symbols)
             if self._found_bytes > self.n_bytes:
@@ -81,10 +82,18 @@ def _split(tokens: NDArray[np.int32], lanes: int) -> list[NDArray[np.int32]]:
 
 
 def transcode(
-    model: Model, coder: Coder, lanes: Lanes, window: int, overlap: int, progress: Progress | None = None
+    model: Model,
+    coder: Coder,
+    lanes: Lanes,
+    window: int,
+    overlap: int,
+    *,
+    plain: bool = False,
+    progress: Progress | None = None,
 ) -> int:
     """Code every token of the lanes, in (step, lane) order; return the number of steps. Encoder and decoder run this very loop."""
     state = model.open(len(lanes.ids), window)
+    mixer = Mixer(model.tokenizer.n_symbols, lanes.ids, plain=plain)
     chunk = coder.chunk if model.exact else 1
     step = 0
     while lanes.alive(step):
@@ -95,7 +104,7 @@ def transcode(
             scores = state.forward(np.concatenate([last, lanes.ids[:, step : step + n_ahead - 1]], axis=1))
             for ahead in range(n_ahead):
                 alive = lanes.alive(step)
-                lanes.put(step, coder.code(scores[:alive, ahead], lanes.ids[:alive, step]))
+                lanes.put(mixer.code(scores[:alive, ahead], step, coder))
                 step += 1
             last = lanes.ids[:, step - 1 : step]
             if progress is not None:
@@ -126,9 +135,10 @@ def compress_block(
     lane_size: int = LANE_SIZE,
     window: int | None = None,
     overlap: int | None = None,
+    plain: bool = False,
     progress: Progress | None = None,
 ) -> Block:
-    """The smaller of a model block and a stored block for these bytes.
+    """The smaller of a model block and a stored block for these bytes. `plain`: without the adaptive layer.
 
     Raises ValueError for lanes, window or overlap outside the format's limits or the model's.
     """
@@ -140,7 +150,7 @@ def compress_block(
     tokens = model.tokenizer.encode(data)
     n_lanes = min(lanes or choose_lanes(len(data), window, lane_size), len(tokens))
     encoder = Encoder(chunk=max(1, CHUNK_ROWS // n_lanes))
-    transcode(model, encoder, Lanes.cut(tokens, n_lanes, model, len(data)), window, overlap, progress)
+    transcode(model, encoder, Lanes.cut(tokens, n_lanes, model, len(data)), window, overlap, plain=plain, progress=progress)
     payload = encoder.payload()
     if len(payload) >= len(data):
         return stored_block(data)
@@ -154,6 +164,7 @@ def compress_block(
         n_tokens=len(tokens) if n_lanes > 1 else None,
         window=None if default else window,
         overlap=None if default else overlap,
+        plain=plain,
     )
 
 
@@ -177,7 +188,7 @@ def _decode(model: Model, block: Block, progress: Progress | None) -> bytes:
     except ValueError as error:
         raise UnsupportedError(str(error)) from error
     lanes = Lanes.blank(block.lanes, block.n_tokens, model, block.n_bytes)
-    n_steps = transcode(model, Decoder(block.payload), lanes, window, overlap, progress)
+    n_steps = transcode(model, Decoder(block.payload), lanes, window, overlap, plain=block.plain, progress=progress)
     tokens = lanes.joined(n_steps)
     if model.tokenizer.size(tokens) != block.n_bytes:
         raise ChecksumError("the decoded bytes are not the ones that were compressed")

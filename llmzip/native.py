@@ -1,6 +1,6 @@
-"""The C library `_kernels` through ctypes: finding it, choosing the instruction set, and the coder's tables. Absent, everything works without it.
+"""The C library `_kernels` through ctypes: finding it, and choosing the instruction set. Absent, everything works without it.
 
-Knows nothing of models but the C structures that `models/fused.py` fills. The kernels give the same bits as their numpy and torch twins.
+Knows nothing of models but the C structures that `models/fused.py` and `mixing/fused.py` fill. The kernels give the same bits as their numpy and torch twins.
 """
 
 import ctypes
@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVELS = ("portable", "avx2", "avx512-vnni", "amx")  # instruction sets, in the order of the C enum
-
-GROUPS, MEMBERS, INTERVALS = range(3)
 
 
 class Matrix(Structure):
@@ -93,6 +91,37 @@ class Buffers(Structure):
     )
 
 
+class Mixing(Structure):
+    _fields_ = (
+        ("exp2", c_void_p),
+        ("squash", c_void_p),
+        ("reciprocal", c_void_p),
+        ("log2", c_void_p),
+        ("stretch", c_void_p),
+        ("n_symbols", c_int64),
+        ("n_groups", c_int64),
+        ("steps", c_int64),
+        ("depth", c_int32),
+        ("plain", c_int32),
+        ("table_bits", c_int32),
+        ("ids", c_void_p),
+        ("bias", c_void_p),
+        ("grams", c_void_p),
+        ("cells", c_void_p),
+        ("weights_a", c_void_p),
+        ("weights_b", c_void_p),
+        ("slots", c_void_p),
+        ("latest", c_void_p),
+        ("matches", c_void_p),
+        ("weights", c_void_p),
+        ("sums", c_void_p),
+        ("rows", c_void_p),
+        ("nodes", c_void_p),
+        ("step", c_int64),
+        ("n_rows", c_int64),
+    )
+
+
 def _load() -> ctypes.CDLL | None:
     spec = importlib.util.find_spec("llmzip._kernels")
     if os.environ.get("LLMZIP_KERNELS") == "none" or spec is None or spec.origin is None:
@@ -100,10 +129,15 @@ def _load() -> ctypes.CDLL | None:
     # Threads that wait should sleep: a forward has hundreds of barriers, and on a busy machine spinning costs 50 times the speed.
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     library = ctypes.CDLL(spec.origin)
-    library.llmzip_coder_tables.argtypes = [
-        c_int, c_int, c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p, c_void_p, c_int,
-    ]  # fmt: skip
-    library.llmzip_coder_tables.restype = None
+    library.llmzip_mix_row_bytes.restype = library.llmzip_mix_node_bytes.restype = c_int64
+    library.llmzip_mix_begin.argtypes = [c_int, POINTER(Mixing), c_void_p, c_int64, c_int64, c_int64, c_int]
+    library.llmzip_mix_predict.argtypes = [POINTER(Mixing), c_int, c_void_p]
+    library.llmzip_mix_accept.argtypes = [POINTER(Mixing), c_int, c_void_p]
+    library.llmzip_mix_known.argtypes = [POINTER(Mixing), c_void_p, c_void_p, c_void_p]
+    library.llmzip_mix_end.argtypes = [c_int, POINTER(Mixing), c_int]
+    library.llmzip_mix_end.restype = c_int
+    for function in ("begin", "predict", "accept", "known"):
+        getattr(library, f"llmzip_mix_{function}").restype = None
     library.llmzip_pack.argtypes = [c_int, c_void_p, c_int64, c_int64, c_int64, c_int, c_void_p, c_int]
     library.llmzip_pack.restype = None
     library.llmzip_linear.argtypes = [
@@ -143,31 +177,3 @@ def pointer(array: NDArray[np.generic] | None) -> int | None:
         return None
     assert array.flags.c_contiguous
     return array.ctypes.data
-
-
-def _coder_tables(
-    what: int, scores: NDArray[np.int16], symbols: NDArray[np.int32] | None, exp2: NDArray[np.int32], out: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    assert library is not None and scores.dtype == np.int16
-    rows, n = scores.shape
-    if scores.strides[1] != 2:
-        scores = np.ascontiguousarray(scores)
-    if symbols is not None:
-        symbols = np.ascontiguousarray(symbols, dtype=np.int32)
-    library.llmzip_coder_tables(
-        best_level, what, scores.ctypes.data, scores.strides[0] // 2, rows, n, pointer(symbols), pointer(exp2), pointer(out), n_threads
-    )
-    return out
-
-
-def group_tables(scores: NDArray[np.int16], exp2: NDArray[np.int32]) -> NDArray[np.float64]:
-    rows, n = scores.shape
-    return _coder_tables(GROUPS, scores, None, exp2, np.empty((rows, -(-n // 256) + 2)))
-
-
-def member_tables(scores: NDArray[np.int16], groups: NDArray[np.int32], exp2: NDArray[np.int32]) -> NDArray[np.float64]:
-    return _coder_tables(MEMBERS, scores, groups, exp2, np.empty((len(scores), 258)))
-
-
-def intervals(scores: NDArray[np.int16], symbols: NDArray[np.int32], exp2: NDArray[np.int32]) -> NDArray[np.float64]:
-    return _coder_tables(INTERVALS, scores, symbols, exp2, np.empty((2, len(scores), 3)))

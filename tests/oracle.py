@@ -80,19 +80,6 @@ def swiglu(gate, up):
     return np.array(out, dtype=F)
 
 
-def intervals(scores, symbol):
-    """format.md 6.3 word by word, in Python integers: [(start, width) of the group, (start, width) of the member]."""
-    weights = [round_exp2(int(c) & 255) >> min(31, -(int(c) >> 8)) for c in scores]
-    weights += [0] * (-len(weights) % 256)
-    n_groups = len(weights) // 256
-    shift = max(0, (n_groups - 1).bit_length() - 8)
-    groups = [sum(weights[g * 256 : g * 256 + 256]) >> shift for g in range(n_groups)]
-    members = weights[symbol // 256 * 256 : symbol // 256 * 256 + 256]
-    if not any(members):
-        members = [1] * 256
-    return [_interval(groups, symbol // 256), _interval(members, symbol % 256)]
-
-
 @functools.cache
 def round_exp2(f):
     """round(2**(22 + f/256)), by the integer 256th root of 2**(256*k + f) at 64 extra bits."""
@@ -103,11 +90,3 @@ def round_exp2(f):
         middle = (low + high) // 2
         low, high = (middle, high) if middle**256 <= target else (low, middle)
     return ((low >> (bits - 1)) + 1) >> 1
-
-
-def _interval(weights, index):
-    n, total = len(weights), sum(weights)
-    spread = 2**24 - n - 2
-    start = 1 + index + sum(weights[:index]) * spread // total
-    end = 2 + index + sum(weights[: index + 1]) * spread // total
-    return start, end - start

@@ -16,8 +16,9 @@ PACKAGE = ROOT / "llmzip"
 # A module imports from its own layer and those below. The longest prefix counts.
 LAYERS = [
     ["errors"],
-    ["container", "native", "tokens"],
-    ["cdf", "rangecoder", "models"],
+    ["container", "native", "tokens", "lz", "transforms"],
+    ["mixing", "models"],
+    ["rangecoder"],
     ["codec"],
     ["stream", "api", "file"],
     ["cli", "bench", "train", "__main__", ""],  # "": llmzip itself, which only a program asks for its version

@@ -652,6 +652,7 @@ def train(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The model; DIR.work keeps what a run needs.")],
     preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="Size: pocket-small, pocket, pocket-large.")] = "pocket",
     init: Annotated[str | None, typer.Option("--init", metavar="NAME|PATH", help="Go on from this model.")] = None,
+    rate: Annotated[float | None, typer.Option("--rate", min=0, metavar="FACTOR", help="Multiply the learning rates. [default: 1; with --init 0.25]")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", min=0.1, help="About how long.")] = None,
     tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="How many; repeatable to the bit.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
@@ -663,7 +664,7 @@ def train(
     if (minutes is None) == (tokens is None):
         raise typer.BadParameter("say how long: --minutes or --tokens")
     options = {
-        "preset": preset, "init": init, "minutes": minutes, "tokens": tokens, "seed": seed, "device": device, "threads": threads or None,
+        "preset": preset, "init": init, "minutes": minutes, "tokens": tokens, "rate": rate, "seed": seed, "device": device, "threads": threads or None,
     }  # fmt: skip
     return lambda: train_model(corpora, out, options, Display(quiet=quiet))
 

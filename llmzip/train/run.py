@@ -66,6 +66,7 @@ def train(
     init: str | None = None,
     tokens: int | None = None,
     minutes: float | None = None,
+    rate: float | None = None,
     seed: int = 0,
     device: str | None = None,
     threads: int | None = None,
@@ -74,7 +75,8 @@ def train(
 ) -> Path:
     """Train a model on `sources` and write it to the folder `out`; goes on with a run that was interrupted. Returns `out`.
 
-    `preset` or `init` (the name or path of a model to go on from) says what is trained, `tokens` or `minutes` how long.
+    `preset` or `init` (the name or path of a model to go on from) says what is trained, `tokens` or `minutes` how long. `rate` multiplies the
+    learning rates; without it they are those of training from nothing, or a quarter of them with `init`.
     """
     if preset not in PRESETS:
         raise LlmzipError(f"no preset is called {preset}", hint=", ".join(PRESETS))
@@ -93,11 +95,13 @@ def train(
         tokenizer = Tokenizer.from_str(text)
     corpus = Corpus(work / "ids", sources, tokenizer, start_id, say)
     say(f"{corpus.n_tokens / 1e6:.1f} M tokens to train on, {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters")
-    run = Run(network.to(_device(device)), corpus, work, text, start_id, seed=seed, rates=1.0 if init is None else ADAPT, say=say, progress=progress)
+    run = Run(network.to(_device(device)), corpus, work, text, start_id, seed=seed, say=say, progress=progress)
+    run.adapting = init is not None
+    run.rate = rate or (ADAPT if run.adapting else 1.0)
     run.resume(
         {
             "sources": [f"{source.path.resolve()}={source.weight}" for source in sources],
-            "init": init, "preset": preset, "seed": seed, "tokens": tokens, "minutes": minutes,
+            "init": init, "preset": preset, "rate": run.rate, "seed": seed, "tokens": tokens, "minutes": minutes,
         }
     )  # fmt: skip
     run.to_the_end(tokens, minutes)
@@ -108,9 +112,11 @@ class Run:
     """The state of a run: network, optimisers, step."""
 
     def __init__(
-        self, network: Network, corpus: Corpus, work: Path, tokenizer_json: str, start_id: int, *, seed: int, rates: float, say: Say, progress: Say
+        self, network: Network, corpus: Corpus, work: Path, tokenizer_json: str, start_id: int, *, seed: int, say: Say, progress: Say
     ) -> None:
-        self._network, self._corpus, self._work, self._seed, self._rates = network, corpus, work, seed, rates
+        self._network, self._corpus, self._work, self._seed = network, corpus, work, seed
+        self.rate = 1.0  # times the learning rates
+        self.adapting = False  # a trained model goes on: quantisation-aware from the first step
         self._say, self._progress = say, progress
         self._tokenizer, self._start_id = tokenizer_json, start_id
         self._device = network.norm.device
@@ -179,11 +185,10 @@ class Run:
     def _one_step(self) -> Tensor:
         """One batch; its mean loss in nats a token."""
         part = self._step / self._n_steps if self._n_steps else 0.0
-        adapting = self._rates < 1
-        if (adapting or part >= 1 - INT8) and not self._network.int8:
+        if (self.adapting or part >= 1 - INT8) and not self._network.int8:
             self._network.set_int8(True)
         warm = min(1.0, (self._step + 1) / max(10.0, WARM_UP * self._n_steps))
-        rate = self._rates * warm * min(1.0, (1 - part) / DECAY)
+        rate = self.rate * warm * min(1.0, (1 - part) / DECAY)
         for optimiser, base in zip(self._optimisers, (MUON_RATE, ADAM_RATE), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = base * rate
