@@ -23,19 +23,36 @@ PREAMBLE_SIZE = len(MAGIC) + 1 + FINGERPRINT_SIZE
 NO_MODEL = bytes(FINGERPRINT_SIZE)
 
 # Block types, bits 0-2 of the kind byte.
-STORED, MODEL, NOTE = 1, 2, 4
-KIND_NAMES = {STORED: "stored", MODEL: "model", NOTE: "note"}
+STORED, MODEL, LZMA, NOTE = 1, 2, 3, 4
+KIND_NAMES = {STORED: "stored", MODEL: "model", LZMA: "lzma", NOTE: "note"}
 INDEX_KIND = 0
 
-# Flags, bits 3-7 of the kind byte.
+# Flags, bits 3-7 of the kind byte. None is left.
 TYPE_BITS = 0x07
 LAST = 0x08
 HAS_LANES = 0x10
 HAS_PARAMETERS = 0x20
-RESERVED_BITS = 0xC0
+HAS_TRANSFORMS = 0x40
+PLAIN = 0x80
+
+# Transforms, bits of the mask, in the order in which the encoder applies them (llmzip.transforms).
+UTF16LE, UTF16BE, BOM, CRLF, REPEATS, PACK = (1 << i for i in range(6))
+TRANSFORM_NAMES = {UTF16LE: "utf-16-le", UTF16BE: "utf-16-be", BOM: "bom", CRLF: "crlf", REPEATS: "repeats", PACK: "pack"}
+
+
+def transform_names(mask: int) -> tuple[str, ...]:
+    """In the order in which they were applied."""
+    return tuple(name for bit, name in TRANSFORM_NAMES.items() if mask & bit)
+
+
+# Short members: the second byte instead of the version says all that the kind byte would. Nibbles are complements.
+SHORT_FORMS = {0x1E: (MODEL, False), 0x2D: (MODEL, True), 0x3C: (STORED, False), 0x4B: (LZMA, False)}
+MAX_SHORT_SIZE = 4096  # bytes of content; above, ten bytes more are nothing, and the longer checks are worth them
+SHORT_CHECK_SIZE = 4
 
 MAX_BLOCK_SIZE = 1 << 26
-MAX_EXPANSION = 64  # payload bytes of a model block over its content bytes
+MAX_EXPANSION = 64  # bytes of a coded body over those of the body
+MAX_BODY_GROWTH = 2  # bytes of body for each byte of content: UTF-16 to UTF-8 takes up to 1.5
 MAX_NOTE_SIZE = 4096
 MIN_LANES, MAX_LANES = 2, 1024  # as written; one lane is not written
 MIN_WINDOW, MAX_WINDOW = 8, 1 << 15
@@ -46,7 +63,7 @@ MAX_VARINT_SIZE = 9
 CHECK_SIZE = 2
 CONTENT_CHECK_SIZE = 8
 TRAILER_SIZE = CHECK_SIZE + CONTENT_CHECK_SIZE  # what follows a payload
-MAX_HEADER_SIZE = 1 + 5 * MAX_VARINT_SIZE + MAX_PARAMETERS_SIZE + CHECK_SIZE
+MAX_HEADER_SIZE = 1 + 8 * MAX_VARINT_SIZE + MAX_PARAMETERS_SIZE + CHECK_SIZE
 INDEX_END = struct.Struct("<I2s")  # size of the index so far, end magic
 READ_SIZE = 1 << 20  # a declared size is believed only so far ahead of the bytes that are really there
 
@@ -55,9 +72,9 @@ def crc16(data: bytes) -> int:
     return binascii.crc_hqx(data, 0xFFFF)
 
 
-def content_check(data: bytes) -> bytes:
-    """hash64: what a block's content, or a whole member's, is compared with."""
-    return hashlib.sha256(data).digest()[:CONTENT_CHECK_SIZE]
+def content_check(data: bytes, size: int = CONTENT_CHECK_SIZE) -> bytes:
+    """hash64, or a shorter one: what a block's content, or a whole member's, is compared with."""
+    return hashlib.sha256(data).digest()[:size]
 
 
 # Blocks as the codec sees them
@@ -65,14 +82,32 @@ def content_check(data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Block:
-    kind: int  # STORED, MODEL or NOTE
+    """One block.
+
+    `payload` codes the *body*: the content, or what the transforms of `mask` have made of it, with `side` to undo them.
+    """
+
+    kind: int  # STORED, MODEL, LZMA or NOTE
     n_bytes: int  # content size; 0 for a note
-    payload: bytes
-    content_check: bytes  # 8 bytes
+    payload: bytes  # without the side information
+    content_check: bytes  # 8 bytes; 4 in a short member
     lanes: int = 1
     n_tokens: int | None = None  # None if and only if lanes == 1: then decoding finds it
     window: int | None = None  # None: the default of the model. Both or neither are None
     overlap: int | None = None
+    plain: bool = False  # of a model block: coded without the adaptive layer
+    mask: int = 0  # of transforms
+    n_body: int | None = None  # None if and only if there are none: then the body is the content
+    side: bytes = b""
+    covered: bytes = b""  # what the content check covers before the content: all of a short member, else nothing
+
+    @property
+    def body_size(self) -> int:
+        return self.n_bytes if self.n_body is None else self.n_body
+
+    def is_content(self, data: bytes) -> bool:
+        """Whether the content check says that this is what was compressed."""
+        return len(data) == self.n_bytes and content_check(self.covered + data, len(self.content_check)) == self.content_check
 
 
 def stored_block(data: bytes) -> Block:
@@ -118,30 +153,64 @@ def parse_varint(data: bytes, at: int, what: str) -> tuple[int, int]:
 # Preamble
 
 
+@dataclass(frozen=True)
+class Preamble:
+    """The first bytes of a member."""
+
+    raw: bytes
+    short: tuple[int, bool] | None = None  # of a short member: type of its block, and whether it is plain
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The first 4 bytes of the model's, or NO_MODEL."""
+        return self.raw[-FINGERPRINT_SIZE:] if len(self.raw) > FINGERPRINT_SIZE else NO_MODEL
+
+
 def create_preamble(fingerprint: bytes = NO_MODEL) -> bytes:
     """`fingerprint` may be the whole one of a model; the file holds the start of it."""
     assert len(fingerprint) >= FINGERPRINT_SIZE
     return MAGIC + bytes([~VERSION << 4 & 0xF0 | VERSION]) + fingerprint[:FINGERPRINT_SIZE]
 
 
-def parse_preamble(data: bytes) -> bytes:
-    """The 4 bytes of the model's fingerprint. Its checksum is the one of the first block's header."""
-    magic = bytes(data[: len(MAGIC)])
-    if not MAGIC.startswith(magic):
+def parse_preamble(data: bytes) -> Preamble:
+    """The preamble at the start of `data`. Its checksum is the one of the first block's header."""
+    if not begins_member(data):
         raise FormatError("not an .lmz file: wrong magic")
-    if len(data) > len(MAGIC):
+    short = _parse_form(data[1]) if len(data) > 1 else None
+    if not short and len(data) > len(MAGIC):
         _check_version(data[len(MAGIC)])
-    if len(data) < PREAMBLE_SIZE:
+    size = PREAMBLE_SIZE
+    if short:
+        size = 2 + (FINGERPRINT_SIZE if short[0] == MODEL else 0)
+    if len(data) < size:
         raise TruncatedError("file ends in the preamble" if data else "file is empty")
-    return bytes(data[PREAMBLE_SIZE - FINGERPRINT_SIZE : PREAMBLE_SIZE])
+    return Preamble(bytes(data[:size]), short)
+
+
+def begins_member(data: bytes) -> bool:
+    """Whether these bytes may be the start of a member of any version, as far as they go."""
+    return MAGIC.startswith(bytes(data[:2])) or (data[:1] == MAGIC[:1] and _is_complement(data[1]))
+
+
+def _is_complement(byte: int) -> bool:
+    """Whether the nibbles are: then no flipped bit has made it."""
+    return byte & 0x0F ^ byte >> 4 == 0x0F
+
+
+def _parse_form(byte: int) -> tuple[int, bool] | None:
+    if byte == MAGIC[1]:
+        return None
+    if byte not in SHORT_FORMS:
+        raise UnsupportedError(f"form {byte:#04x} of a short member is of a newer version", hint="update llmzip")
+    return SHORT_FORMS[byte]
 
 
 def _check_version(byte: int) -> None:
-    low, high = byte & 0x0F, byte >> 4
-    if low ^ high != 0x0F or low == 0:
+    version = byte & 0x0F
+    if not _is_complement(byte) or version == 0:
         raise FormatError(f"version byte is damaged: {byte:#04x}")
-    if low > VERSION:
-        raise UnsupportedError(f"format version {low} is newer than {VERSION}", hint="update llmzip")
+    if version > VERSION:
+        raise UnsupportedError(f"format version {version} is newer than {VERSION}", hint="update llmzip")
 
 
 # Block header
@@ -152,17 +221,26 @@ class Header:
     kind: int
     last: bool  # the last block of its member
     n_bytes: int
-    n_payload: int
     lanes: int
     n_tokens: int | None
     window: int | None
     overlap: int | None
     size: int  # bytes of the header itself
+    n_payload: int  # side information and coded body
+    plain: bool = False
+    mask: int = 0
+    n_body: int | None = None
+    n_side: int = 0
+    covered: bytes = b""  # of a short member: what comes before the payload
+
+    @property
+    def body_size(self) -> int:
+        return self.n_bytes if self.n_body is None else self.n_body
 
     @property
     def block_size(self) -> int:
-        """Bytes in the file: header, payload and the two checks after it."""
-        return self.size + self.n_payload + TRAILER_SIZE
+        """Bytes in the file: header, payload and the checks after it."""
+        return self.size + self.n_payload + (SHORT_CHECK_SIZE if self.covered else TRAILER_SIZE)
 
 
 def create_block(block: Block, *, last: bool, before: bytes = b"") -> bytes:
@@ -172,12 +250,13 @@ def create_block(block: Block, *, last: bool, before: bytes = b"") -> bytes:
     """
     header = _create_header_fields(block, last)
     header += struct.pack("<H", crc16(before + header))
-    return header + block.payload + struct.pack("<H", crc16(block.payload)) + block.content_check
+    payload = block.side + block.payload
+    return header + payload + struct.pack("<H", crc16(payload)) + block.content_check
 
 
 def _create_header_fields(block: Block, last: bool) -> bytes:
-    kind = block.kind | (LAST if last else 0)
-    fields = create_varint(block.n_bytes) + create_varint(len(block.payload))
+    kind = block.kind | (LAST if last else 0) | (PLAIN if block.plain else 0)
+    fields = create_varint(block.n_bytes) + create_varint(len(block.side) + len(block.payload))
     if block.lanes > 1:
         assert block.n_tokens is not None
         kind |= HAS_LANES
@@ -187,6 +266,9 @@ def _create_header_fields(block: Block, last: bool) -> bytes:
         kind |= HAS_PARAMETERS
         record = create_varint(block.window) + create_varint(block.overlap)
         fields += create_varint(len(record)) + record
+    if block.mask:
+        kind |= HAS_TRANSFORMS
+        fields += create_varint(block.mask) + create_varint(block.body_size) + create_varint(len(block.side))
     return bytes([kind]) + fields
 
 
@@ -207,6 +289,11 @@ def parse_header(data: bytes, where: str, before: bytes = b"") -> Header:
     record = None
     if kind & HAS_PARAMETERS:
         record, at = _parse_record(data, at, where)
+    mask, n_body, n_side = 0, None, 0
+    if kind & HAS_TRANSFORMS:
+        mask, at = parse_varint(data, at, f"the transforms of {where}")
+        n_body, at = parse_varint(data, at, f"the body size of {where}")
+        n_side, at = parse_varint(data, at, f"the side size of {where}")
     if len(data) < at + CHECK_SIZE:
         raise TruncatedError(f"file ends in the header check of {where}")
     if crc16(before + data[:at]) != int.from_bytes(data[at : at + CHECK_SIZE], "little"):
@@ -222,8 +309,12 @@ def parse_header(data: bytes, where: str, before: bytes = b"") -> Header:
         window=window,
         overlap=overlap,
         size=at + CHECK_SIZE,
+        plain=bool(kind & PLAIN),
+        mask=mask,
+        n_body=n_body,
+        n_side=n_side,
     )
-    _check_known(kind, where)
+    _check_known(header, where)
     _check_limits(header, where)
     return header
 
@@ -248,29 +339,44 @@ def _parse_parameters(record: bytes, where: str) -> tuple[int, int]:
     return window, overlap
 
 
-def _check_known(kind: int, where: str) -> None:
-    if kind & RESERVED_BITS:
-        raise UnsupportedError(f"flags of {where} are of a newer version: {kind:#04x}", hint="update llmzip")
-    if kind & TYPE_BITS not in KIND_NAMES:
-        raise UnsupportedError(f"type of {where} is of a newer version: {kind & TYPE_BITS}", hint="update llmzip")
+def _check_known(header: Header, where: str) -> None:
+    if header.kind not in KIND_NAMES:
+        raise UnsupportedError(f"type of {where} is of a newer version: {header.kind}", hint="update llmzip")
+    if header.mask & ~sum(TRANSFORM_NAMES):
+        raise UnsupportedError(f"transforms of {where} are of a newer version: {header.mask:#x}", hint="update llmzip")
 
 
 def _check_limits(header: Header, where: str) -> None:
+    _check_transforms(header, where)
     _check_sizes(header, where)
     if header.kind != MODEL:
-        if header.n_tokens is not None or header.window is not None:
-            raise FormatError(f"lanes or parameters on {where}, which is {KIND_NAMES[header.kind]}")
+        if header.n_tokens is not None or header.window is not None or header.plain:
+            raise FormatError(f"lanes, parameters or the flag PLAIN on {where}, which is {KIND_NAMES[header.kind]}")
         return
     if header.n_tokens is not None:
         if not MIN_LANES <= header.lanes <= MAX_LANES:
             raise FormatError(f"lanes of {where} are {header.lanes}, not {MIN_LANES} to {MAX_LANES}")
-        if not header.lanes <= header.n_tokens <= header.n_bytes:
-            raise FormatError(f"token count of {where} is {header.n_tokens}, not {header.lanes} to {header.n_bytes}")
+        if not header.lanes <= header.n_tokens <= header.body_size:
+            raise FormatError(f"token count of {where} is {header.n_tokens}, not {header.lanes} to {header.body_size}")
     if header.window is not None and header.overlap is not None:
         _check_window(header.window, header.overlap, header.lanes, where)
 
 
+def _check_transforms(header: Header, where: str) -> None:
+    if header.n_body is None:
+        return
+    if not header.mask or header.kind == NOTE:
+        raise FormatError(f"record of transforms of {where} is empty, or on a note")
+    if header.mask & UTF16LE and header.mask & UTF16BE:
+        raise FormatError(f"transforms of {where} contradict each other")
+    if not 1 <= header.n_body <= MAX_BODY_GROWTH * header.n_bytes:
+        raise FormatError(f"body size of {where} is {header.n_body}, not 1 to {MAX_BODY_GROWTH * header.n_bytes}")
+    if header.n_side > header.n_payload:
+        raise FormatError(f"side size of {where} is {header.n_side}, above the payload size {header.n_payload}")
+
+
 def _check_sizes(header: Header, where: str) -> None:
+    n_coded, n_body = header.n_payload - header.n_side, header.body_size
     if header.n_bytes > MAX_BLOCK_SIZE:
         raise FormatError(f"content size of {where} is {header.n_bytes}, above {MAX_BLOCK_SIZE}")
     if header.kind == NOTE:
@@ -279,10 +385,10 @@ def _check_sizes(header: Header, where: str) -> None:
         if header.n_payload > MAX_NOTE_SIZE:
             raise FormatError(f"payload size of {where} is {header.n_payload}, above {MAX_NOTE_SIZE} for a note")
     elif header.kind == STORED:
-        if header.n_payload != header.n_bytes:
+        if n_coded != n_body:
             raise FormatError(f"payload size of {where} is {header.n_payload}, not the content size {header.n_bytes}")
-    elif header.n_payload > header.n_bytes + MAX_EXPANSION:
-        raise FormatError(f"payload size of {where} is {header.n_payload}, above {header.n_bytes + MAX_EXPANSION}")
+    elif n_coded > n_body + MAX_EXPANSION:
+        raise FormatError(f"payload size of {where} is {header.n_payload}, above {header.n_side + n_body + MAX_EXPANSION}")
 
 
 def _check_window(window: int, overlap: int, lanes: int, where: str) -> None:
@@ -297,7 +403,7 @@ def _check_window(window: int, overlap: int, lanes: int, where: str) -> None:
 def parse_block(data: bytes, header: Header, where: str) -> Block:
     """The block at the start of `data`, whose header has been parsed.
 
-    Checks the payload; the content is for the codec to check.
+    Checks the payload (that of a short member is checked with its content); the content is for others to check.
     """
     end = header.size + header.n_payload
     if len(data) < end:
@@ -305,17 +411,24 @@ def parse_block(data: bytes, header: Header, where: str) -> Block:
     if len(data) < header.block_size:
         raise TruncatedError(f"file ends in the checks of {where}")
     payload = bytes(data[header.size : end])
-    if crc16(payload) != int.from_bytes(data[end : end + CHECK_SIZE], "little"):
-        raise FormatError(f"payload check of {where} is wrong")
+    if not header.covered:
+        if crc16(payload) != int.from_bytes(data[end : end + CHECK_SIZE], "little"):
+            raise FormatError(f"payload check of {where} is wrong")
+        end += CHECK_SIZE
     return Block(
         kind=header.kind,
         n_bytes=header.n_bytes,
-        payload=payload,
-        content_check=bytes(data[end + CHECK_SIZE : header.block_size]),
+        payload=payload[header.n_side :],
+        content_check=bytes(data[end : header.block_size]),
         lanes=header.lanes,
         n_tokens=header.n_tokens,
         window=header.window,
         overlap=header.overlap,
+        plain=header.plain,
+        mask=header.mask,
+        n_body=header.n_body,
+        side=payload[: header.n_side],
+        covered=header.covered + payload if header.covered else b"",
     )
 
 
@@ -327,6 +440,49 @@ def parse_note(block: Block) -> str:
         return block.payload.decode("utf-8")
     except UnicodeDecodeError as error:
         raise FormatError(f"note is not UTF-8: {error.reason}") from error
+
+
+# Short members
+
+
+def create_short(block: Block, content: bytes, fingerprint: bytes) -> bytes | None:
+    """The member whose only block is this one, in the short form; None where that has no place for it."""
+    if len(content) > MAX_SHORT_SIZE or block.lanes > 1 or block.window is not None or block.mask:
+        return None
+    form = next(byte for byte, short in SHORT_FORMS.items() if short == (block.kind, block.plain))
+    member = MAGIC[:1] + bytes([form]) + (fingerprint[:FINGERPRINT_SIZE] if block.kind == MODEL else b"")
+    member += create_varint(block.n_bytes)
+    if block.kind != STORED:
+        member += create_varint(len(block.payload))
+    member += block.payload
+    return member + content_check(member + content, SHORT_CHECK_SIZE)
+
+
+def parse_short_header(data: bytes, where: str, preamble: Preamble) -> Header:
+    """What follows the preamble of a short member, up to its payload."""
+    assert preamble.short is not None
+    kind, plain = preamble.short
+    n_bytes, at = parse_varint(data, 0, f"the content size of {where}")
+    n_payload = n_bytes
+    if kind != STORED:
+        n_payload, at = parse_varint(data, at, f"the payload size of {where}")
+        if n_payload >= n_bytes:
+            raise FormatError(f"payload size of {where} is {n_payload}, not below the content size {n_bytes}")
+    if n_bytes > MAX_SHORT_SIZE:
+        raise FormatError(f"content size of {where} is {n_bytes}, above {MAX_SHORT_SIZE} for a short member")
+    return Header(
+        kind=kind,
+        last=True,
+        n_bytes=n_bytes,
+        lanes=1,
+        n_tokens=None,
+        window=None,
+        overlap=None,
+        size=at,
+        n_payload=n_payload,
+        plain=plain,
+        covered=preamble.raw + bytes(data[:at]),
+    )
 
 
 # Index
@@ -412,14 +568,14 @@ class Member:
     Holds the order of its blocks to the rules; sees headers and notes, never content.
     """
 
-    preamble: bytes  # 7 bytes
+    preamble: Preamble
     entries: list[IndexEntry] = field(default_factory=list)
     n_blocks: int = 0  # of content
     ended: bool = False  # the block with LAST has been seen
 
     @property
     def fingerprint(self) -> bytes:
-        return self.preamble[-FINGERPRINT_SIZE:]
+        return self.preamble.fingerprint
 
     @property
     def where(self) -> str:
@@ -429,7 +585,7 @@ class Member:
     @property
     def next_before(self) -> bytes:
         """What the header check of the next block covers before the header: the preamble, if it is the first."""
-        return b"" if self.entries else self.preamble
+        return b"" if self.entries else self.preamble.raw
 
     @property
     def has_index(self) -> bool:
@@ -445,7 +601,10 @@ class Member:
         Changes nothing, so it can be asked again when there are more bytes.
         """
         assert not self.ended
-        header = parse_header(data, self.where, self.next_before)
+        if self.preamble.short:
+            header = parse_short_header(data, self.where, self.preamble)
+        else:
+            header = parse_header(data, self.where, self.next_before)
         if header.kind == NOTE:
             if self.entries:
                 raise FormatError(f"note before {self.where} is not at the start of the member")
@@ -481,13 +640,13 @@ class BlockEntry:
 class MemberEntry:
     offset: int
     size: int
-    preamble: bytes
+    preamble: Preamble
     note: str | None
     blocks: tuple[BlockEntry, ...]
 
     @property
     def fingerprint(self) -> bytes:
-        return self.preamble[-FINGERPRINT_SIZE:]
+        return self.preamble.fingerprint
 
     @property
     def n_bytes(self) -> int:
@@ -523,7 +682,11 @@ def walk_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
 def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
     """Read one block of a mapped file."""
     where = f"block {entry.number}"
-    header = parse_header(_read_at(file, entry.offset, MAX_HEADER_SIZE), where, _before(member, entry.offset))
+    data = _read_at(file, entry.offset, MAX_HEADER_SIZE)
+    if member.preamble.short:
+        header = parse_short_header(data, where, member.preamble)
+    else:
+        header = parse_header(data, where, _before(member, entry.offset))
     if (header.n_bytes, header.block_size) != (entry.n_bytes, entry.size):
         raise FormatError(f"index does not tell the sizes of {where}")
     if header.kind == NOTE or (header.kind == MODEL and member.fingerprint == NO_MODEL):
@@ -533,7 +696,7 @@ def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
 
 def _before(member: MemberEntry, offset: int) -> bytes:
     """What the header check covers before the header."""
-    return member.preamble if offset == member.offset + PREAMBLE_SIZE else b""
+    return member.preamble.raw if offset == member.offset + PREAMBLE_SIZE else b""
 
 
 def _read_at(file: BinaryIO, offset: int, n: int) -> bytes:
@@ -565,14 +728,13 @@ def _member_by_index(file: BinaryIO, start: int, end: int) -> MemberEntry | None
         offset = index_offset - sum(entry.size for entry in index.entries) - PREAMBLE_SIZE
         if offset < start:
             return None
-        preamble = _read_at(file, offset, PREAMBLE_SIZE)
-        parse_preamble(preamble)
+        preamble = parse_preamble(_read_at(file, offset, PREAMBLE_SIZE))
         return _member_of_index(file, offset, end, preamble, index)
     except (FormatError, TruncatedError, UnsupportedError):
         return None  # not an index, or a damaged one: the walk tells which
 
 
-def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: bytes, index: Index) -> MemberEntry:
+def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: Preamble, index: Index) -> MemberEntry:
     blocks: list[BlockEntry] = []
     note = None
     at = offset + PREAMBLE_SIZE
@@ -580,7 +742,7 @@ def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: bytes, ind
         if entry.n_bytes:
             blocks.append(BlockEntry(len(blocks) + 1, at, entry.size, 0, entry.n_bytes, None))
         elif i == 0:
-            note = _read_note(file, at, parse_header(_read_at(file, at, MAX_HEADER_SIZE), "the note", preamble))
+            note = _read_note(file, at, parse_header(_read_at(file, at, MAX_HEADER_SIZE), "the note", preamble.raw))
         else:
             raise FormatError("index lists an empty block")
         at += entry.size
@@ -604,13 +766,13 @@ def _walk(file: BinaryIO, start: int, end: int) -> list[MemberEntry]:
 
 
 def _walk_member(file: BinaryIO, offset: int, end: int, n_before: int) -> MemberEntry:
-    preamble = _read_at(file, offset, min(PREAMBLE_SIZE, end - offset))
-    check_continuation(preamble, n_before)
-    parse_preamble(preamble)
+    start = _read_at(file, offset, min(PREAMBLE_SIZE, end - offset))
+    check_continuation(start, n_before)
+    preamble = parse_preamble(start)
     member = Member(preamble)
     note = None
     blocks = []
-    at = offset + PREAMBLE_SIZE
+    at = offset + len(preamble.raw)
     while not member.ended:
         where = member.where
         header = member.parse_header(_read_at(file, at, min(MAX_HEADER_SIZE, end - at)))
@@ -633,7 +795,7 @@ def _walk_member(file: BinaryIO, offset: int, end: int, n_before: int) -> Member
 
 def check_continuation(data: bytes, n_before: int) -> None:
     """What follows a member must be another; say so, rather than that the file as a whole is none of ours."""
-    if n_before and not MAGIC.startswith(bytes(data[: len(MAGIC)])):
+    if n_before and not begins_member(data):
         raise FormatError(f"bytes after the end of member {n_before} are not another member")
 
 

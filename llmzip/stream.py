@@ -5,10 +5,10 @@ to `codec`. Imports neither torch nor numpy before a block needs a model. The ob
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from llmzip import container
+from llmzip import blocks, container
 from llmzip.container import Block, Header, Member
 from llmzip.errors import ChecksumError, EngineMismatch, FormatError, ModelNotFound, TruncatedError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmzip.models import Model
 
 BLOCK_SIZE = 1 << 20  # default content size of a block: what one seek decodes, and what one damaged byte costs
+BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes in no time, and lzma gains by it
 
 Progress = Callable[[int, int], object]  # bytes in, bytes out: cumulative
 
@@ -98,18 +99,14 @@ def open_block(
     progress: Callable[[int], object] | None = None,
 ) -> bytes:
     """The content of one block, compared with its content check. `fingerprint` and `note` are what its member says."""
-    if block.kind == container.STORED:
-        if container.content_check(block.payload) != block.content_check:
-            raise ChecksumError(f"content check of {where} is wrong")
-        return block.payload
-    model = source.to_decompress(fingerprint)
-    if not ignore_engine:
-        check_engine(model, note)
-    from llmzip import codec
-
+    model = None
+    if block.kind == container.MODEL:
+        model = source.to_decompress(fingerprint)
+        if not ignore_engine:
+            check_engine(model, note)
     try:
-        return codec.decompress_block(model, block, progress=progress)
-    except (ChecksumError, FormatError) as error:  # the codec does not know which block this is
+        return blocks.decompress(block, model, progress)
+    except (ChecksumError, FormatError) as error:  # which does not know which block this is
         raise type(error)(f"{where}: {error}", hint=error.hint) from error
 
 
@@ -119,7 +116,8 @@ class LmzCompressor:
     Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
     `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes.
     Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come out smaller.
-    One block is held back, because only `flush` knows which is the last.
+    Text and binary stretches go into blocks of their own; one that is not text may have eight times `block_size`.
+    One block is held back, because only `flush` knows which is the last. `report` gets a line on each block.
     """
 
     def __init__(
@@ -134,15 +132,18 @@ class LmzCompressor:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress | None = None,
+        report: Callable[[str], object] | None = None,
     ) -> None:
         if not 1 <= block_size <= container.MAX_BLOCK_SIZE:
             raise ValueError(f"block_size must be 1 to {container.MAX_BLOCK_SIZE}")
         self._source = ModelSource(model, device=device, threads=threads)
-        self._block_size = block_size
+        self._block_size = self._look_ahead = block_size
+        self._greatest = min(BINARY_FACTOR * block_size, container.MAX_BLOCK_SIZE)
         if lane_size is not None and lane_size < 1:
             raise ValueError("lane_size must be 1 or more bytes")
         self._lanes, self._lane_size, self._window, self._overlap = lanes, lane_size, window, overlap
         self._progress = progress
+        self._report = report
         self._held = bytearray()  # content that is in no block yet
         self._member: Member | None = None  # None until the first block: then it is known whether a model is needed
         self._digest = hashlib.sha256()
@@ -161,69 +162,105 @@ class LmzCompressor:
         self._held += memoryview(data).cast("B")
         if self._held:
             self._source.to_compress()  # a wrong name is told now, not at the end of the first block
-        done = []
-        while len(self._held) > self._block_size:
-            done.append(self._take(last=False))
+        done: list[bytes] = []
+        while runs := self._next_runs(last=False):
+            done += self._take(runs, last=False)
         return b"".join(done)
 
     def flush(self) -> bytes:
         """Finish the member: the last block and the index."""
         if self._flushed:
             raise ValueError("Repeated call to flush()")
-        done = self._take(last=True)
+        done: list[bytes] = []
+        while runs := self._next_runs(last=True):
+            done += self._take(runs, last=True)
+        if self._member is None:
+            done.append(self._add_block(container.stored_block(b""), b"", last=True))
         assert self._member is not None
         if self._member.has_index:
-            index = container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE]))
-            self._n_out += len(index)
+            done.append(container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])))
+            self._n_out += len(done[-1])
             self._tell(0)
-            done += index
         self._flushed = True
-        return done
+        return b"".join(done)
 
-    def _take(self, *, last: bool) -> bytes:
-        """Put the next block of held content into the member."""
-        data = bytes(self._held[: self._block_size])
-        block = self._compress_block(data)
-        needs_model = block.kind == container.MODEL or not last
-        done = b"" if self._member else self._begin(needs_model)
-        done += self._add(block, last)
-        del self._held[: len(data)]
-        self._digest.update(data)
-        self._n_in += len(data)
+    def _next_runs(self, *, last: bool) -> list[tuple[int, bool]]:
+        """Sizes of the next blocks, and whether they are text. `last`: there will be no more content.
+
+        Depends on the content alone, not on the pieces in which it comes: decided once there is more of it than is looked at.
+        """
+        while self._held and (last or len(self._held) > self._look_ahead):
+            from llmzip import segments
+
+            window = bytes(self._held[: self._look_ahead])
+            runs = segments.runs(window)
+            more = len(self._held) > len(window)
+            if more and self._look_ahead < self._greatest and runs != [(len(window), True)]:
+                self._look_ahead = self._greatest
+                continue
+            self._look_ahead = self._block_size
+            if more and len(runs) > 1:
+                runs.pop()  # it may be longer than what is seen of it
+            return [cut for n_bytes, is_text in runs for cut in self._cut(n_bytes, is_text)]
+        return []
+
+    def _cut(self, n_bytes: int, is_text: bool) -> Iterator[tuple[int, bool]]:
+        size = self._block_size if is_text else self._greatest
+        for at in range(0, n_bytes, size):
+            yield min(size, n_bytes - at), is_text
+
+    def _take(self, runs: list[tuple[int, bool]], *, last: bool) -> Iterator[bytes]:
+        """Put the next blocks of held content into the member."""
+        data = bytes(self._held[: sum(n_bytes for n_bytes, _ in runs)])
+        coding = {"lanes": self._lanes, "window": self._window, "overlap": self._overlap}
+        if self._lane_size:
+            coding["lane_size"] = self._lane_size
+        for choice in blocks.compress(self._source.to_compress(), data, runs, progress=self._tell, **coding):
+            if self._report is not None:
+                self._report(f"{choice.block.n_bytes} bytes from {self._n_in}: {blocks.describe(choice.block)}; {choice.why}")
+            content = bytes(self._held[: choice.block.n_bytes])
+            del self._held[: len(content)]
+            yield self._add_block(choice.block, content, last=last and not self._held)
+
+    def _add_block(self, block: Block, content: bytes, *, last: bool) -> bytes:
+        done = self._whole_member(block, content) if last and self._member is None else b""
+        if not done:
+            done = b"" if self._member else self._begin(needs_model=block.kind == container.MODEL or not last)
+            done += self._add(block, last)
+        self._digest.update(content)
+        self._n_in += len(content)
         self._n_out += len(done)
         self._tell(0)
         return done
 
+    def _whole_member(self, block: Block, content: bytes) -> bytes:
+        """The short form, if there is one for this only block."""
+        fingerprint = container.NO_MODEL
+        if block.kind == container.MODEL:
+            model = self._source.to_compress()
+            if not model.exact:  # it needs a note
+                return b""
+            fingerprint = model.fingerprint
+        member = container.create_short(block, content, fingerprint)
+        if member:
+            self._member = Member(container.parse_preamble(member))
+            self._member.add(block.kind, block.n_bytes, len(member), last=True)
+        return member or b""
+
     def _begin(self, needs_model: bool) -> bytes:
         """The preamble, and the note of an engine that is not exact."""
-        if not needs_model:
-            self._member = Member(container.create_preamble())
-            return self._member.preamble
-        model = self._source.to_compress()
-        self._member = Member(container.create_preamble(model.fingerprint))
-        note = b"" if model.exact else self._add(container.note_block(model.engine_note), last=False)
-        return self._member.preamble + note
+        model = self._source.to_compress() if needs_model else None
+        preamble = container.create_preamble(model.fingerprint if model else container.NO_MODEL)
+        self._member = Member(container.parse_preamble(preamble))
+        if model is None or model.exact:
+            return preamble
+        return preamble + self._add(container.note_block(model.engine_note), last=False)
 
     def _add(self, block: Block, last: bool) -> bytes:
         assert self._member is not None
         done = container.create_block(block, last=last, before=self._member.next_before)
         self._member.add(block.kind, block.n_bytes, len(done), last)
         return done
-
-    def _compress_block(self, data: bytes) -> Block:
-        if not data:
-            return container.stored_block(data)
-        from llmzip import codec
-
-        return codec.compress_block(
-            self._source.to_compress(),
-            data,
-            lanes=self._lanes,
-            lane_size=self._lane_size or codec.LANE_SIZE,
-            window=self._window,
-            overlap=self._overlap,
-            progress=self._tell,
-        )
 
     def _tell(self, n_in_block: int) -> None:
         if self._progress is not None:
@@ -318,8 +355,9 @@ class LmzDecompressor:
         return True
 
     def _take_preamble(self) -> None:
-        container.parse_preamble(bytes(self._input[: container.PREAMBLE_SIZE]))
-        self._member = Member(self._drop(container.PREAMBLE_SIZE))
+        preamble = container.parse_preamble(bytes(self._input[: container.PREAMBLE_SIZE]))
+        self._drop(len(preamble.raw))
+        self._member = Member(preamble)
 
     def _take_block(self, member: Member) -> None:
         where = member.where

@@ -80,7 +80,7 @@ def test_info_of_parameters_and_members() -> None:
     info = llmzip.get_info(io.BytesIO(data))
     assert [member.fingerprint for member in info.members] == ["", MODEL.fingerprint[:4].hex()]
     empty, block = info.blocks
-    assert (empty.kind, empty.n_bytes, empty.n_bytes_on_disk, empty.lanes, empty.window) == ("stored", 0, 15, 1, None)
+    assert (empty.kind, empty.n_bytes, empty.n_bytes_on_disk, empty.lanes, empty.window) == ("stored", 0, 5, 1, None)
     assert (block.member, block.kind, block.lanes, block.window, block.overlap) == (2, "model", 2, 16, 4)
     assert block.n_tokens is not None and block.n_tokens < len(TEXT)
 

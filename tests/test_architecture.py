@@ -16,10 +16,11 @@ PACKAGE = ROOT / "llmzip"
 # A module imports from its own layer and those below. The longest prefix counts.
 LAYERS = [
     ["errors"],
-    ["container", "native", "tokens", "lz", "transforms"],
+    ["container", "native", "tokens", "lz", "segments", "transforms"],
     ["mixing", "models"],
     ["rangecoder"],
     ["codec"],
+    ["blocks"],
     ["stream", "api", "file"],
     ["cli", "bench", "train", "__main__", ""],  # "": llmzip itself, which only a program asks for its version
 ]

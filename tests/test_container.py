@@ -24,7 +24,7 @@ def model_block(n_bytes: int = 100, payload: bytes = b"payload", **fields: int) 
 
 def member(*blocks: Block, preamble: bytes = PREAMBLE) -> bytes:
     """A member of these blocks, notes included, with its index."""
-    state = container.Member(preamble)
+    state = container.Member(container.parse_preamble(preamble))
     data = preamble
     for i, block in enumerate(blocks):
         made = container.create_block(block, last=i == len(blocks) - 1, before=state.next_before)
@@ -64,7 +64,7 @@ def test_check_values_that_the_format_names() -> None:
 
 
 def test_preamble_round_trip() -> None:
-    assert container.parse_preamble(container.create_preamble(bytes(range(32)))) == bytes(range(4))
+    assert container.parse_preamble(container.create_preamble(bytes(range(32)))).fingerprint == bytes(range(4))
     for n in range(container.PREAMBLE_SIZE):
         with pytest.raises(TruncatedError):
             container.parse_preamble(PREAMBLE[:n])
@@ -74,7 +74,7 @@ def test_preamble_round_trip() -> None:
 def test_version_bytes(version: int) -> None:
     data = PREAMBLE[:2] + bytes([version]) + PREAMBLE[3:]
     if version == 0xE1:
-        assert container.parse_preamble(data) == b"\1\2\3\4"
+        assert container.parse_preamble(data).fingerprint == b"\1\2\3\4"
     else:
         newer = version in {(15 - low) << 4 | low for low in range(2, 16)}
         with pytest.raises(UnsupportedError if newer else FormatError):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import codec
+from llmzip import blocks, codec
 from llmzip.errors import FormatError, LlmzipError, TruncatedError
 from llmzip.models.toy import ToyModel
 
@@ -142,13 +142,13 @@ def test_seek_like_a_plain_file(data: st.DataObject) -> None:
 
 def test_only_the_blocks_that_are_read_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
-    decompress_block = codec.decompress_block
+    decompress = blocks.decompress
 
-    def counting(model: Any, block: Any, **options: Any) -> bytes:
+    def counting(block: Any, *arguments: Any) -> bytes:
         decoded.append(block.n_bytes)
-        return decompress_block(model, block, **options)
+        return decompress(block, *arguments)
 
-    monkeypatch.setattr(codec, "decompress_block", counting)
+    monkeypatch.setattr(blocks, "decompress", counting)
     with reader() as file:
         file.seek(-1, io.SEEK_END)
         assert file.read(1) == b"\n"

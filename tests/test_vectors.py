@@ -37,6 +37,9 @@ def build(steps: list[str]) -> bytes:
         pattern, n = argument.split()
         return bytes.fromhex(pattern) * int(n)
 
+    def hash32(name: str, content: str) -> bytes:
+        return hashlib.sha256(span(name) + content.encode()).digest()[:4]
+
     makers = {
         "hex": bytes.fromhex,
         "text": str.encode,
@@ -46,6 +49,7 @@ def build(steps: list[str]) -> bytes:
         "crc32": lambda names: struct.pack("<I", binascii.crc32(span(names))),
         "hash64": lambda names: hashlib.sha256(span(names)).digest()[:8],
         "hash64text": lambda text: hashlib.sha256(text.encode()).digest()[:8],
+        "hash32": lambda argument: hash32(*argument.partition(" ")[::2]),
         "size": lambda names: struct.pack("<I", len(span(names))),
     }
     for step in steps:
@@ -103,7 +107,7 @@ def test_good(path: Path, reader: Any) -> None:
     data = build(vector["build"])
     assert reader(data, ToyModel()).decode() == vector["content"]
     info = llmzip.get_info(data)
-    assert (info.n_bytes, info.n_bytes_on_disk) == (len(vector["content"]), len(data))
+    assert (info.n_bytes, info.n_bytes_on_disk) == (len(vector["content"].encode()), len(data))
 
 
 @pytest.mark.parametrize("reader", [read_at_once, read_bytewise])

@@ -1,0 +1,142 @@
+"""Blocks of any kind: how content is coded smallest, and the content of a block.
+
+Puts together what looks at content (`segments`), what changes it (`transforms`) and what codes it (`codec`, `lz`). Imports
+them where a block needs them, so that what is stored is read without numpy.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from llmzip import container, lz
+from llmzip.container import BOM, CRLF, LZMA, MODEL, PACK, REPEATS, STORED, Block, content_check, stored_block
+from llmzip.errors import ChecksumError, FormatError
+
+if TYPE_CHECKING:
+    from llmzip.models import Model
+
+INDEX_ENTRY_SIZE = 6  # bytes that a further block costs in the index, about
+
+Progress = Callable[[int], object]  # bytes of content done
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The block that was chosen, and in words why."""
+
+    block: Block
+    size: int  # in the file
+    why: str
+
+
+def compress(
+    model: "Model", data: bytes, runs: list[tuple[int, bool]], *, progress: Progress | None = None, **coding: Any
+) -> list[Choice]:
+    """A block for each of the runs (size, whether it is text) that make up `data`, or one for all if that is smaller.
+
+    `coding`: of `codec.compress_block`.
+    """
+    choices = []
+    at = 0
+    for n_bytes, is_text in runs:
+        done = None if progress is None else partial(_ahead, progress, at)
+        choices.append(_choose(model, data[at : at + n_bytes], is_text, done, coding))
+        at += n_bytes
+    if len(choices) > 1:
+        whole = _choose(model, data, False, None, coding)
+        if whole.size < sum(choice.size + INDEX_ENTRY_SIZE for choice in choices):
+            return [replace(whole, why=f"smaller than {len(choices)} blocks; {whole.why}")]
+    return choices
+
+
+def _ahead(progress: Progress, before: int, done: int) -> object:
+    return progress(before + done)
+
+
+def _choose(model: "Model", data: bytes, is_text: bool, progress: Progress | None, coding: dict[str, Any]) -> Choice:
+    """The smallest block for these bytes.
+
+    The model is tried on text only, and not where it has nothing to find: it takes a thousand times as long as lzma.
+    """
+    from llmzip import segments, transforms
+
+    random = segments.is_random(data)
+    found = [stored_block(data), *_packed(data)] if random else [stored_block(data)]
+    wanted = segments.utf16(data) | BOM | CRLF if is_text else 0
+    mask, body, side = transforms.apply(data, wanted)
+    if mask == BOM:  # alone it costs what it saves
+        mask, body, side = 0, data, b""
+    found.append(_around(_lzma_block(body), data, mask, side))
+    if is_text and not random:
+        found.append(_model_block(model, data, mask | REPEATS, progress, coding))
+    sizes = {block: len(container.create_block(block, last=True)) for block in found}
+    best = min(found, key=sizes.__getitem__)
+    looks = "random" if random else "text" if is_text else "binary"
+    tried = ", ".join(f"{describe(block)} {size}" for block, size in sorted(sizes.items(), key=lambda item: item[1]))
+    return Choice(best, sizes[best], f"looks {looks}; {tried} bytes")
+
+
+def describe(block: Block) -> str:
+    """Its kind and transforms: "model+crlf"."""
+    return "+".join([container.KIND_NAMES[block.kind], *container.transform_names(block.mask)])
+
+
+def _lzma_block(body: bytes) -> Block:
+    return Block(LZMA, len(body), lz.create_payload(body), b"")
+
+
+def _packed(data: bytes) -> list[Block]:
+    """What has few different bytes, equally often: their numbers, and those through lzma, should they hide something."""
+    from llmzip import transforms
+
+    mask, body, side = transforms.apply(data, PACK)
+    return [_around(block, data, mask, side) for block in (stored_block(body), _lzma_block(body))] if mask else []
+
+
+def _model_block(model: "Model", data: bytes, wanted: int, progress: Progress | None, coding: dict[str, Any]) -> Block:
+    """By the model, with long repeats taken out; stored if that is smaller."""
+    from llmzip import codec, transforms
+
+    mask, body, side = transforms.apply(data, wanted)
+    block = codec.compress_block(model, body, progress=_scaled(progress, len(body), len(data)), **coding)
+    return _around(block, data, mask, side)
+
+
+def _around(block: Block, data: bytes, mask: int, side: bytes) -> Block:
+    """The block of the content `data` from that of its body."""
+    n_body = block.n_bytes if mask else None
+    return replace(block, n_bytes=len(data), content_check=content_check(data), mask=mask, n_body=n_body, side=side)
+
+
+def _scaled(progress: Progress | None, n_body: int, n_bytes: int) -> Progress | None:
+    """Told of bytes of the body, tells of bytes of content."""
+    return progress and (lambda done: progress(done * n_bytes // n_body))
+
+
+def decompress(block: Block, model: "Model | None", progress: Progress | None = None) -> bytes:
+    """The content of a block, compared with its content check. `model` is for model blocks alone.
+
+    Raises ChecksumError or FormatError when the bytes are not those that were compressed, and gives none of them out.
+    """
+    data = _body(block, model, _scaled(progress, block.body_size, block.n_bytes))
+    if block.mask:
+        from llmzip import transforms
+
+        data = transforms.undo(block.mask, data, block.side, block.n_bytes)
+    if not block.is_content(data):
+        raise ChecksumError("the decoded bytes are not the ones that were compressed")
+    return data
+
+
+def _body(block: Block, model: "Model | None", progress: Progress | None) -> bytes:
+    if block.kind == STORED:
+        return block.payload
+    if block.kind == LZMA:
+        return lz.parse_payload(block.payload, block.body_size)
+    if block.kind != MODEL or model is None:
+        raise FormatError("a block of this type has no content")
+    from llmzip import codec
+
+    # The content check is of the content and not of the body, so it is compared here.
+    return codec._decode(model, replace(block, n_bytes=block.body_size), progress)

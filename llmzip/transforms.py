@@ -1,0 +1,352 @@
+"""Reversible transforms in front of the coder: content to a body that a model reads better, and back (docs/format.md 3.3).
+
+Pure functions of bytes. `apply` gives the body and the *side information* that undoes what was done; `undo` takes any bytes for both and raises
+FormatError, or gives bytes that the content check refuses, in bounded memory.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip.container import (
+    BOM,
+    CRLF,
+    MAX_BODY_GROWTH,
+    PACK,
+    REPEATS,
+    UTF16BE,
+    UTF16LE,
+    create_varint,
+    parse_varint,
+)
+from llmzip.errors import FormatError, TruncatedError
+
+UTF8_BOM = b"\xef\xbb\xbf"
+MAX_LONE_ENDS = 1 << 16  # line ends that are no CR LF: so many numbers at most are held in memory
+MIN_COPY = 512  # bytes: a copy costs some 8 bytes of side information, what the model pays for so long a repeat at its cheapest
+MIN_COPY_WRITTEN = 256  # what the format allows: bounds the number of copies in a body
+HASHED = 128  # bytes hashed together; two copies of MIN_COPY bytes share a hashed block whatever their offsets
+HASH_BITS = 20
+PIECE = 1 << 18  # symbols packed at a time: bits take a byte each on the way
+
+
+class Side:
+    """Side information, read from its start."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def varint(self) -> int:
+        value, self._at = parse_varint(self._data, self._at, "the side information")
+        return value
+
+    def take(self, n: int) -> bytes:
+        if self._at + n > len(self._data):
+            raise FormatError("side information is too short")
+        self._at += n
+        return self._data[self._at - n : self._at]
+
+    def check_end(self) -> None:
+        if self._at != len(self._data):
+            raise FormatError("side information is too long")
+
+
+Applied = tuple[bytes, bytes]  # body, side
+
+
+def apply(data: bytes, wanted: int) -> tuple[int, bytes, bytes]:
+    """Mask, body and side information of those of the `wanted` transforms that can be applied to `data` and pay."""
+    mask, body, side = 0, data, b""
+    for bit, (forward, _) in _TRANSFORMS.items():
+        if wanted & bit and (applied := forward(body)) is not None and applied[0]:
+            mask |= bit
+            body = applied[0]
+            side = applied[1] + side  # in the order in which it will be read
+    return mask, body, side
+
+
+def undo(mask: int, body: bytes, side: bytes, n_bytes: int) -> bytes:
+    """The content, of `n_bytes`, unless body or side are damaged: then FormatError or other content."""
+    reader = Side(side)
+    limit = MAX_BODY_GROWTH * n_bytes  # of everything on the way
+    try:
+        for bit, (_, inverse) in reversed(_TRANSFORMS.items()):
+            if mask & bit:
+                body = inverse(body, reader, limit)
+    except TruncatedError as error:  # the side information ends, not the file
+        raise FormatError("side information is too short") from error
+    reader.check_end()
+    return body
+
+
+def _check_limit(size: int, limit: int) -> None:
+    if size > limit:
+        raise FormatError("a transform makes more bytes than the block can have")
+
+
+# UTF-16 to UTF-8
+
+
+def _from_utf16(codec: str) -> Callable[[bytes], Applied | None]:
+    def forward(data: bytes) -> Applied | None:
+        head = _lone_low_surrogate(data, codec)
+        tail = (len(data) - head) % 2
+        if _is_high_surrogate(data[len(data) - tail - 2 : len(data) - tail], codec):
+            tail += 2
+        text = data[head : len(data) - tail]
+        try:
+            body = text.decode(codec).encode("utf-8")
+        except UnicodeError:  # lone surrogates: the way back would not be exact
+            return None
+        ends = data[:head] + data[len(data) - tail :]
+        return body, bytes([head << 2 | tail]) + ends
+
+    return forward
+
+
+def _to_utf16(codec: str) -> Callable[[bytes, Side, int], bytes]:
+    def inverse(body: bytes, side: Side, limit: int) -> bytes:
+        (ends,) = side.take(1)
+        head, tail = side.take(ends >> 2 & 3), side.take(ends & 3)
+        _check_limit(len(body), limit)  # UTF-16 has two bytes at most for each of UTF-8
+        try:
+            return head + body.decode("utf-8").encode(codec) + tail
+        except UnicodeError as error:
+            raise FormatError(f"body that was UTF-16 is not UTF-8: {error}") from error
+
+    return inverse
+
+
+def _unit(data: bytes, codec: str) -> int:
+    return int.from_bytes(data, "little" if codec == "utf-16-le" else "big") if len(data) == 2 else 0
+
+
+def _lone_low_surrogate(data: bytes, codec: str) -> int:
+    """Bytes of the second half of a character whose first half the block before has."""
+    return 2 if 0xDC00 <= _unit(data[:2], codec) < 0xE000 else 0
+
+
+def _is_high_surrogate(data: bytes, codec: str) -> bool:
+    return 0xD800 <= _unit(data, codec) < 0xDC00
+
+
+# Byte order mark
+
+
+def _without_bom(data: bytes) -> Applied | None:
+    return (data[len(UTF8_BOM) :], b"") if data.startswith(UTF8_BOM) else None
+
+
+def _with_bom(body: bytes, side: Side, limit: int) -> bytes:
+    return UTF8_BOM + body
+
+
+# CR LF to LF. A CR that stands alone stays; so does a lone LF, whose number among the LFs of the body goes into the side.
+
+
+def _without_cr(data: bytes) -> Applied | None:
+    n_pairs, n_ends = data.count(b"\r\n"), data.count(b"\n")
+    n_lone = n_ends - n_pairs
+    if n_pairs < 8 or n_lone > min(n_pairs // 16, MAX_LONE_ENDS):
+        return None
+    body = data.replace(b"\r\n", b"\n")
+    return body, create_varint(n_lone) + _create_gaps(_lone_ends(data) if n_lone else [])
+
+
+def _lone_ends(data: bytes) -> list[int]:
+    content = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(content == ord("\n"))
+    lone = (content[ends - 1] != ord("\r")) | (ends == 0)
+    return [int(i) for i in np.flatnonzero(lone)]
+
+
+def _create_gaps(numbers: list[int]) -> bytes:
+    """Ascending numbers, each as the distance from the one before less one."""
+    return b"".join(create_varint(b - a - 1) for a, b in zip([-1, *numbers], numbers, strict=False))
+
+
+def _with_cr(body: bytes, side: Side, limit: int) -> bytes:
+    n_ends, n_lone = body.count(b"\n"), side.varint()
+    if n_lone > min(n_ends, MAX_LONE_ENDS):
+        raise FormatError("side information has too many lone line ends")
+    _check_limit(len(body) + n_ends - n_lone, limit)
+    pieces, at, end = [], 0, -1
+    lone = -1
+    for _ in range(n_lone):
+        before, lone = lone, lone + side.varint() + 1
+        if lone >= n_ends:
+            raise FormatError("side information names a line end that is not there")
+        for _ in range(lone - before):
+            end = body.index(b"\n", end + 1)
+        pieces += [body[at:end].replace(b"\n", b"\r\n"), b"\n"]
+        at = end + 1
+    pieces.append(body[at:].replace(b"\n", b"\r\n"))
+    return b"".join(pieces)
+
+
+# Long repeats: copies of what came before in the body, as in LZ77
+
+
+def _without_repeats(data: bytes) -> Applied | None:
+    copies = list(_find_copies(data))
+    if not copies:
+        return None
+    pieces, at = [], 0
+    side = create_varint(len(copies))
+    for start, length, distance in copies:
+        pieces.append(data[at:start])
+        side += create_varint(start - at) + create_varint(length - MIN_COPY_WRITTEN) + create_varint(distance)
+        at = start + length
+    return b"".join([*pieces, data[at:]]), side
+
+
+def _with_repeats(body: bytes, side: Side, limit: int) -> bytes:
+    content, at = bytearray(), 0
+    for _ in range(side.varint()):  # ends with the side information, however great the count
+        gap, length, distance = side.varint(), side.varint() + MIN_COPY_WRITTEN, side.varint()
+        if at + gap > len(body):
+            raise FormatError("a copy starts after the end of the body")
+        _check_limit(len(content) + gap + length, limit)
+        content += body[at : at + gap]
+        at += gap
+        if not 1 <= distance <= len(content):
+            raise FormatError("a copy is from before the start of the block")
+        source = content[-distance:][:length]
+        content += (source * -(-length // len(source)))[:length]
+    _check_limit(len(content) + len(body) - at, limit)
+    return bytes(content + body[at:])
+
+
+def _find_copies(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(start, length, distance) of repeats of MIN_COPY bytes or more, from left to right, none over another."""
+    content = np.frombuffer(data, np.uint8)
+    if len(content) < MIN_COPY + HASHED:
+        return
+    starts, sources = _candidates(_hashes(content))
+    end = i = 0
+    while i < len(starts):
+        start, source = int(starts[i]), int(sources[i])
+        n_back = _n_common(content[end:start][::-1], content[:source][::-1])
+        n_ahead = _n_common(content[start:], content[source:])
+        first, last = _whole_characters(data, start - n_back, start + n_ahead)
+        if last - first >= MIN_COPY:
+            yield first, last - first, start - source
+            end = last
+        # What is the same for less than MIN_COPY bytes is so for every other start on its diagonal.
+        i = int(np.searchsorted(starts, max(last, start + n_ahead - HASHED + 1), side="left"))
+
+
+def _hashes(content: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Of the HASHED bytes from each position on, by doubling."""
+    hashes = content.astype(np.uint64) + np.uint64(1)
+    n, factor = 1, 0x9E3779B97F4A7C15
+    while n < HASHED:
+        hashes = hashes[:-n] * np.uint64(factor) + hashes[n:]
+        n, factor = 2 * n, factor * factor % (1 << 64)
+    return hashes ^ (hashes >> np.uint64(29))
+
+
+def _candidates(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions whose hash is that of an earlier block that starts at a multiple of HASHED, and the first such block of each."""
+    known, first = np.unique(hashes[::HASHED], return_index=True)
+    low = (1 << HASH_BITS) - 1
+    filled = np.zeros(1 << HASH_BITS, dtype=bool)  # most positions are sorted out by this alone
+    filled[known & np.uint64(low)] = True
+    starts = np.flatnonzero(filled[hashes & np.uint64(low)])
+    at = np.minimum(np.searchsorted(known, hashes[starts]), len(known) - 1)
+    sources = first[at] * HASHED
+    good = (known[at] == hashes[starts]) & (sources < starts)
+    return starts[good], sources[good]
+
+
+def _n_common(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
+    """How many elements are the same at the start of both."""
+    n, step = 0, 1 << 8
+    end = min(len(a), len(b))
+    while n < end:
+        other = a[n : min(n + step, end)] != b[n : min(n + step, end)]
+        if other.any():
+            return n + int(other.argmax())
+        n, step = n + len(other), min(2 * step, 1 << 18)
+    return end
+
+
+def _whole_characters(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """The stretch without parts of UTF-8 characters at its ends."""
+    while start < end and data[start] & 0xC0 == 0x80:
+        start += 1
+    while start < end < len(data) and data[end] & 0xC0 == 0x80:
+        end -= 1
+    return start, end
+
+
+# Packing: few different bytes, as numbers of as many bits as they need
+
+
+def _pack(data: bytes) -> Applied | None:
+    content = np.frombuffer(data, np.uint8)
+    alphabet = np.flatnonzero(np.bincount(content, minlength=256))
+    if not 2 <= len(alphabet) <= 128:
+        return None
+    width = (len(alphabet) - 1).bit_length()
+    code = np.zeros(256, dtype=np.uint8)
+    code[alphabet] = np.arange(len(alphabet))
+    pieces = [
+        np.packbits(np.unpackbits(code[content[at : at + PIECE], None], axis=1)[:, -width:])
+        for at in range(0, len(content), PIECE)
+    ]
+    body = b"".join(piece.tobytes() for piece in pieces)
+    return body, _create_alphabet(alphabet) + bytes([8 * len(body) // width - len(data)])
+
+
+def _create_alphabet(alphabet: NDArray[np.intp]) -> bytes:
+    """Runs of consecutive bytes: how many runs, then for each how many bytes are left out and how many are in it."""
+    runs = np.split(alphabet, np.flatnonzero(np.diff(alphabet) > 1) + 1)
+    side, at = create_varint(len(runs)), 0
+    for run in runs:
+        side += create_varint(int(run[0]) - at) + create_varint(len(run))
+        at = int(run[-1]) + 1
+    return side
+
+
+def _unpack(body: bytes, side: Side, limit: int) -> bytes:
+    alphabet = np.array(_read_alphabet(side), dtype=np.uint8)
+    width = (len(alphabet) - 1).bit_length()
+    n_symbols = 8 * len(body) // width - side.take(1)[0]
+    _check_limit(n_symbols, limit)
+    table = np.zeros(1 << width, dtype=np.uint8)
+    table[: len(alphabet)] = alphabet
+    packed = np.frombuffer(body, np.uint8)
+    weights = (1 << np.arange(width)[::-1]).astype(np.uint8)
+    pieces = []
+    for at in range(0, len(packed), PIECE // 8 * width):  # PIECE symbols
+        bits = np.unpackbits(packed[at : at + PIECE // 8 * width])
+        pieces.append(table[bits[: len(bits) // width * width].reshape(-1, width) @ weights].tobytes())
+    return b"".join(pieces)[: max(0, n_symbols)]
+
+
+def _read_alphabet(side: Side) -> list[int]:
+    alphabet: list[int] = []
+    at = 0
+    for _ in range(side.varint()):
+        at += side.varint()
+        n = side.varint()
+        if n == 0 or at + n > 256:
+            raise FormatError("alphabet of the packing is damaged")
+        alphabet += range(at, at + n)
+        at += n
+    if not 2 <= len(alphabet) <= 128:
+        raise FormatError(f"alphabet of the packing has {len(alphabet)} bytes, not 2 to 128")
+    return alphabet
+
+
+_TRANSFORMS: dict[int, tuple[Callable[[bytes], Applied | None], Callable[[bytes, Side, int], bytes]]] = {
+    UTF16LE: (_from_utf16("utf-16-le"), _to_utf16("utf-16-le")),
+    UTF16BE: (_from_utf16("utf-16-be"), _to_utf16("utf-16-be")),
+    BOM: (_without_bom, _with_bom),
+    CRLF: (_without_cr, _with_cr),
+    REPEATS: (_without_repeats, _with_repeats),
+    PACK: (_pack, _unpack),
+}
