@@ -75,13 +75,15 @@ class BlockInfo:
     """One block of content."""
 
     member: int  # from 1
-    kind: str  # "stored" or "model"
+    kind: str  # "stored", "model" or "lzma"
     n_bytes: int  # of content
     n_bytes_on_disk: int  # header and checks included
     lanes: int
     n_tokens: int | None  # None: one lane, not written
     window: int | None  # None: the default of the model
     overlap: int | None
+    plain: bool  # coded by the model without the adaptive layer
+    transforms: tuple[str, ...]  # of the content before it was coded, in their order
 
 
 @dataclass(frozen=True)
@@ -160,4 +162,6 @@ def _block_info(block: BlockEntry, member: int) -> BlockInfo:
         n_tokens=header.n_tokens,
         window=header.window,
         overlap=header.overlap,
+        plain=header.plain,
+        transforms=container.transform_names(header.mask),
     )

@@ -178,7 +178,7 @@ class Compressing:
     def _compress(self, source: fileio.Source, output: fileio.Output, line: ProgressLine) -> None:
         chunks = source.chunks()
         first = next(chunks, b"")
-        coder = LmzCompressor(self._load(line) if first else None, progress=line, **self.parameters)
+        coder = LmzCompressor(self._load(line) if first else None, progress=line, report=self._report(source), **self.parameters)
         n_in = n_out = 0
         try:
             for chunk in itertools.chain([first], chunks):
@@ -193,6 +193,12 @@ class Compressing:
             raise Stop from error  # lanes, window or overlap do not fit the model
         output.write(coded)
         line.finish(n_in, n_out + len(coded))
+
+    def _report(self, source: fileio.Source) -> Callable[[str], None] | None:
+        """With -v, how each block was coded and why."""
+        if not self.display.verbose:
+            return None
+        return lambda what: self.display.detail(what, name=fileio.shown(source.name, "-"))
 
     def _load(self, line: ProgressLine) -> "Model":
         line.status("loading the model")

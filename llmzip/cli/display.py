@@ -363,9 +363,9 @@ def _info_details(info: "Info", verbose: bool) -> Iterator[str]:
     for note in sorted({member.engine_note for member in info.members if member.engine_note}):
         yield "  bound to " + printable(", ".join(note.splitlines()))
     if verbose:
-        header = ["member", "block", "kind", "content", "size", "bits/byte", "lanes", "tokens", "window", "overlap"]
+        header = ["member", "block", "kind", "content", "size", "bits/byte", "lanes", "tokens", "window", "overlap", "transforms"]
         rows = [_block_cells(i + 1, block) for member in info.members for i, block in enumerate(member.blocks)]
-        yield from ("  " + line for line in table(header, rows, text_columns=(2,)))
+        yield from ("  " + line for line in table(header, rows, text_columns=(2, 10)))
 
 
 def _block_cells(number: int, block: "BlockInfo") -> list[str]:
@@ -373,12 +373,13 @@ def _block_cells(number: int, block: "BlockInfo") -> list[str]:
     return [
         str(block.member),
         str(number),
-        block.kind,
+        block.kind + (", plain" if block.plain else ""),
         str(block.n_bytes),
         str(block.n_bytes_on_disk),
         rate_text(block.n_bytes_on_disk, block.n_bytes),
         str(block.lanes),
         *("-" if value is None else str(value) for value in fields),
+        ", ".join(block.transforms) or "-",
     ]
 
 
