@@ -26,7 +26,6 @@ class Choice:
     """The block that was chosen, and in words why."""
 
     block: Block
-    size: int  # in the file
     why: str
 
 
@@ -45,7 +44,7 @@ def compress(
         at += n_bytes
     if len(choices) > 1:
         whole = _choose(model, data, False, None, coding)
-        if whole.size < sum(choice.size + INDEX_ENTRY_SIZE for choice in choices):
+        if _size(whole.block) < sum(_size(choice.block) + INDEX_ENTRY_SIZE for choice in choices):
             return [replace(whole, why=f"smaller than {len(choices)} blocks; {whole.why}")]
     return choices
 
@@ -68,13 +67,17 @@ def _choose(model: "Model", data: bytes, is_text: bool, progress: Progress | Non
     if mask == BOM:  # alone it costs what it saves
         mask, body, side = 0, data, b""
     found.append(_around(_lzma_block(body), data, mask, side))
-    if is_text and not random:
+    hopeless = random and min(found, key=_size).kind == STORED
+    if is_text and not hopeless:
         found.append(_model_block(model, data, mask | REPEATS, progress, coding))
-    sizes = {block: len(container.create_block(block, last=True)) for block in found}
-    best = min(found, key=sizes.__getitem__)
-    looks = "random" if random else "text" if is_text else "binary"
-    tried = ", ".join(f"{describe(block)} {size}" for block, size in sorted(sizes.items(), key=lambda item: item[1]))
-    return Choice(best, sizes[best], f"looks {looks}; {tried} bytes")
+    found.sort(key=_size)
+    looks = "random" if hopeless else "text" if is_text else "binary"
+    return Choice(found[0], f"looks {looks}; {', '.join(f'{describe(block)} {_size(block)}' for block in found)} bytes")
+
+
+def _size(block: Block) -> int:
+    """In the file."""
+    return len(container.create_block(block, last=True))
 
 
 def describe(block: Block) -> str:
