@@ -109,6 +109,8 @@ def _from_utf16(codec: str) -> Callable[[bytes], Applied | None]:
 def _to_utf16(codec: str) -> Callable[[bytes, Side, int], bytes]:
     def inverse(body: bytes, side: Side, limit: int) -> bytes:
         (ends,) = side.take(1)
+        if ends >> 4:
+            raise FormatError("side information of UTF-16 is damaged")
         head, tail = side.take(ends >> 2 & 3), side.take(ends & 3)
         _check_limit(len(body), limit)  # UTF-16 has two bytes at most for each of UTF-8
         try:
