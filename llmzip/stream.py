@@ -147,7 +147,7 @@ class LmzCompressor:
         self._held = bytearray()  # content that is in no block yet
         self._member: Member | None = None  # None until the first block: then it is known whether a model is needed
         self._digest = hashlib.sha256()
-        self._n_in = self._n_out = 0
+        self._n_in = self._n_out = self._n_told = 0
         self._flushed = False
 
     @property
@@ -263,8 +263,9 @@ class LmzCompressor:
         return done
 
     def _tell(self, n_in_block: int) -> None:
+        self._n_told = max(self._n_told, self._n_in + n_in_block)  # blocks may be coded some time before they are put out
         if self._progress is not None:
-            self._progress(self._n_in + n_in_block, self._n_out)
+            self._progress(self._n_told, self._n_out)
 
 
 class LmzDecompressor:

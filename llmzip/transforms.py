@@ -24,9 +24,9 @@ from llmzip.errors import FormatError, TruncatedError
 
 UTF8_BOM = b"\xef\xbb\xbf"
 MAX_LONE_ENDS = 1 << 16  # line ends that are no CR LF: so many numbers at most are held in memory
-MIN_COPY = 512  # bytes: a copy costs some 8 bytes of side information, what the model pays for so long a repeat at its cheapest
+MIN_COPY = 4096  # bytes: a copy costs some 8 bytes, and so much does the adaptive layer take for a repeat of this size (lab-log.md)
 MIN_COPY_WRITTEN = 256  # what the format allows: bounds the number of copies in a body
-HASHED = 128  # bytes hashed together; two copies of MIN_COPY bytes share a hashed block whatever their offsets
+HASHED = 1024  # bytes hashed together; two copies of MIN_COPY bytes share a hashed block whatever their offsets
 HASH_BITS = 20
 PIECE = 1 << 18  # symbols packed at a time: bits take a byte each on the way
 

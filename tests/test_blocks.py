@@ -48,8 +48,8 @@ def test_each_kind_of_content() -> None:
     assert kinds(NOISE) == ["stored"]
     assert kinds(b"a" * 100000) == ["stored+repeats"]
     assert kinds(bytes(random.Random(1).choices(b"0123456789abcdef", k=9000))) == ["stored+pack"]
-    page = prose(3000)
-    assert kinds(page * 4) == ["model+repeats"]
+    page = prose(4500)
+    assert kinds(page * 3) == ["model+repeats"]
     text = prose(5000).replace(b"  ", b" \r\n")
     assert kinds(text) == ["model+crlf"]
     assert kinds(b"\xef\xbb\xbf" + text) == ["model+bom+crlf"]
@@ -92,7 +92,7 @@ def test_pieces_do_not_matter() -> None:
 
 def test_progress_does_not_go_back() -> None:
     told: list[tuple[int, int]] = []
-    data = prose(10000) + NOISE + prose(2000, 1) * 3
+    data = prose(10000) + NOISE + prose(5000, 1) * 2
     compressor = LmzCompressor(MODEL, block_size=1 << 14, progress=lambda n_in, n_out: told.append((n_in, n_out)))
     made = compressor.compress(data) + compressor.flush()
     assert told == sorted(told)
