@@ -2,10 +2,10 @@
 #include "_mixing.h"
 #include <string.h>
 
-enum { MODEL_INPUT = 0, MATCH_INPUT = ORDERS + 1 };
-enum { CONTEXT_LENGTHS_END = ORDERS - 1, MATCH_MINIMUM = 5, LONGEST = 511, COUNT_LIMIT = 200, ADAPT_LIMIT = 400 };
-enum { TOP = 5120, SLOT_BITS = 20, SLOT_TOP = 1 << 28 };
-static const int CONTEXT_LENGTHS[ORDERS] = {1, 2, 3, 4, 6, 0}; /* 0: the token before the last one, alone */
+enum { MODEL_INPUT = 0, MATCH_INPUT = CONTEXTS + 1 };
+enum { MATCH_MINIMUM = 8, LONGEST = 511, COUNT_LIMIT = 200, ADAPT_LIMIT = 400, REFINE_LIMIT = 200 };
+enum { TOP = 5120, SLOT_BITS = 20, SLOT_TOP = 1 << 28, SET_C_BITS = 12, REFINING_BITS = 16, BUCKETS = 33 };
+static const int CONTEXT_LENGTHS[LENGTHS] = {1, 2, 3, 4, 6};
 
 static inline uint32_t hash(uint32_t h, uint32_t x) {
     h = (h + x + 1) * 0x9E3779B1u;
@@ -33,23 +33,22 @@ static inline int32_t token_at(const Mixing *m, int64_t lane, int64_t step) { re
 
 /* ---- the experts: what follows the last tokens ---------------------------------------------------------------------------- */
 
+static void find_context(const Mixing *m, Row *row, int c, uint32_t context) {
+    row->checks[c] = context | 1;
+    row->found[c] = m->grams + ((int64_t)c << m->table_bits) + (context >> (32 - m->table_bits));
+    row->alive[c] = row->found[c]->check == row->checks[c] ? (1 << SUCCESSORS) - 1 : 0;
+}
+
 static void find_contexts(const Mixing *m, int64_t lane, Row *row) {
     uint32_t h = 0;
     int length = 0;
-    for (int o = 0; o < ORDERS; o++) {
-        uint32_t context;
-        if (CONTEXT_LENGTHS[o]) {
-            for (; length < CONTEXT_LENGTHS[o]; length++) h = hash(h, (uint32_t)token_at(m, lane, m->step - 1 - length));
-            context = hash(h, (uint32_t)length);
-        } else {
-            context = hash(0x1234567u, (uint32_t)token_at(m, lane, m->step - 2));
-        }
-        row->checks[o] = context | 1;
-        row->found[o] = m->grams + ((int64_t)o << m->table_bits) + (context >> (32 - m->table_bits));
-        row->alive[o] = row->found[o]->check == row->checks[o] ? (1 << SUCCESSORS) - 1 : 0;
-        __builtin_prefetch(row->found[o]);
-    }
     row->before = token_at(m, lane, m->step - 1);
+    for (int c = 0; c < LENGTHS; c++) {
+        for (; length < CONTEXT_LENGTHS[c]; length++) h = hash(h, (uint32_t)token_at(m, lane, m->step - 1 - length));
+        find_context(m, row, c, hash(h, (uint32_t)length));
+    }
+    find_context(m, row, LENGTHS, hash(0x1234567, (uint32_t)token_at(m, lane, m->step - 2)));
+    find_context(m, row, LENGTHS + 1, hash(hash(0x777, (uint32_t)m->columns[lane]), (uint32_t)row->before));
     int32_t *match = m->matches + lane * 2;
     int known = match[1] && match[0] % m->steps < m->step; /* lanes advance together: what they code now is not known yet */
     row->proposed = known ? m->ids[match[0]] : -1;
@@ -67,7 +66,7 @@ static void learn_successor(Successors *s, uint32_t check, uint32_t token) {
     count += count < COUNT_LIMIT;
     for (int i = 0; i < SUCCESSORS; i++) {
         uint32_t other = s->entries[i] & 255;
-        if (i != at && other > 2) s->entries[i] -= (other + 3) / 4; /* what was seen long ago counts less */
+        if (i != at && other > 2) s->entries[i] -= (other + 7) / 8; /* what was seen long ago counts less */
     }
     memmove(s->entries + 1, s->entries, (size_t)at * sizeof *s->entries);
     s->entries[0] = token << 8 | count;
@@ -106,10 +105,10 @@ static void follow_match(const Mixing *m, int64_t lane, uint32_t token) {
 /* ---- one decision --------------------------------------------------------------------------------------------------------- */
 
 /* Counts of the successors that go to one and to zero, as the index of a cell; -1 where there are none. */
-static inline int32_t count_cell(const Row *row, int order, int shift, int depth) {
+static inline int32_t count_cell(const Row *row, int c, int shift, int depth) {
     int ones = 0, zeros = 0, latest = -1;
-    const uint32_t *entries = row->found[order]->entries;
-    for (uint32_t left = row->alive[order]; left; left &= left - 1) {
+    const uint32_t *entries = row->found[c]->entries;
+    for (uint32_t left = row->alive[c]; left; left &= left - 1) {
         uint32_t entry = entries[__builtin_ctz(left)];
         if (!(entry & 255)) break; /* the rest is empty, too */
         int bit = entry >> (8 + shift) & 1;
@@ -118,10 +117,10 @@ static inline int32_t count_cell(const Row *row, int order, int shift, int depth
         if (latest < 0) latest = bit;
     }
     if (latest < 0) return -1;
-    return ((((order * DEPTH_CLASSES + depth_class(depth)) * 7 + count_class(ones)) * 7 + count_class(zeros)) << 1) + latest;
+    return ((((c * DEPTH_CLASSES + depth_class(depth)) * 7 + count_class(ones)) * 7 + count_class(zeros)) << 1) + latest;
 }
 
-#define MATCH_CELLS (ORDERS * DEPTH_CLASSES * 7 * 7 * 2)
+#define MATCH_CELLS (CONTEXTS * DEPTH_CLASSES * 7 * 7 * 2)
 
 static inline int32_t stretch_cell(const Mixing *m, int32_t cell) { return m->stretch[m->cells[cell] >> 20]; }
 
@@ -129,11 +128,11 @@ static void gather(const Mixing *m, const Row *row, int depth, int32_t model, No
     int shift = m->depth - 1 - depth, highest = 0, class = depth_class(depth);
     node->inputs[MODEL_INPUT] = model;
     node->cells[MODEL_INPUT] = -1;
-    for (int o = 0; o < ORDERS; o++) {
-        int32_t cell = row->alive[o] ? count_cell(row, o, shift, depth) : -1;
-        node->cells[o + 1] = cell;
-        node->inputs[o + 1] = cell < 0 ? 0 : stretch_cell(m, cell);
-        if (cell >= 0 && CONTEXT_LENGTHS[o]) highest = o + 1;
+    for (int c = 0; c < CONTEXTS; c++) {
+        int32_t cell = row->alive[c] ? count_cell(row, c, shift, depth) : -1;
+        node->cells[c + 1] = cell;
+        node->inputs[c + 1] = cell < 0 ? 0 : stretch_cell(m, cell);
+        if (cell >= 0 && c < LENGTHS) highest = c + 1;
     }
     int32_t matched = 0, cell = -1;
     node->flipped = 0;
@@ -146,8 +145,9 @@ static void gather(const Mixing *m, const Row *row, int depth, int32_t model, No
     node->cells[MATCH_INPUT] = cell;
     int32_t sure = model < 0 ? -model : model, l = row->match_class;
     int length = row->proposed < 0 ? 0 : l < 4 ? 1 : l < 8 ? 2 : l < 16 ? 3 : l < 20 ? 4 : 5;
-    node->set_a = highest * DEPTH_CLASSES + class;
-    node->set_b = (length * 4 + (sure < 256 ? 0 : sure < 768 ? 1 : sure < 2048 ? 2 : 3)) * DEPTH_CLASSES + class;
+    node->sets[0] = highest * DEPTH_CLASSES + class;
+    node->sets[1] = (length * 4 + (sure < 256 ? 0 : sure < 768 ? 1 : sure < 2048 ? 2 : 3)) * DEPTH_CLASSES + class;
+    node->sets[2] = (int32_t)(hash((uint32_t)row->before, 0) >> (32 - SET_C_BITS));
     node->slot = (int32_t)(hash(hash(77, (uint32_t)row->before), (uint32_t)row->path) >> (32 - SLOT_BITS));
 }
 
@@ -158,33 +158,43 @@ static inline int64_t dot(const int32_t *weights, const int32_t *inputs) {
     return sum;
 }
 
+/* The mean of the mixers, in the stretched domain; then, by three sixteenths, what such decisions came to. */
 static int32_t mix(const Mixing *m, Node *node) {
-    int64_t bias = m->slots[node->slot];
-    int32_t a = clip((dot(m->weights_a + node->set_a * INPUTS, node->inputs) + bias) >> 16, TOP);
-    int32_t b = clip((dot(m->weights_b + node->set_b * INPUTS, node->inputs) + bias) >> 16, TOP);
-    node->p_a = m->squash[a + TOP];
-    node->p_b = m->squash[b + TOP];
-    return m->squash[((a + b) >> 1) + TOP];
+    const int32_t *weights[MIXERS] = {m->weights_a, m->weights_b, m->weights_c};
+    int64_t bias = m->slots[node->slot], sum = 0;
+    for (int i = 0; i < MIXERS; i++) {
+        int32_t s = clip((dot(weights[i] + node->sets[i] * INPUTS, node->inputs) + bias) >> 16, TOP);
+        node->p_of[i] = m->squash[s + TOP];
+        sum += s;
+    }
+    int32_t s = clip(sum * 21845 >> 16, TOP), within = clip(s, 4095) + 4096; /* 21845 / 65536: a third */
+    int32_t place = (node->slot & ((1 << REFINING_BITS) - 1)) * BUCKETS + (within >> 8), part = within & 255;
+    const uint32_t *cells = m->refining + place;
+    int64_t refined = ((int64_t)(cells[0] >> 10) * (256 - part) + (int64_t)(cells[1] >> 10) * part) >> 8;
+    node->refined = place + (part >= 128);
+    int32_t p = (int32_t)(((int64_t)m->squash[s + TOP] * 13 + refined * 4 * 3) >> 4);
+    return p < 16 ? 16 : p > (1 << 24) - 16 ? (1 << 24) - 16 : p;
 }
 
 static inline void learn_weights(int32_t *weights, const int32_t *inputs, int32_t error) {
-    for (int i = 0; i < INPUTS; i++) weights[i] = clip(weights[i] + (((error >> 8) * inputs[i] + (1 << 16)) >> 17), 1 << 22); /* below 2^17 * 2^13 */
+    for (int i = 0; i < INPUTS; i++) weights[i] = clip(weights[i] + (((error >> 8) * inputs[i] + (1 << 15)) >> 16), 1 << 22); /* below 2^17 * 2^13 */
 }
 
-static inline void learn_cell(const Mixing *m, int32_t cell, int bit) {
-    uint32_t value = m->cells[cell], n = value & 1023;
-    int64_t p = value >> 10, target = bit ? (1 << 22) - 1 : 0;
+static inline void learn_cell(const Mixing *m, uint32_t *cell, int bit, uint32_t limit) {
+    uint32_t n = *cell & 1023;
+    int64_t p = *cell >> 10, target = bit ? (1 << 22) - 1 : 0;
     p += ((target - p) * m->reciprocal[n]) >> 16;
-    m->cells[cell] = (uint32_t)p << 10 | (n + (n < ADAPT_LIMIT));
+    *cell = (uint32_t)p << 10 | (n + (n < limit));
 }
 
 static void learn_node(const Mixing *m, const Node *node) {
     int32_t one = node->bit ? 1 << 24 : 0;
-    learn_weights(m->weights_a + node->set_a * INPUTS, node->inputs, one - node->p_a);
-    learn_weights(m->weights_b + node->set_b * INPUTS, node->inputs, one - node->p_b);
-    m->slots[node->slot] = clip((int64_t)m->slots[node->slot] + (((one - node->p) * 20) >> 8), SLOT_TOP);
+    int32_t *weights[MIXERS] = {m->weights_a, m->weights_b, m->weights_c};
+    for (int i = 0; i < MIXERS; i++) learn_weights(weights[i] + node->sets[i] * INPUTS, node->inputs, one - node->p_of[i]);
+    m->slots[node->slot] = clip((int64_t)m->slots[node->slot] + (((int64_t)(one - node->p) * 40) >> 8), SLOT_TOP);
     for (int i = 1; i < INPUTS; i++)
-        if (node->cells[i] >= 0) learn_cell(m, node->cells[i], node->bit ^ (i == MATCH_INPUT && node->flipped));
+        if (node->cells[i] >= 0) learn_cell(m, m->cells + node->cells[i], node->bit ^ (i == MATCH_INPUT && node->flipped), ADAPT_LIMIT);
+    learn_cell(m, m->refining + node->refined, node->bit, REFINE_LIMIT);
 }
 
 int64_t llmzip_mix_row_bytes(void) { return sizeof(Row); }
@@ -248,10 +258,10 @@ void llmzip_mix_accept(Mixing *m, int depth, const int32_t *bits) {
         row->path = row->path * 2 + bit;
         row->sum = bit ? row->sum - node->zeros : node->zeros;
         if (m->plain) continue;
-        for (int o = 0; o < ORDERS; o++)
-            for (uint32_t left = row->alive[o]; left; left &= left - 1) {
+        for (int c = 0; c < CONTEXTS; c++)
+            for (uint32_t left = row->alive[c]; left; left &= left - 1) {
                 int at = __builtin_ctz(left);
-                if ((int32_t)(row->found[o]->entries[at] >> (8 + shift) & 1) != bit) row->alive[o] &= ~(1u << at);
+                if ((int32_t)(row->found[c]->entries[at] >> (8 + shift) & 1) != bit) row->alive[c] &= ~(1u << at);
             }
         if (row->proposed >= 0 && (row->proposed >> shift & 1) != bit) row->proposed = -1;
     }
@@ -282,8 +292,9 @@ void llmzip_mix_learn(Mixing *m) {
         Row *row = m->rows + r;
         uint32_t token = (uint32_t)m->ids[r * m->steps + m->step];
         for (int d = 0; d < m->depth; d++) learn_node(m, m->nodes + r * m->depth + d);
-        for (int o = 0; o < ORDERS; o++) learn_successor(row->found[o], row->checks[o], token);
+        for (int c = 0; c < CONTEXTS; c++) learn_successor(row->found[c], row->checks[c], token);
         follow_match(m, r, token);
+        m->columns[r] = m->line_ends[token] ? 0 : m->columns[r] + 1;
         m->bias[token] = clip((int64_t)m->bias[token] + RATE, BIAS_TOP);
     }
 }

@@ -5,8 +5,10 @@
 #define LLMZIP_MIXING_H
 #include <stdint.h>
 
-#define ORDERS 6       /* n-gram contexts */
-#define INPUTS 8       /* of a mixer: the model, ORDERS, the match */
+#define LENGTHS 5      /* n-gram contexts */
+#define CONTEXTS 7     /* these, the token before the last one, and the column with the last token */
+#define INPUTS 9       /* of a mixer: the model, CONTEXTS, the match */
+#define MIXERS 3
 #define SUCCESSORS 7   /* of a context */
 #define DEPTH_CLASSES 6
 #define RATE 37888          /* of the bias: 0.1 nats, in 2^-10 of a score unit of 1/256 bit */
@@ -18,9 +20,9 @@ typedef struct {
 } Successors;
 
 typedef struct { /* of one lane and step */
-    Successors *found[ORDERS];
-    uint32_t checks[ORDERS];
-    uint32_t alive[ORDERS]; /* successors that have not left the path */
+    Successors *found[CONTEXTS];
+    uint32_t checks[CONTEXTS];
+    uint32_t alive[CONTEXTS]; /* successors that have not left the path */
     int32_t proposed;       /* token of the match, or -1 */
     int32_t match_class;
     int32_t path;           /* 1, then a bit for each decision */
@@ -32,8 +34,10 @@ typedef struct { /* of one lane and step */
 typedef struct { /* one decision */
     int32_t inputs[INPUTS];
     int32_t cells[INPUTS]; /* where the input's probability is learnt, or -1 */
-    int32_t set_a, set_b, slot;
-    int32_t p, p_a, p_b;
+    int32_t sets[MIXERS], p_of[MIXERS];
+    int32_t slot;    /* bias of this decision after the token before */
+    int32_t refined; /* the cell that the final probability is refined by */
+    int32_t p;
     int32_t flipped; /* the match proposes a zero */
     int32_t bit;
     int64_t zeros;   /* weights that go to zero */
@@ -43,17 +47,20 @@ typedef struct {
     /* tables of mixing/tables.py */
     const int32_t *exp2, *squash, *reciprocal;
     const int16_t *log2, *stretch;
+    const uint8_t *line_ends; /* (n_symbols) whether a symbol has a line end in it */
     int64_t n_symbols, n_groups, steps; /* n_groups: padded to a power of two; steps: row length of ids */
     int32_t depth, plain, table_bits;
     int32_t *ids;        /* (lanes, steps): what has been coded */
     /* learnt */
     int32_t *bias;       /* (n_symbols) 2^-10 of a score unit */
-    Successors *grams;   /* (ORDERS, 2^table_bits) */
+    Successors *grams;   /* (CONTEXTS, 2^table_bits) */
     uint32_t *cells;     /* probability << 10 | how often */
-    int32_t *weights_a, *weights_b;
+    int32_t *weights_a, *weights_b, *weights_c;
     int32_t *slots;      /* bias of a decision after a token */
+    uint32_t *refining;  /* cells by decision after a token and stretch */
     int32_t *latest;     /* (2^table_bits) hash of the last tokens -> lane * steps + step of what followed, + 1 */
     int32_t *matches;    /* (lanes, 2): where the match of a lane goes on, and its length */
+    int32_t *columns;    /* (lanes) tokens since the last line end */
     /* scratch */
     int32_t *weights;    /* (lanes, n_groups * 256) */
     int64_t *sums;       /* (lanes, n_groups) */

@@ -47,20 +47,21 @@ class Mixer:
     """The adaptive layer of one block.
 
     `ids` (L, T) int32, C-contiguous, is the history: the symbol of every lane and step is written there as it is coded. `plain` leaves out all that
-    adapts: then the model's scores alone decide.
+    adapts: then the model's scores alone decide. `line_ends` (n,) tells which of the n symbols have a line end in them.
     """
 
-    def __init__(self, n_symbols: int, ids: NDArray[np.int32], *, plain: bool = False) -> None:
+    def __init__(self, ids: NDArray[np.int32], line_ends: NDArray[np.bool_], *, plain: bool = False) -> None:
         self._ids = ids
+        n_symbols = len(line_ends)
         self.depth = depth_of(n_symbols)
         if native.library is not None:
             from llmzip.mixing.fused import Fused
 
-            self._engine: Engine = Fused(n_symbols, self.depth, ids, plain)
+            self._engine: Engine = Fused(self.depth, ids, line_ends, plain)
         else:
             from llmzip.mixing.reference import Reference
 
-            self._engine = Reference(n_symbols, self.depth, ids, plain)
+            self._engine = Reference(self.depth, ids, line_ends, plain)
 
     def code(self, scores: NDArray[np.int16], step: int, coder: Coder) -> NDArray[np.int32]:
         """Code one symbol for each row of scores (R, n), those of lanes 0 to R - 1 at this step, and learn from them; return them (R,)."""

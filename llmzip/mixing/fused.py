@@ -15,11 +15,11 @@ _SUCCESSORS_INTS = 1 + tables.SUCCESSORS  # 32 bits each: a check and the entrie
 class Fused:
     """See `llmzip.mixing.Engine`. Shapes: L lanes, T steps, n symbols in G groups of 256, D decisions."""
 
-    def __init__(self, n_symbols: int, depth: int, ids: NDArray[np.int32], plain: bool) -> None:
+    def __init__(self, depth: int, ids: NDArray[np.int32], line_ends: NDArray[np.bool_], plain: bool) -> None:
         assert native.library is not None and ids.dtype == np.int32 and ids.flags.c_contiguous
         lanes, steps = ids.shape
         n_groups = 1 << (depth - 8)
-        self._depth, self._n_symbols = depth, n_symbols
+        self._depth, self._n_symbols = depth, len(line_ends)
         learnt = 0 if plain else 1  # no room for what is not learnt
         # Zeros cost nothing until they are touched.
         arrays: dict[str, NDArray[Any]] = {
@@ -28,15 +28,17 @@ class Fused:
             "reciprocal": tables.RECIPROCAL,
             "log2": tables.LOG2,
             "stretch": tables.STRETCH,
+            "line_ends": np.ascontiguousarray(line_ends),
             "ids": ids,
-            "bias": np.zeros(n_symbols, dtype=np.int32),
-            "grams": np.zeros(learnt * len(tables.CONTEXT_LENGTHS) * _SUCCESSORS_INTS << tables.TABLE_BITS, dtype=np.uint32),
+            "bias": np.zeros(len(line_ends), dtype=np.int32),
+            "grams": np.zeros(learnt * tables.CONTEXTS * _SUCCESSORS_INTS << tables.TABLE_BITS, dtype=np.uint32),
             "cells": tables.first_cells(),
-            "weights_a": tables.first_weights(tables.SETS_A),
-            "weights_b": tables.first_weights(tables.SETS_B),
+            **{f"weights_{name}": tables.first_weights(sets) for name, sets in zip("abc", tables.SETS, strict=True)},
             "slots": np.zeros(learnt << tables.SLOT_BITS, dtype=np.int32),
+            "refining": np.tile(tables.first_refining(), learnt << tables.REFINING_BITS),
             "latest": np.zeros(learnt << tables.TABLE_BITS, dtype=np.int32),
             "matches": np.zeros((lanes, 2), dtype=np.int32),
+            "columns": np.zeros(lanes, dtype=np.int32),
             "weights": np.zeros((lanes, n_groups * 256), dtype=np.int32),
             "sums": np.zeros((lanes, n_groups), dtype=np.int64),
             "rows": np.zeros(lanes * native.library.llmzip_mix_row_bytes(), dtype=np.uint8),
@@ -44,7 +46,7 @@ class Fused:
         }
         self._arrays = arrays  # kept alive
         self._struct = native.Mixing(
-            n_symbols=n_symbols, n_groups=n_groups, steps=steps, depth=depth, plain=plain, table_bits=tables.TABLE_BITS,
+            n_symbols=len(line_ends), n_groups=n_groups, steps=steps, depth=depth, plain=plain, table_bits=tables.TABLE_BITS,
             **{name: native.pointer(array) for name, array in arrays.items()},
         )  # fmt: skip
         self._rows = 0

@@ -10,11 +10,12 @@ from llmzip.mixing import tables
 from llmzip.mixing.tables import CONTEXT_LENGTHS, DEPTH_CLASSES, TOP, log2_of
 
 MASK = 0xFFFFFFFF
-MATCH_MINIMUM, LONGEST = 5, 511
+MATCH_MINIMUM, LONGEST = 8, 511
 COUNT_LIMIT, ADAPT_LIMIT = 200, 400
 SLOT_TOP, BIAS_TOP, WEIGHT_TOP = 1 << 28, 1 << 24, 1 << 22
 RATE = 37888  # of the bias: 0.1 nats, in 2**-10 of a score unit
-MATCH_INPUT = len(CONTEXT_LENGTHS) + 1
+REFINE_LIMIT = 200
+MATCH_INPUT = tables.CONTEXTS + 1
 
 
 def hash32(h: int, x: int) -> int:
@@ -54,7 +55,7 @@ class Successors:
             found = self.entries.pop(at)
         for other in self.entries:  # what was seen long ago counts less
             if other[1] > 2:
-                other[1] -= (other[1] + 3) // 4
+                other[1] -= (other[1] + 7) // 8
         self.entries.insert(0, [token, min(COUNT_LIMIT, found[1] + 1)])
 
 
@@ -80,25 +81,36 @@ class Node:
         self.zeros = zeros
         self.inputs = [0] * tables.INPUTS
         self.cells = [-1] * tables.INPUTS
-        self.set_a = self.set_b = self.slot = self.p = self.p_a = self.p_b = self.bit = 0
+        self.sets = self.p_of = [0, 0, 0]
+        self.slot = self.refined = self.p = self.bit = 0
         self.flipped = False
+
+
+class Refining(dict[int, int]):
+    """Cells that are made when they are first looked at."""
+
+    _first: list[int] = tables.first_refining().tolist()
+
+    def __missing__(self, cell: int) -> int:
+        return self.setdefault(cell, self._first[cell % tables.BUCKETS])
 
 
 class Reference:
     """See `llmzip.mixing.Engine`."""
 
-    def __init__(self, n_symbols: int, depth: int, ids: NDArray[np.int32], plain: bool) -> None:
-        self._ids, self._depth, self._plain = ids, depth, plain
+    def __init__(self, depth: int, ids: NDArray[np.int32], line_ends: NDArray[np.bool_], plain: bool) -> None:
+        self._ids, self._depth, self._line_ends, self._plain = ids, depth, line_ends, plain
         self._lanes, self._steps = ids.shape
         self._n_groups = 1 << (depth - 8)
-        self._bias = np.zeros(n_symbols, dtype=np.int64)
-        self._grams: list[dict[int, Successors]] = [{} for _ in CONTEXT_LENGTHS]
+        self._bias = np.zeros(len(line_ends), dtype=np.int64)
+        self._grams: list[dict[int, Successors]] = [{} for _ in range(tables.CONTEXTS)]
         self._cells: list[int] = tables.first_cells().tolist()
-        self._weights_a: list[list[int]] = tables.first_weights(tables.SETS_A).tolist()
-        self._weights_b: list[list[int]] = tables.first_weights(tables.SETS_B).tolist()
+        self._refining = Refining()
+        self._mixers: list[list[list[int]]] = [tables.first_weights(sets).tolist() for sets in tables.SETS]
         self._slots: dict[int, int] = {}
         self._latest: dict[int, int] = {}
         self._matches = [(0, 0)] * self._lanes
+        self._columns = [0] * self._lanes
         self._step = 0
         self._rows: list[Row] = []
         self._weights = self._sums = np.zeros((0, 0), dtype=np.int64)
@@ -173,6 +185,7 @@ class Reference:
                 found = self._grams[order][place] = Successors(check)
             found.learn(token)
         self._follow_match(lane, token)
+        self._columns[lane] = 0 if self._line_ends[token] else self._columns[lane] + 1
         self._bias[token] = min(BIAS_TOP, int(self._bias[token]) + RATE)
 
     # ---- the model's part
@@ -199,21 +212,25 @@ class Reference:
         return int(self._ids[lane, step]) if step >= 0 else 0x7FFFFFFF
 
     def _find_contexts(self, lane: int, row: Row) -> None:
+        row.before = self._token_at(lane, self._step - 1)
         h = length = 0
-        for order, wanted in enumerate(CONTEXT_LENGTHS):
+        for wanted in CONTEXT_LENGTHS:
             while length < wanted:
                 h = hash32(h, self._token_at(lane, self._step - 1 - length))
                 length += 1
-            context = hash32(h, length) if wanted else hash32(0x1234567, self._token_at(lane, self._step - 2))
-            place, check = context >> (32 - tables.TABLE_BITS), context | 1
-            row.contexts.append((place, check))
-            found = self._grams[order].get(place)
-            row.alive.append(list(found.entries) if found is not None and found.check == check else [])
-        row.before = self._token_at(lane, self._step - 1)
+            self._find_context(row, hash32(h, length))
+        self._find_context(row, hash32(0x1234567, self._token_at(lane, self._step - 2)))
+        self._find_context(row, hash32(hash32(0x777, self._columns[lane]), row.before))
         at, match_length = self._matches[lane]
-        if match_length and at % self._steps < self._step:
+        if match_length and at % self._steps < self._step:  # lanes advance together: what they code now is not known yet
             row.proposed = int(self._ids.flat[at])
             row.match_class = length_class(match_length)
+
+    def _find_context(self, row: Row, context: int) -> None:
+        place, check = context >> (32 - tables.TABLE_BITS), context | 1
+        found = self._grams[len(row.contexts)].get(place)
+        row.contexts.append((place, check))
+        row.alive.append(list(found.entries) if found is not None and found.check == check else [])
 
     def _match_hash(self, lane: int, end: int) -> int:
         h = 0
@@ -264,7 +281,7 @@ class Reference:
             cell = self._count_cell(entries, order, shift, depth)
             if cell >= 0:
                 node.cells[order + 1], node.inputs[order + 1] = cell, self._stretch_cell(cell)
-                if CONTEXT_LENGTHS[order]:
+                if order < len(CONTEXT_LENGTHS):
                     highest = order + 1
         length = 0
         if row.proposed >= 0:
@@ -274,29 +291,36 @@ class Reference:
             node.inputs[MATCH_INPUT] = -self._stretch_cell(cell) if node.flipped else self._stretch_cell(cell)
             length = 1 + sum(row.match_class >= least for least in (4, 8, 16, 20))
         sure = sum(abs(model) >= least for least in (256, 768, 2048))
-        node.set_a = highest * DEPTH_CLASSES + group
-        node.set_b = (length * 4 + sure) * DEPTH_CLASSES + group
+        node.sets = [highest * DEPTH_CLASSES + group, (length * 4 + sure) * DEPTH_CLASSES + group, hash32(row.before, 0) >> 20]
         node.slot = hash32(hash32(77, row.before), row.path) >> (32 - tables.SLOT_BITS)
 
     def _mix(self, node: Node) -> None:
         bias = self._slots.get(node.slot, 0)
-        a, b = (
-            clip((sum(w * x for w, x in zip(weights, node.inputs, strict=True)) + bias) >> 16, TOP)
-            for weights in (self._weights_a[node.set_a], self._weights_b[node.set_b])
-        )
-        node.p_a, node.p_b, node.p = (int(tables.SQUASH[s + TOP]) for s in (a, b, (a + b) >> 1))
+        stretched = [
+            clip((sum(w * x for w, x in zip(weights[used], node.inputs, strict=True)) + bias) >> 16, TOP)
+            for weights, used in zip(self._mixers, node.sets, strict=True)
+        ]
+        node.p_of = [int(tables.SQUASH[s + TOP]) for s in stretched]
+        s = clip(sum(stretched) * 21845 >> 16, TOP)  # a third
+        within = clip(s, 4095) + 4096
+        place, part = (node.slot & ((1 << tables.REFINING_BITS) - 1)) * tables.BUCKETS + (within >> 8), within & 255
+        refined = ((self._refining[place] >> 10) * (256 - part) + (self._refining[place + 1] >> 10) * part) >> 8
+        node.refined = place + (part >= 128)
+        node.p = max(16, min((1 << 24) - 16, (int(tables.SQUASH[s + TOP]) * 13 + refined * 4 * 3) >> 4))
 
     def _learn_node(self, node: Node) -> None:
         one = node.bit << 24
-        for weights, p in ((self._weights_a[node.set_a], node.p_a), (self._weights_b[node.set_b], node.p_b)):
+        for mixer, used, p in zip(self._mixers, node.sets, node.p_of, strict=True):
             error = (one - p) >> 8
-            weights[:] = [clip(w + ((error * x + (1 << 16)) >> 17), WEIGHT_TOP) for w, x in zip(weights, node.inputs, strict=True)]
-        self._slots[node.slot] = clip(self._slots.get(node.slot, 0) + ((one - node.p) * 20 >> 8), SLOT_TOP)
+            mixer[used] = [clip(w + ((error * x + (1 << 15)) >> 16), WEIGHT_TOP) for w, x in zip(mixer[used], node.inputs, strict=True)]
+        self._slots[node.slot] = clip(self._slots.get(node.slot, 0) + ((one - node.p) * 40 >> 8), SLOT_TOP)
         for i, cell in enumerate(node.cells):
             if cell >= 0:
-                self._learn_cell(cell, node.bit ^ (i == MATCH_INPUT and node.flipped))
+                learn_cell(self._cells, cell, node.bit ^ (i == MATCH_INPUT and node.flipped), ADAPT_LIMIT)
+        learn_cell(self._refining, node.refined, node.bit, REFINE_LIMIT)
 
-    def _learn_cell(self, cell: int, bit: int) -> None:
-        p, n = self._cells[cell] >> 10, self._cells[cell] & 1023
-        p += (((1 << 22) - 1 if bit else 0) - p) * int(tables.RECIPROCAL[n]) >> 16
-        self._cells[cell] = p << 10 | n + (n < ADAPT_LIMIT)
+
+def learn_cell(cells: list[int] | Refining, cell: int, bit: int, limit: int) -> None:
+    p, n = cells[cell] >> 10, cells[cell] & 1023
+    p += (((1 << 22) - 1 if bit else 0) - p) * int(tables.RECIPROCAL[n]) >> 16
+    cells[cell] = p << 10 | n + (n < limit)

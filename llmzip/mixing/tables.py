@@ -67,17 +67,19 @@ RECIPROCAL = ((1 << 17) // (2 * np.arange(1024) + 3)).astype(np.int32)  # 2**16 
 
 # ---- what nothing has been learnt yet is like
 
-CONTEXT_LENGTHS = (1, 2, 3, 4, 6, 0)  # tokens of an n-gram context; 0: the token before the last one, alone
+CONTEXT_LENGTHS = (1, 2, 3, 4, 6)  # tokens of the n-gram contexts
+CONTEXTS = len(CONTEXT_LENGTHS) + 2  # and the token before the last one, and the column with the last token
 SUCCESSORS = 7  # that a context remembers
 DEPTH_CLASSES = 6
 COUNT_CLASSES = 7
 LENGTH_CLASSES = 32
-INPUTS = 2 + len(CONTEXT_LENGTHS)
-SETS_A = (len(CONTEXT_LENGTHS) + 1) * DEPTH_CLASSES
-SETS_B = 6 * 4 * DEPTH_CLASSES
-MATCH_CELLS = len(CONTEXT_LENGTHS) * DEPTH_CLASSES * COUNT_CLASSES * COUNT_CLASSES * 2
+INPUTS = 2 + CONTEXTS
+SETS = ((len(CONTEXT_LENGTHS) + 1) * DEPTH_CLASSES, 6 * 4 * DEPTH_CLASSES, 1 << 12)  # of the three mixers
+MATCH_CELLS = CONTEXTS * DEPTH_CLASSES * COUNT_CLASSES * COUNT_CLASSES * 2
 TABLE_BITS = 18
 SLOT_BITS = 20
+REFINING_BITS = 16
+BUCKETS = 33  # a bit of stretch apart
 ONE = 1 << 16  # a weight of 1
 UNTRIED = 3277  # the weight of an expert, 0.05: more costs on prose, where the model knows better, before it has been unlearnt
 
@@ -91,7 +93,7 @@ def first_cells() -> NDArray[np.uint32]:
     counts = ((15 * ones + 4 + 5 * latest) << 22) // (15 * ones + 15 * zeros + 13)
     length = np.arange(LENGTH_CLASSES)
     match = ((10 * length + np.where(length < 16, 7, 9)) << 22) // (10 * length + 10)
-    cells = np.concatenate([np.tile(counts.ravel(), len(CONTEXT_LENGTHS) * DEPTH_CLASSES), np.tile(match, DEPTH_CLASSES)])
+    cells = np.concatenate([np.tile(counts.ravel(), CONTEXTS * DEPTH_CLASSES), np.tile(match, DEPTH_CLASSES)])
     return (cells << 10).astype(np.uint32)
 
 
@@ -100,3 +102,8 @@ def first_weights(sets: int) -> NDArray[np.int32]:
     weights = np.full((sets, INPUTS), UNTRIED, dtype=np.int32)
     weights[:, 0] = ONE
     return weights
+
+
+def first_refining() -> NDArray[np.uint32]:
+    """Cells (BUCKETS,) of any decision, each saying what its stretch says."""
+    return (SQUASH[TOP - 4096 : TOP + 4097 : 256].astype(np.uint32) >> 2) << 10

@@ -106,6 +106,8 @@ class Vocabulary:
         self._blob = np.concatenate([token_bytes, np.frombuffer(self.escaped, np.uint8)])
         self._lengths = np.concatenate([lengths, np.ones(len(self.escaped), np.int64)])
         self._starts = np.cumsum(self._lengths) - self._lengths
+        feeds = np.concatenate([[0], np.cumsum(self._blob == ord("\n"))])
+        self.line_ends = feeds[self._starts + self._lengths] > feeds[self._starts]
         self._path = tokenizer_json
         self._encoder: _Encoder | None = None
         self._spelled: list[bytes] | None = None  # these two only for what the library gets wrong
