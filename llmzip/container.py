@@ -256,7 +256,9 @@ def create_block(block: Block, *, last: bool, before: bytes = b"") -> bytes:
 
 def _create_header_fields(block: Block, last: bool) -> bytes:
     kind = block.kind | (LAST if last else 0) | (PLAIN if block.plain else 0)
-    fields = create_varint(block.n_bytes) + create_varint(len(block.side) + len(block.payload))
+    fields = create_varint(block.n_bytes)
+    if block.kind != STORED:  # there it follows from the others
+        fields += create_varint(len(block.side) + len(block.payload))
     if block.lanes > 1:
         assert block.n_tokens is not None
         kind |= HAS_LANES
@@ -281,7 +283,9 @@ def parse_header(data: bytes, where: str, before: bytes = b"") -> Header:
         raise TruncatedError(f"file ends before {where}")
     kind = data[0]
     n_bytes, at = parse_varint(data, 1, f"the content size of {where}")
-    n_payload, at = parse_varint(data, at, f"the payload size of {where}")
+    n_payload = n_bytes
+    if kind & TYPE_BITS != STORED:
+        n_payload, at = parse_varint(data, at, f"the payload size of {where}")
     lanes, n_tokens = 1, None
     if kind & HAS_LANES:
         lanes, at = parse_varint(data, at, f"the lanes of {where}")
@@ -294,6 +298,8 @@ def parse_header(data: bytes, where: str, before: bytes = b"") -> Header:
         mask, at = parse_varint(data, at, f"the transforms of {where}")
         n_body, at = parse_varint(data, at, f"the body size of {where}")
         n_side, at = parse_varint(data, at, f"the side size of {where}")
+        if kind & TYPE_BITS == STORED:
+            n_payload = n_side + n_body
     if len(data) < at + CHECK_SIZE:
         raise TruncatedError(f"file ends in the header check of {where}")
     if crc16(before + data[:at]) != int.from_bytes(data[at : at + CHECK_SIZE], "little"):
@@ -371,8 +377,8 @@ def _check_transforms(header: Header, where: str) -> None:
         raise FormatError(f"transforms of {where} contradict each other")
     if not 1 <= header.n_body <= MAX_BODY_GROWTH * header.n_bytes:
         raise FormatError(f"body size of {where} is {header.n_body}, not 1 to {MAX_BODY_GROWTH * header.n_bytes}")
-    if header.n_side > header.n_payload:
-        raise FormatError(f"side size of {where} is {header.n_side}, above the payload size {header.n_payload}")
+    if header.n_side > min(header.n_bytes, header.n_payload):
+        raise FormatError(f"side size of {where} is {header.n_side}, above {min(header.n_bytes, header.n_payload)}")
 
 
 def _check_sizes(header: Header, where: str) -> None:
@@ -384,9 +390,6 @@ def _check_sizes(header: Header, where: str) -> None:
             raise FormatError(f"{where} is a note with content or the flag LAST")
         if header.n_payload > MAX_NOTE_SIZE:
             raise FormatError(f"payload size of {where} is {header.n_payload}, above {MAX_NOTE_SIZE} for a note")
-    elif header.kind == STORED:
-        if n_coded != n_body:
-            raise FormatError(f"payload size of {where} is {header.n_payload}, not the content size {header.n_bytes}")
     elif n_coded > n_body + MAX_EXPANSION:
         raise FormatError(f"payload size of {where} is {header.n_payload}, above {header.n_side + n_body + MAX_EXPANSION}")
 

@@ -53,8 +53,9 @@ def test_varint_cut(data: bytes) -> None:
 
 
 def test_overheads_that_the_format_promises() -> None:
-    assert len(member(container.stored_block(bytes(127)))) == 127 + 22
-    assert len(member(container.stored_block(bytes(16383)))) == 16383 + 24
+    assert len(member(container.stored_block(bytes(16383)))) == 16383 + 22
+    assert len(member(container.stored_block(bytes(1 << 20)))) == (1 << 20) + 23
+    assert len(member(model_block(16383, bytes(16000)))) == 16000 + 24
     assert len(member(model_block(1000, lanes=2, n_tokens=999))) - len(member(model_block(1000))) == 3
 
 
