@@ -5,7 +5,7 @@ import io
 import struct
 import tracemalloc
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import given
@@ -86,20 +86,30 @@ def test_version_bytes(version: int) -> None:
 def blocks(draw: st.DrawFn) -> Block:
     """Any block that may be written."""
     payload = draw(st.binary(min_size=1, max_size=300))
+    kind = draw(st.sampled_from([container.STORED, container.MODEL, container.LZMA]))
+    n_body = len(payload) if kind == container.STORED else draw(st.integers(max(2, len(payload) - 64), 1 << 26))
+    n_bytes = n_body
+    transforms: dict[str, Any] = {}
     if draw(st.booleans()):
-        return container.stored_block(payload)
-    n_bytes = draw(st.integers(max(2, len(payload) - container.MAX_EXPANSION), container.MAX_BLOCK_SIZE))
-    lanes = draw(st.integers(1, min(1024, n_bytes)))
+        n_bytes = draw(st.integers(-(-n_body // 2), container.MAX_BLOCK_SIZE))
+        mask = draw(st.integers(1, sum(container.TRANSFORM_NAMES)).filter(lambda mask: mask & 3 != 3))
+        transforms = {"mask": mask, "n_body": n_body, "side": draw(st.binary(max_size=min(9, n_bytes)))}
+    check = draw(st.binary(min_size=8, max_size=8))
+    if kind != container.MODEL:
+        return Block(kind, n_bytes, payload, check, **transforms)
+    lanes = draw(st.integers(1, min(1024, n_body)))
     window = draw(st.none() | st.integers(8, min(1 << 15, container.MAX_POSITIONS // lanes)))
     return Block(
         kind=container.MODEL,
         n_bytes=n_bytes,
         payload=payload,
-        content_check=draw(st.binary(min_size=8, max_size=8)),
+        content_check=check,
         lanes=lanes,
-        n_tokens=draw(st.integers(lanes, n_bytes)) if lanes > 1 else None,
+        n_tokens=draw(st.integers(lanes, n_body)) if lanes > 1 else None,
         window=window,
         overlap=draw(st.integers(0, window - 1)) if window else None,
+        plain=draw(st.booleans()),
+        **transforms,
     )
 
 
@@ -161,6 +171,9 @@ def test_huge_sizes_are_refused_before_memory() -> None:
         b"\x0a" + container.create_varint(1 << 26) + container.create_varint(1 << 26),
         b"\x2a\x09\x01" + container.create_varint((1 << 63) - 1),
         b"\x1a" + container.create_varint(1 << 26) + b"\x01" + container.create_varint(1 << 62) * 2,
+        b"\x49" + container.create_varint(1 << 26) + b"\x08" + container.create_varint(1 << 62) * 2,
+        b"\x49" + container.create_varint(1 << 26) + b"\x08" + container.create_varint(1 << 27) + container.create_varint(1 << 26),
+        b"\x4b" + container.create_varint(1 << 26) * 2 + b"\x08" + container.create_varint(1 << 26) * 2,
     ]
     tracemalloc.start()
     for header in fields:

@@ -1,0 +1,62 @@
+"""Write the vectors of model blocks with today's coder. For use until the format is released, and never after.
+
+    python tests/vectors/make_model_vectors.py
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from llmzip import codec
+from llmzip.container import HAS_LANES, HAS_PARAMETERS, LAST, MODEL, PLAIN, Block
+from llmzip.models.toy import ToyModel
+
+TEXT = "the station and the nation are singing in the rain, and the cat is eating"
+TOY = ToyModel()
+
+VECTORS: list[tuple[str, str, dict[str, Any]]] = [
+    ("model", "one model block of one lane", {}),
+    ("model-plain", "without the adaptive layer", {"plain": True}),
+    ("model-lanes", "three lanes", {"lanes": 3}),
+    ("model-parameters", "a window and an overlap of its own", {"window": 16, "overlap": 5}),
+    ("model-lanes-parameters", "two lanes with window and overlap of their own", {"lanes": 2, "window": 8, "overlap": 0}),
+    ("short-model", "a short member of a model block", {}),
+    ("short-model-plain", "a short member of a model block without the adaptive layer", {"plain": True}),
+]
+
+
+def hexadecimal(data: bytes) -> str:
+    return "hex " + data.hex(" ").upper()
+
+
+def long(block: Block) -> list[str]:
+    kind = MODEL | LAST | (HAS_LANES if block.lanes > 1 else 0) | (HAS_PARAMETERS if block.window else 0) | (PLAIN if block.plain else 0)
+    steps = ["mark start", hexadecimal(b"\xfc\x4c\xe1" + TOY.fingerprint[:4]), hexadecimal(bytes([kind]))]
+    fields = [block.n_bytes, len(block.payload)]
+    if block.lanes > 1:
+        assert block.n_tokens is not None
+        fields += [block.lanes, block.n_tokens]
+    if block.window is not None and block.overlap is not None:
+        fields += [2, block.window, block.overlap]
+    steps += [f"varint {field}" for field in fields]
+    return [*steps, "crc16 start", "mark payload", hexadecimal(block.payload), "mark end", "crc16 payload end", f"hash64text {TEXT}"]
+
+
+def short(block: Block) -> list[str]:
+    start = bytes([0xFC, 0x2D if block.plain else 0x1E]) + TOY.fingerprint[:4]
+    fields = [f"varint {field}" for field in (block.n_bytes, len(block.payload))]
+    return ["mark start", hexadecimal(start), *fields, hexadecimal(block.payload), f"hash32 start {TEXT}"]
+
+
+def main() -> None:
+    for name, about, coding in VECTORS:
+        block = codec.compress_block(TOY, TEXT.encode(), **coding)
+        assert block.kind == MODEL
+        build = short(block) if name.startswith("short") else long(block)
+        vector = {"about": about, "content": TEXT, "build": build}
+        path = Path(__file__).with_name(f"good-{name}.json")
+        path.write_text(json.dumps(vector, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
