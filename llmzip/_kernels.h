@@ -576,22 +576,28 @@ static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const 
 
 /* ---- the vocabulary's part of the adaptive layer (format.md 6.3; _mixing.c has the rest) ----------------------------------- */
 
-/* Scores of a step's rows, with the bias, to weights and the sums of the groups of 256: <= 2^30 each. */
+/* Scores of a row, with the bias, to weights. A function of its own, for `restrict` to hold: then it is done many at a time. */
+static __attribute__((noinline)) void NAME(weigh_row)(const int16_t *restrict scores, const int32_t *restrict bias, const int32_t *restrict exp2, int64_t n,
+                                                      int32_t *restrict w) {
+    int32_t best = INT32_MIN;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t t = scores[i] + (bias[i] >> 10);
+        w[i] = t;
+        best = t > best ? t : best;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        int32_t d = w[i] - best, shift = -(d >> 8);
+        w[i] = exp2[d & 255] >> (shift < 31 ? shift : 31);
+    }
+}
+
+/* All rows of a step, and the sums of the groups of 256: <= 2^30 each. */
 static void NAME(weigh)(const Mixing *m, const int16_t *scores, int64_t stride, int threads) {
     int64_t n = m->n_symbols;
 #pragma omp parallel for num_threads(threads) schedule(static) if (m->n_rows * n > 65536)
     for (int64_t r = 0; r < m->n_rows; r++) {
-        const int16_t *row = scores + r * stride;
-        int32_t *w = m->weights + r * m->n_groups * 256, best = INT32_MIN;
-        for (int64_t i = 0; i < n; i++) {
-            int32_t t = row[i] + (m->bias[i] >> 10);
-            w[i] = t;
-            best = t > best ? t : best;
-        }
-        for (int64_t i = 0; i < n; i++) {
-            int32_t d = w[i] - best, shift = -(d >> 8);
-            w[i] = m->exp2[d & 255] >> (shift < 31 ? shift : 31);
-        }
+        int32_t *w = m->weights + r * m->n_groups * 256;
+        NAME(weigh_row)(scores + r * stride, m->bias, m->exp2, n, w);
         for (int64_t g = 0; g < m->n_groups; g++) {
             int32_t sum = 0;
             for (int64_t i = 0; i < 256; i++) sum += w[g * 256 + i];
@@ -600,17 +606,20 @@ static void NAME(weigh)(const Mixing *m, const int16_t *scores, int64_t stride, 
     }
 }
 
+/* Probabilities of a row taken off the bias. `inverse` < 2^18, and w >> 8 <= 2^14. */
+static __attribute__((noinline)) void NAME(lower_bias)(int32_t *restrict bias, const int32_t *restrict w, uint32_t inverse, int64_t n) {
+    for (int64_t i = 0; i < n; i++) bias[i] -= (int32_t)(((uint32_t)w[i] >> 8) * inverse >> 16);
+}
+
 /* Each row takes its probabilities off the bias: with what a symbol that came gets, a step of gradient descent. */
 static void NAME(learn_bias)(const Mixing *m, int threads) {
     int64_t n = m->n_symbols;
+    int32_t *bias = m->bias;
 #pragma omp parallel for num_threads(threads) schedule(static) if (m->n_rows * n > 65536)
     for (int64_t begin = 0; begin < n; begin += 1024) {
-        int64_t end = begin + 1024 < n ? begin + 1024 : n;
-        for (int64_t r = 0; r < m->n_rows; r++) {
-            const int32_t *w = m->weights + r * m->n_groups * 256;
-            uint32_t inverse = (uint32_t)m->rows[r].inverse; /* < 2^18, and w >> 8 <= 2^14 */
-            for (int64_t i = begin; i < end; i++) m->bias[i] -= (int32_t)(((uint32_t)w[i] >> 8) * inverse >> 16);
-        }
-        for (int64_t i = begin; i < end; i++) m->bias[i] = m->bias[i] < -BIAS_TOP ? -BIAS_TOP : m->bias[i];
+        int64_t count = n - begin < 1024 ? n - begin : 1024;
+        for (int64_t r = 0; r < m->n_rows; r++)
+            NAME(lower_bias)(bias + begin, m->weights + r * m->n_groups * 256 + begin, (uint32_t)m->rows[r].inverse, count);
+        for (int64_t i = begin; i < begin + count; i++) bias[i] = bias[i] < -BIAS_TOP ? -BIAS_TOP : bias[i];
     }
 }

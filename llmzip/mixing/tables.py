@@ -106,4 +106,4 @@ def first_weights(sets: int) -> NDArray[np.int32]:
 
 def first_refining() -> NDArray[np.uint32]:
     """Cells (BUCKETS,) of any decision, each saying what its stretch says."""
-    return (SQUASH[TOP - 4096 : TOP + 4097 : 256].astype(np.uint32) >> 2) << 10
+    return (SQUASH[TOP - 4096 : TOP + 4097 : 256] >> 2 << 10).astype(np.uint32)
