@@ -145,18 +145,18 @@ DAMAGED = {
     "short stored": NOISE[:30],
     "short lzma": b"\x01\x80" * 90,
     "lzma": b"\x01\x80" * 2100,
-    "repeats": b"a" * 5000,
+    "repeats": b"a" * 6000,
     "pack": bytes(random.Random(1).choices(b"01", k=4200))[:4200],
-    "line ends": b"line\r\n" * 20 + b"lone\n" + b"a" * 5000,
-    "two blocks": b"a" * 6000 + b"\1" * 10000,
+    "line ends": b"line\r\n" * 20 + b"lone\n" + b"a" * 5800,
+    "two blocks": b"a" * 12000,
 }
 
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_every_flip_and_cut(name: str) -> None:
     data = DAMAGED[name]
-    made = short(data) if len(data) <= 4096 else llmzip.compress(data, MODEL, block_size=5000)
-    assert len(made) < 600
+    made = short(data) if len(data) <= 4096 else llmzip.compress(data, MODEL, block_size=6000)
+    assert len(made) < 600  # few enough to spoil each bit
     source = ModelSource(MODEL)
     for bit in range(8 * len(made)):
         flipped = bytearray(made)
