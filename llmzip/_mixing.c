@@ -47,8 +47,7 @@ static void find_contexts(const Mixing *m, int64_t lane, Row *row) {
         for (; length < CONTEXT_LENGTHS[c]; length++) h = hash(h, (uint32_t)token_at(m, lane, m->step - 1 - length));
         find_context(m, row, c, hash(h, (uint32_t)length));
     }
-    find_context(m, row, LENGTHS, hash(0x1234567, (uint32_t)token_at(m, lane, m->step - 2)));
-    find_context(m, row, LENGTHS + 1, hash(hash(0x777, (uint32_t)m->columns[lane]), (uint32_t)row->before));
+    find_context(m, row, LENGTHS, hash(hash(0x777, (uint32_t)m->columns[lane]), (uint32_t)row->before));
     int32_t *match = m->matches + lane * 2;
     int known = match[1] && match[0] % m->steps < m->step; /* lanes advance together: what they code now is not known yet */
     row->proposed = known ? m->ids[match[0]] : -1;

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #define LENGTHS 5      /* n-gram contexts */
-#define CONTEXTS 7     /* these, the token before the last one, and the column with the last token */
-#define INPUTS 9       /* of a mixer: the model, CONTEXTS, the match */
+#define CONTEXTS 6     /* these, and the column with the last token */
+#define INPUTS 8       /* of a mixer: the model, CONTEXTS, the match */
 #define MIXERS 3
 #define SUCCESSORS 7   /* of a context */
 #define DEPTH_CLASSES 6

@@ -219,7 +219,6 @@ class Reference:
                 h = hash32(h, self._token_at(lane, self._step - 1 - length))
                 length += 1
             self._find_context(row, hash32(h, length))
-        self._find_context(row, hash32(0x1234567, self._token_at(lane, self._step - 2)))
         self._find_context(row, hash32(hash32(0x777, self._columns[lane]), row.before))
         at, match_length = self._matches[lane]
         if match_length and at % self._steps < self._step:  # lanes advance together: what they code now is not known yet

@@ -68,7 +68,7 @@ RECIPROCAL = ((1 << 17) // (2 * np.arange(1024) + 3)).astype(np.int32)  # 2**16 
 # ---- what nothing has been learnt yet is like
 
 CONTEXT_LENGTHS = (1, 2, 3, 4, 6)  # tokens of the n-gram contexts
-CONTEXTS = len(CONTEXT_LENGTHS) + 2  # and the token before the last one, and the column with the last token
+CONTEXTS = len(CONTEXT_LENGTHS) + 1  # and the column with the last token
 SUCCESSORS = 7  # that a context remembers
 DEPTH_CLASSES = 6
 COUNT_CLASSES = 7
