@@ -141,5 +141,4 @@ def _body(block: Block, model: "Model | None", progress: Progress | None) -> byt
         raise FormatError("a block of this type has no content")
     from llmzip import codec
 
-    # The content check is of the content and not of the body, so it is compared here.
-    return codec._decode(model, replace(block, n_bytes=block.body_size), progress)
+    return codec.decode_block(model, replace(block, n_bytes=block.body_size), progress)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.container import MODEL, STORED, Block, content_check, stored_block
+from llmzip.container import MODEL, Block, content_check, stored_block
 from llmzip.errors import ChecksumError, FormatError, UnsupportedError
 from llmzip.mixing import Coder, Mixer
 from llmzip.models import Model, State
@@ -168,21 +168,11 @@ def compress_block(
     )
 
 
-def decompress_block(model: Model, block: Block, *, progress: Progress | None = None) -> bytes:
-    """The content of a block, compared with its content check.
+def decode_block(model: Model, block: Block, progress: Progress | None = None) -> bytes:
+    """What a model block codes, `n_bytes` of it. Comparing it with the content check is for the caller.
 
-    Raises ChecksumError or FormatError when the bytes are not those that were compressed, and gives none of them out.
+    Raises FormatError, or ChecksumError for another number of bytes, where the payload is not what was written.
     """
-    if block.kind == STORED:
-        data = block.payload
-    else:
-        data = _decode(model, block, progress)
-    if content_check(data) != block.content_check:
-        raise ChecksumError("the decoded bytes are not the ones that were compressed")
-    return data
-
-
-def _decode(model: Model, block: Block, progress: Progress | None) -> bytes:
     try:
         window, overlap = _coding(model, block.window, block.overlap)
     except ValueError as error:

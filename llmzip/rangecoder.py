@@ -34,9 +34,16 @@ class Encoder:
         return bits
 
     def payload(self) -> bytes:
-        """The code stream so far, without the zeros that a decoder reads after its end."""
+        """The shortest string of bytes that leads a decoder here: big-endian words, and zeros after the end."""
         words: NDArray[np.uint32] = self._coder.get_compressed()
-        return words.astype("<u4").tobytes().rstrip(b"\0")
+        n_words, (lower, width) = self._coder.pos()
+        end = 8 * (n_words * 4 + 8)  # bits: the state has two words after those written
+        sealed: int = int.from_bytes(words.astype(">u4").tobytes(), "big") << (end - 32 * len(words))
+        first = sealed - (sealed - int(lower)) % (1 << 64)  # of the interval, as a fraction of 2**end
+        last = first + int(width) - 1
+        zeros = next(n for n in range(64, -1, -8) if -(-first >> n) << n <= last)
+        shortest: int = -(-first >> zeros)  # rounded up to so many zeros
+        return shortest.to_bytes((end - zeros) // 8, "big").rstrip(b"\0")
 
 
 class Decoder:
@@ -46,7 +53,7 @@ class Decoder:
     chunk = 1
 
     def __init__(self, payload: bytes) -> None:
-        words = np.frombuffer(payload + bytes(-len(payload) % 4 + 8), dtype="<u4").astype(np.uint32)
+        words = np.frombuffer(payload + bytes(-len(payload) % 4 + 8), dtype=">u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
 
     def code(self, tables: NDArray[np.float64], bits: NDArray[np.int32]) -> NDArray[np.int32]:

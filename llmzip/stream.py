@@ -116,6 +116,7 @@ class LmzCompressor:
     Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
     `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes.
     Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come out smaller.
+    `plain` leaves out the adaptive layer: larger, and hardly faster; it shows what the layer is worth.
     Text and binary stretches go into blocks of their own; one that is not text may have eight times `block_size`.
     One block is held back, because only `flush` knows which is the last. `report` gets a line on each block.
     """
@@ -129,6 +130,7 @@ class LmzCompressor:
         lane_size: int | None = None,
         window: int | None = None,
         overlap: int | None = None,
+        plain: bool = False,
         device: str | None = None,
         threads: int | None = None,
         progress: Progress | None = None,
@@ -141,7 +143,9 @@ class LmzCompressor:
         self._greatest = min(BINARY_FACTOR * block_size, container.MAX_BLOCK_SIZE)
         if lane_size is not None and lane_size < 1:
             raise ValueError("lane_size must be 1 or more bytes")
-        self._lanes, self._lane_size, self._window, self._overlap = lanes, lane_size, window, overlap
+        self._coding: dict[str, object] = {"lanes": lanes, "window": window, "overlap": overlap, "plain": plain}
+        if lane_size is not None:
+            self._coding["lane_size"] = lane_size
         self._progress = progress
         self._report = report
         self._held = bytearray()  # content that is in no block yet
@@ -212,10 +216,7 @@ class LmzCompressor:
     def _take(self, runs: list[tuple[int, bool]], *, last: bool) -> Iterator[bytes]:
         """Put the next blocks of held content into the member."""
         data = bytes(self._held[: sum(n_bytes for n_bytes, _ in runs)])
-        coding = {"lanes": self._lanes, "window": self._window, "overlap": self._overlap}
-        if self._lane_size:
-            coding["lane_size"] = self._lane_size
-        for choice in blocks.compress(self._source.to_compress(), data, runs, progress=self._tell, **coding):
+        for choice in blocks.compress(self._source.to_compress(), data, runs, progress=self._tell, **self._coding):
             if self._report is not None:
                 self._report(f"{choice.block.n_bytes} bytes from {self._n_in}: {blocks.describe(choice.block)}; {choice.why}")
             content = bytes(self._held[: choice.block.n_bytes])

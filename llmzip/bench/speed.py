@@ -124,7 +124,7 @@ def run(name: str | None, path: Path, *, size: int, lanes: int | None, rounds: i
     steps = min(ids.shape[1], 96)
     runs = [_round(model, rival, data, ids, n_lanes, steps) for _ in range(rounds)]
     median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-    encoder = Encoder(chunk=codec.CHUNK_ROWS // n_lanes)
+    encoder = Encoder(chunk=codec.CHUNK_ROWS // n_lanes, counting=True)
     codec.transcode(model, encoder, codec.Lanes.cut(ids.reshape(-1), n_lanes, model, len(data)), model.window, model.overlap)
     float_bits = float_forward(rival, model, ids, 8)
     return {
@@ -142,7 +142,7 @@ def _round(model: LlamaModel, rival: Any, data: bytes, ids: NDArray[np.int32], l
     began = time.perf_counter()
     block = codec.compress_block(model, data, lanes=lanes)
     compressed = time.perf_counter()
-    assert codec.decompress_block(model, block) == data
+    assert codec.decode_block(model, block) == data
     decompressed = time.perf_counter()
     float_forward(rival, model, ids[:, : model.window], 8)
     forward = time.perf_counter()

@@ -560,6 +560,7 @@ def compress(
     overlap: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Tokens that a window takes from the one before.")
     ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Without the adaptive layer: larger; shows what it is worth.")] = False,
     block_size: Annotated[str, typer.Option(metavar="SIZE", help="Content of a block, up to 64M.")] = "1M",
     suffix: Suffix = fileio.SUFFIX,
     quiet: Quiet = 0,
@@ -569,7 +570,7 @@ def compress(
     names = files or [fileio.STDIO]
     handling = _handling(names, output, stdout, keep, force, rm, suffix)
     display = Display(quiet=quiet, verbose=verbose)
-    coding = {"lanes": lanes, "window": window, "overlap": overlap}
+    coding = {"lanes": lanes, "window": window, "overlap": overlap, "plain": plain or None}
     parameters = {"block_size": _size(block_size)} | {key: value for key, value in coding.items() if value is not None}
     if level:
         parameters["lane_size"] = lane_size_of_level(level)
