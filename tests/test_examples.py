@@ -56,6 +56,12 @@ def test_random_access(tmp_path: Path) -> None:
     assert "\nLine 70: the square of 70 is 4900, and its cube is 343000.  (" in out
 
 
+def test_short_messages(tmp_path: Path) -> None:
+    lines = run("short_messages", "Running ten minutes late, start without me.", "x", cache=tmp_path).splitlines()
+    assert lines[0].split()[:2] == ["bytes", "pocket"] and len(lines) == 3
+    assert lines[1].split()[0] == "43" and int(lines[1].split()[1]) < 43
+
+
 def test_own_model_made(tmp_path: Path) -> None:
     out = run("own_model", cache=tmp_path)
     assert re.fullmatch(r"model [0-9a-f]{8}: 392 bytes -> \d+ bytes, model block\nback: the same\n", out)

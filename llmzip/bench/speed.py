@@ -125,7 +125,7 @@ def run(name: str | None, path: Path, *, size: int, lanes: int | None, rounds: i
     runs = [_round(model, rival, data, ids, n_lanes, steps) for _ in range(rounds)]
     median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
     encoder = Encoder(chunk=codec.CHUNK_ROWS // n_lanes, counting=True)
-    codec.transcode(model, encoder, codec.Lanes.cut(ids.reshape(-1), n_lanes, model, len(data)), model.window, model.overlap)
+    codec.transcode(model, encoder, codec.Lanes.cut(ids.reshape(-1), n_lanes, model, len(data)), model.window, model.overlap, plain=True)
     float_bits = float_forward(rival, model, ids, 8)
     return {
         "file": path.name, "bytes": len(data), "tokens": len(tokens), "lanes": n_lanes, "window": model.window, "overlap": model.overlap,
@@ -138,12 +138,16 @@ def run(name: str | None, path: Path, *, size: int, lanes: int | None, rounds: i
 
 
 def _round(model: LlamaModel, rival: Any, data: bytes, ids: NDArray[np.int32], lanes: int, steps: int) -> dict[str, float]:
-    """Ours and theirs in turn. Ours is the whole of compressing and decompressing, coder and checks included; theirs is the model alone."""
+    """Ours and theirs in turn. Ours is the whole of compressing and decompressing, coder and adaptive layer included; theirs is the model alone."""
     began = time.perf_counter()
     block = codec.compress_block(model, data, lanes=lanes)
     compressed = time.perf_counter()
     assert codec.decode_block(model, block) == data
     decompressed = time.perf_counter()
+    plain = codec.compress_block(model, data, lanes=lanes, plain=True)
+    plain_compressed = time.perf_counter()
+    assert codec.decode_block(model, plain) == data
+    plain_decompressed = time.perf_counter()
     float_forward(rival, model, ids[:, : model.window], 8)
     forward = time.perf_counter()
     float_steps(rival, model, ids, steps)
@@ -153,13 +157,15 @@ def _round(model: LlamaModel, rival: Any, data: bytes, ids: NDArray[np.int32], l
     encode, decode = n / (compressed - began), n / (decompressed - compressed)
     # Their forward is timed on the first window, all of whose rows are coded; later ones also pay for a prompt, as ours do
     prompts = 1 + sum(p * len(w) for w, p in windows(model, ids)) / n
-    theirs_encode = first / (forward - decompressed) / prompts
+    theirs_encode = first / (forward - plain_decompressed) / prompts
     theirs_decode = len(ids) * steps / (stepped - forward)
     return {
         "compress_kb_s": len(data) / 1000 / (compressed - began),
         "decompress_kb_s": len(data) / 1000 / (decompressed - compressed),
         "compress_tokens_s": encode, "decompress_tokens_s": decode,
         "float32_forward_tokens_s": theirs_encode, "float32_steps_tokens_s": theirs_decode,
+        "compress_over_plain": (compressed - began) / (plain_compressed - decompressed),
+        "decompress_over_plain": (decompressed - compressed) / (plain_decompressed - plain_compressed),
         "compress_ratio": encode / theirs_encode, "decompress_ratio": decode / theirs_decode,
     }  # fmt: skip
 
