@@ -13,7 +13,8 @@ shift 2
 mkdir -p "$out"
 lines=$(wc -l <"$log")
 head -n $((lines * 9 / 10)) "$log" >"$out/seen.log"
-tail -n +$((lines * 9 / 10 + 1)) "$log" | head -c 200000 >"$out/unseen.log"
+tail -n +$((lines * 9 / 10 + 1)) "$log" >"$out/rest.log"
+head -c 200000 "$out/rest.log" >"$out/unseen.log" # no pipe: tail would die of it, and the script with it
 
 llmzip train "$out/seen.log" --init pocket --out "$out/model" "$@"
 
