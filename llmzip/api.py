@@ -77,7 +77,7 @@ class BlockInfo:
     """One block of content."""
 
     member: int  # from 1
-    kind: str  # "stored", "model" or "lzma"
+    kind: str  # "stored", "model", "lzma" or "cm"
     n_bytes: int  # of content
     n_bytes_on_disk: int  # header and checks included
     lanes: int

@@ -23,8 +23,8 @@ PREAMBLE_SIZE = len(MAGIC) + 1 + FINGERPRINT_SIZE
 NO_MODEL = bytes(FINGERPRINT_SIZE)
 
 # Block types, bits 0-2 of the kind byte.
-STORED, MODEL, LZMA, NOTE = 1, 2, 3, 4
-KIND_NAMES = {STORED: "stored", MODEL: "model", LZMA: "lzma", NOTE: "note"}
+STORED, MODEL, LZMA, NOTE, CM = 1, 2, 3, 4, 5
+KIND_NAMES = {STORED: "stored", MODEL: "model", LZMA: "lzma", NOTE: "note", CM: "cm"}
 INDEX_KIND = 0
 
 # Flags, bits 3-7 of the kind byte. None is left.
@@ -46,7 +46,7 @@ def transform_names(mask: int) -> tuple[str, ...]:
 
 
 # Short members: the second byte instead of the version says all that the kind byte would. Nibbles are complements.
-SHORT_FORMS = {0x1E: (MODEL, False), 0x2D: (MODEL, True), 0x3C: (STORED, False), 0x4B: (LZMA, False)}
+SHORT_FORMS = {0x1E: (MODEL, False), 0x2D: (MODEL, True), 0x3C: (STORED, False), 0x4B: (LZMA, False), 0x5A: (CM, False)}
 MAX_SHORT_SIZE = 4096  # bytes of content; above, ten bytes more are nothing, and the longer checks are worth them
 SHORT_CHECK_SIZE = 4
 
@@ -87,7 +87,7 @@ class Block:
     `payload` codes the *body*: the content, or what the transforms of `mask` have made of it, with `side` to undo them.
     """
 
-    kind: int  # STORED, MODEL, LZMA or NOTE
+    kind: int  # STORED, MODEL, LZMA, CM or NOTE
     n_bytes: int  # content size; 0 for a note
     payload: bytes  # without the side information
     content_check: bytes  # 8 bytes; 4 in a short member

@@ -1,12 +1,12 @@
 """The C library `_kernels` through ctypes: finding it, and choosing the instruction set. Absent, everything works without it.
 
-Knows nothing of models but the C structures that `models/fused.py` and `mixing/fused.py` fill. The kernels give the same bits as their numpy and torch twins.
+Knows nothing of models but the C structures that `models/fused.py`, `mixing/fused.py` and `cm/fused.py` fill. The kernels give the same bits as their numpy and torch twins.
 """
 
 import ctypes
 import importlib.util
 import os
-from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +126,38 @@ class Mixing(Structure):
     )
 
 
+class Cm(Structure):
+    _fields_ = (
+        ("squash", c_void_p),
+        ("reciprocal", c_void_p),
+        ("stretch", c_void_p),
+        ("data", c_void_p),
+        ("stride", c_int64),
+        ("table_bits", c_int32),
+        ("lines", c_void_p),
+        ("histories", c_void_p),
+        ("match_cells", c_void_p),
+        ("weights_a", c_void_p),
+        ("weights_b", c_void_p),
+        ("weights_c", c_void_p),
+        ("refining", c_void_p),
+        ("latest", c_void_p),
+        ("at", c_int64),
+        ("match_at", c_int64),
+        ("match_length", c_int64),
+        ("line", c_int64),
+        ("line_before", c_int64),
+        ("word", c_uint32),
+        ("word_before", c_uint32),
+        ("words", c_void_p),
+        ("n_words", c_int64),
+        ("next_word", c_int64),
+        ("lower", c_uint64),
+        ("range", c_uint64),
+        ("point", c_uint64),
+    )
+
+
 def _load() -> ctypes.CDLL | None:
     spec = importlib.util.find_spec("llmzip._kernels")
     if os.environ.get("LLMZIP_KERNELS") == "none" or spec is None or spec.origin is None:
@@ -142,6 +174,8 @@ def _load() -> ctypes.CDLL | None:
     library.llmzip_mix_end.restype = c_int
     for function in ("begin", "predict", "accept", "known"):
         getattr(library, f"llmzip_mix_{function}").restype = None
+    library.llmzip_cm_code.argtypes = [POINTER(Cm), c_int64, c_void_p, c_void_p]
+    library.llmzip_cm_code.restype = c_int
     library.llmzip_pack.argtypes = [c_int, c_void_p, c_int64, c_int64, c_int64, c_int, c_void_p, c_int]
     library.llmzip_pack.restype = None
     library.llmzip_linear.argtypes = [

@@ -53,8 +53,7 @@ class Decoder:
     chunk = 1
 
     def __init__(self, payload: bytes) -> None:
-        words = np.frombuffer(payload + bytes(-len(payload) % 4 + 8), dtype=">u4").astype(np.uint32)
-        self._coder = constriction.stream.queue.RangeDecoder(words)
+        self._coder = constriction.stream.queue.RangeDecoder(words_of(payload))
 
     def code(self, tables: NDArray[np.float64], bits: NDArray[np.int32]) -> NDArray[np.int32]:
         try:
@@ -62,3 +61,8 @@ class Decoder:
         except AssertionError as error:  # constriction's word for data that no encoder writes
             raise FormatError("the code stream is invalid") from error
         return found
+
+
+def words_of(payload: bytes) -> NDArray[np.uint32]:
+    """The words that a decoder reads, with zeros after the end."""
+    return np.frombuffer(payload + bytes(-len(payload) % 4 + 8), dtype=">u4").astype(np.uint32)

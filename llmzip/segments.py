@@ -1,6 +1,6 @@
 """What content looks like: where in it there is text, and whether anything could be gained from it. A cheap look at the bytes, no model.
 
-Wrong guesses cost size or time, never bytes: what is called text is coded by lzma as well, and the smaller is kept.
+Wrong guesses cost size or time, never bytes: what is called text is coded as bytes as well, and the smallest is kept.
 """
 
 import numpy as np

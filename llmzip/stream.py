@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmzip.models import Model
 
 BLOCK_SIZE = 1 << 20  # default content size of a block: what one seek decodes, and what one damaged byte costs
-BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes in no time, and lzma gains by it
+BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes so much faster, and gains by it
 
 Progress = Callable[[int, int], object]  # bytes in, bytes out: cumulative
 

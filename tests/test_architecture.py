@@ -19,7 +19,7 @@ LAYERS = [
     ["container", "native", "tokens", "lz", "segments", "transforms"],
     ["mixing", "models"],
     ["rangecoder"],
-    ["codec"],
+    ["codec", "cm"],
     ["blocks"],
     ["stream", "api", "file"],
     ["cli", "bench", "train", "__main__", ""],  # "": llmzip itself, which only a program asks for its version

@@ -5,20 +5,23 @@ import random
 import pytest
 
 import llmzip
-from llmzip import blocks, container, lz
+from llmzip import blocks, cm, container, lz
 from llmzip.errors import LlmzipError, TruncatedError
 from llmzip.models.toy import ToyModel
 from llmzip.stream import LmzCompressor, LmzDecompressor, ModelSource
 
 MODEL = ToyModel()
-TEXT = b"the nation and the station are singing in the rain. "
+TEXT = MODEL.speak(52)
 NOISE = random.Random(0).randbytes(40000)
 TABLE = b"".join(i.to_bytes(4, "little") for i in range(0, 30000, 7))
+STEPS = bytes(range(0, 250, 5)) * 2
+SAMPLES = b"".join(int(random.Random(i).gauss(1000, 9)).to_bytes(2, "little") for i in range(6000))
+PIECES = b"".join(NOISE[at : at + 200] for at in random.Random(3).choices(range(0, 8000, 200), k=150))  # what lzma is made for
 
 
 def prose(n_bytes: int, seed: int = 0) -> bytes:
-    """What the toy model is good at, and lzma is not."""
-    return bytes(random.Random(seed).choices(b"  eeetttaoinshrd", k=n_bytes))
+    """What the toy model is good at, and nothing else."""
+    return MODEL.speak(n_bytes, seed)
 
 
 class Counting(ToyModel):
@@ -44,7 +47,8 @@ def kinds(data: bytes, **options: int) -> list[str]:
 
 def test_each_kind_of_content() -> None:
     assert kinds(prose(6000)) == ["model"]
-    assert kinds(TABLE) == ["lzma"]
+    assert kinds(TABLE) == kinds(PIECES) == ["lzma"]
+    assert kinds(SAMPLES) == ["cm"]
     assert kinds(NOISE) == ["stored"]
     assert kinds(b"a" * 100000) == ["stored+repeats"]
     assert kinds(bytes(random.Random(1).choices(b"0123456789abcdef", k=9000))) == ["stored+pack"]
@@ -58,7 +62,7 @@ def test_each_kind_of_content() -> None:
 
 
 def test_binary_content_never_meets_the_model() -> None:
-    for data in (NOISE, TABLE * 3):
+    for data in (NOISE, TABLE * 3, PIECES, SAMPLES):
         model = Counting()
         llmzip.compress(data, model)
         assert model.n_bytes == 0
@@ -77,9 +81,9 @@ def test_mixed_content() -> None:
     assert kinds(data, block_size=5120) == ["model"] * 2 + ["stored"] + ["model"] * 2
 
 
-def test_one_lzma_block_where_it_is_smaller_than_parts() -> None:
-    listing = prose(10240)
-    assert kinds(listing + listing.replace(b" ", b"\1\2")) == ["lzma"]
+def test_one_block_where_it_is_smaller_than_parts() -> None:
+    listing = bytes(random.Random(2).choices(b"  eeetttaoinshrd", k=10240))
+    assert kinds(listing + listing.replace(b" ", b"\1\2")) == ["cm"]
 
 
 def test_pieces_do_not_matter() -> None:
@@ -127,11 +131,12 @@ def test_overhead_of_short_messages() -> None:
     from llmzip import codec
 
     for n_bytes in (20, 60, 127):
-        message = (TEXT * 9)[:n_bytes]
+        message = prose(n_bytes)
         assert len(short(message)) == len(codec.compress_block(MODEL, message).payload) + 12
     assert len(short(NOISE[:100])) == 107
     assert len(short(b"")) == 7
-    assert len(short(b"\x01\x80" * 900)) == len(lz.create_payload(b"\x01\x80" * 900)) + 9
+    assert len(short(STEPS)) == len(lz.create_payload(STEPS)) + 8
+    assert len(short(b"\x01\x80" * 900)) == len(cm.create_payload(b"\x01\x80" * 900)) + 9
 
 
 def test_long_content_is_not_short() -> None:
@@ -143,8 +148,10 @@ DAMAGED = {
     "short empty": b"",
     "short model": TEXT,
     "short stored": NOISE[:30],
-    "short lzma": b"\x01\x80" * 90,
-    "lzma": b"\x01\x80" * 2100,
+    "short cm": b"\x01\x80" * 90,
+    "cm": b"\x01\x80" * 2100,
+    "short lzma": STEPS,
+    "lzma": TABLE[:4800],
     "repeats": b"a" * 6000,
     "pack": bytes(random.Random(1).choices(b"01", k=4200))[:4200],
     "line ends": b"line\r\n" * 20 + b"lone\n" + b"a" * 5800,

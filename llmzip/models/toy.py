@@ -1,10 +1,11 @@
-"""A fake model that ships with the library: byte statistics of English and a hash of the window. Needs numpy alone.
+"""A fake model that ships with the library: byte statistics of English, a language of its own, and a hash of the window. Needs numpy alone.
 
 For tests, fuzzing and examples of the protocol: the whole pipeline runs on it in milliseconds, and a single wrong id, position or reset changes
-every score after it. It compresses text a little and everything else not at all.
+every score after it. It compresses text a little, what `speak` writes by half, and everything else not at all.
 """
 
 import hashlib
+import random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from llmzip.models import ESCAPE_SCORE
 
 _MISSING = bytes([4, 6, 255])  # bytes that this vocabulary lacks, as real ones do
 _WORDS = (b" the ", b"ing ", b" and ", b"tion", b"<|endoftext|>")
+_LETTERS = b"  eeetttaoinshrd"  # of the toy language, in which the last four decide which is to be expected
 
 
 class ToyTokenizer:
@@ -49,14 +51,17 @@ class ToyState:
     def __init__(self, model: "ToyModel", lanes: int) -> None:
         self._model = model
         self._hash = np.zeros((lanes, 1), dtype=np.uint32)
+        self._recent = np.zeros(lanes, dtype=np.uint32)
         self.reset()
 
     def reset(self) -> None:
         self._hash[:] = 1
+        self._recent[:] = 0
 
     def prompt(self, ids: NDArray[np.int32]) -> None:
-        for column in ids.T:
-            self._hash[:, 0] = self._hash[:, 0] * np.uint32(2654435761) + column.astype(np.uint32) + np.uint32(1)
+        for column in ids.T.astype(np.uint32):
+            self._hash[:, 0] = self._hash[:, 0] * np.uint32(2654435761) + column + np.uint32(1)
+            self._recent = (self._recent << np.uint32(8)) + column
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         scores = np.empty((*ids.shape, self._model.tokenizer.n_symbols), dtype=np.int16)
@@ -64,10 +69,17 @@ class ToyState:
             self.prompt(ids[:, c : c + 1])
             noise = (self._hash ^ (self._hash >> 15)) * self._model.odd >> np.uint32(24)  # (L, n), 0 .. 255
             row = self._model.prior - noise.astype(np.int32)
+            row[np.arange(len(row)), self._model.letters[_expected(self._recent)]] += 1200
             row -= row.max(axis=1, keepdims=True)
             row[:, self._model.tokenizer.n_vocab :] = ESCAPE_SCORE
             scores[:, c] = row
         return scores
+
+
+def _expected(recent: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Which of the letters (L,) is to be expected after the ids of the last four."""
+    found: NDArray[np.uint32] = recent * np.uint32(2654435761) >> np.uint32(28)
+    return found
 
 
 class ToyModel:
@@ -86,6 +98,7 @@ class ToyModel:
         self.tokenizer = ToyTokenizer()
         n = self.tokenizer.n_symbols
         self.odd = (np.arange(n, dtype=np.uint32) * np.uint32(40503) + np.uint32(salt)) * np.uint32(2) + np.uint32(1)
+        self.letters = self.tokenizer.encode(_LETTERS)
         self.prior = np.full(n, -2600, dtype=np.int32)
         for rank, byte in enumerate(b" etaoinshrdlu"):
             self.prior[self.tokenizer._id[bytes([byte])]] = -60 * rank
@@ -96,3 +109,12 @@ class ToyModel:
 
     def open(self, lanes: int, window: int) -> ToyState:
         return ToyState(self, lanes)
+
+    def speak(self, n_bytes: int, seed: int = 0) -> bytes:
+        """Text that this model, and nobody else, knows what to expect in: three letters in four."""
+        chance, recent, text = random.Random(seed), np.zeros(1, dtype=np.uint32), bytearray()
+        for _ in range(n_bytes):
+            letter = int(_expected(recent)[0]) if chance.random() < 0.75 else chance.randrange(len(_LETTERS))
+            text.append(_LETTERS[letter])
+            recent = (recent << np.uint32(8)) + self.letters[letter].astype(np.uint32)
+        return bytes(text)
