@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from damage import flips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -104,10 +105,8 @@ def test_every_flip_and_cut() -> None:
     payload = cm.create_payload(body)
     for n in range(len(payload)):
         spoilt(payload[:n], len(body))
-    for bit in range(8 * len(payload)):
-        flipped = bytearray(payload)
-        flipped[bit // 8] ^= 1 << bit % 8
-        spoilt(bytes(flipped), len(body))
+    for flipped in flips(payload):
+        spoilt(flipped, len(body))
 
 
 def spoilt(payload: bytes, n_bytes: int) -> None:

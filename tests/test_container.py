@@ -86,7 +86,7 @@ def test_version_bytes(version: int) -> None:
 def blocks(draw: st.DrawFn) -> Block:
     """Any block that may be written."""
     payload = draw(st.binary(min_size=1, max_size=300))
-    kind = draw(st.sampled_from([container.STORED, container.MODEL, container.LZMA]))
+    kind = draw(st.sampled_from([container.STORED, container.MODEL, container.LZMA, container.CM]))
     n_body = len(payload) if kind == container.STORED else draw(st.integers(max(2, len(payload) - 64), 1 << 26))
     n_bytes = n_body
     transforms: dict[str, Any] = {}

@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 
 import pytest
+from damage import flips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,9 +132,7 @@ def test_what_follows_a_member_is_unused() -> None:
 def test_every_flipped_bit_is_told(block_size: int) -> None:
     made = compress(TEXT, block_size=block_size)
     source = ModelSource(ToyModel())
-    for bit in range(8 * len(made)):
-        flipped = bytearray(made)
-        flipped[bit // 8] ^= 1 << bit % 8
+    for flipped in flips(made):
         decompressor = LmzDecompressor(source)
         with pytest.raises(LlmzipError):
             decompressor.decompress(flipped)

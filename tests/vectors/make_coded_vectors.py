@@ -1,18 +1,19 @@
-"""Write the vectors of model blocks with today's coder. For use until the format is released, and never after.
+"""Write the vectors of model and cm blocks with today's coders. For use until the format is released, and never after.
 
-    python tests/vectors/make_model_vectors.py
+    PYTHONPATH=. python tests/vectors/make_coded_vectors.py
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from llmzip import codec
-from llmzip.container import HAS_LANES, HAS_PARAMETERS, LAST, MODEL, PLAIN, Block
+from llmzip import cm, codec
+from llmzip.container import CM, HAS_LANES, HAS_PARAMETERS, LAST, MODEL, PLAIN, Block
 from llmzip.models.toy import ToyModel
 
 TEXT = "the station and the nation are singing in the rain, and the cat is eating"
 TOY = ToyModel()
+RECORDS = "".join(f"{i * i:5d} on  \n" if i % 3 else f"{i * i:5d} off \n" for i in range(40))
 
 VECTORS: list[tuple[str, str, dict[str, Any]]] = [
     ("model", "one model block of one lane", {}),
@@ -48,14 +49,28 @@ def short(block: Block) -> list[str]:
     return ["mark start", hexadecimal(start), *fields, hexadecimal(block.payload), f"hash32 start {TEXT}"]
 
 
+def without_model(kind: str, content: str, stride: int) -> list[str]:
+    payload = cm.create_varint(stride) + cm._encode(content.encode(), stride)
+    sizes = [f"varint {len(content)}", f"varint {len(payload)}"]
+    if kind == "short":
+        return ["mark start", "hex FC 5A", *sizes, hexadecimal(payload), f"hash32 start {content}"]
+    start = ["mark start", hexadecimal(b"\xfc\x4c\xe1" + bytes(4) + bytes([CM | LAST])), *sizes]
+    return [*start, "crc16 start", "mark payload", hexadecimal(payload), "mark end", "crc16 payload end", f"hash64text {content}"]
+
+
+def write(name: str, about: str, content: str, build: list[str]) -> None:
+    path = Path(__file__).with_name(f"good-{name}.json")
+    path.write_text(json.dumps({"about": about, "content": content, "build": build}, indent=1) + "\n")
+
+
 def main() -> None:
     for name, about, coding in VECTORS:
         block = codec.compress_block(TOY, TEXT.encode(), **coding)
         assert block.kind == MODEL
-        build = short(block) if name.startswith("short") else long(block)
-        vector = {"about": about, "content": TEXT, "build": build}
-        path = Path(__file__).with_name(f"good-{name}.json")
-        path.write_text(json.dumps(vector, indent=1) + "\n")
+        write(name, about, TEXT, short(block) if name.startswith("short") else long(block))
+    write("cm", "one cm block of text", TEXT, without_model("long", TEXT, 0))
+    write("cm-stride", "one cm block of records of 11 bytes", RECORDS, without_model("long", RECORDS, 11))
+    write("short-cm", "a short member of a cm block", TEXT, without_model("short", TEXT, 0))
 
 
 if __name__ == "__main__":
