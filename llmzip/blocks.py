@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmzip import container, lz
-from llmzip.container import BOM, CM, CRLF, LZMA, MODEL, PACK, REPEATS, STORED, Block, content_check, stored_block
+from llmzip.container import BOM, CM, CRLF, LZMA, MODEL, PACK, REPEATS, STORED, X86, Block, content_check, stored_block
 from llmzip.errors import ChecksumError, FormatError
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def _choose(model: "Model", data: bytes, is_text: bool, progress: Progress | Non
     hopeless = random and min(found, key=_size).kind == STORED
     mask, body, side = transforms.apply(data, mask | REPEATS)  # lzma finds repeats itself
     if data and not (hopeless and cm.is_hopeless(body)):
-        done = None if is_text else _scaled(progress, len(body), len(data))
-        found.append(_around(_cm_block(body, thorough=not is_text, progress=done), data, mask, side))
+        found.append(_cm_block(data, mask, body, side, is_text, progress))
     if is_text and not hopeless:
         found.append(_around(_model_block(model, body, _scaled(progress, len(body), len(data)), coding), data, mask, side))
     found.sort(key=_size)
@@ -94,10 +93,15 @@ def _lzma_block(body: bytes, *, thorough: bool = True) -> Block:
     return Block(LZMA, len(body), lz.create_payload(body, thorough=thorough), b"")
 
 
-def _cm_block(body: bytes, *, thorough: bool, progress: Progress | None) -> Block:
-    from llmzip import cm
+def _cm_block(data: bytes, mask: int, body: bytes, side: bytes, is_text: bool, progress: Progress | None) -> Block:
+    """By context mixing: of what is not text with the calls of machine code made absolute, if that helps."""
+    from llmzip import cm, transforms
 
-    return Block(CM, len(body), cm.create_payload(body, thorough=thorough, progress=progress), b"")
+    if not is_text and cm.is_better(code := transforms.apply(body, X86)[1], body):
+        mask, body = mask | X86, code
+    done = None if is_text else _scaled(progress, len(body), len(data))  # of text, the model's progress is shown
+    payload = cm.create_payload(body, thorough=not is_text, progress=done)
+    return _around(Block(CM, len(body), payload, b""), data, mask, side)
 
 
 def _packed(data: bytes) -> list[Block]:

@@ -36,8 +36,10 @@ HAS_TRANSFORMS = 0x40
 PLAIN = 0x80
 
 # Transforms, bits of the mask, in the order in which the encoder applies them (llmzip.transforms).
-UTF16LE, UTF16BE, BOM, CRLF, REPEATS, PACK = (1 << i for i in range(6))
-TRANSFORM_NAMES = {UTF16LE: "utf-16-le", UTF16BE: "utf-16-be", BOM: "bom", CRLF: "crlf", REPEATS: "repeats", PACK: "pack"}
+UTF16LE, UTF16BE, BOM, CRLF, REPEATS, PACK, X86 = (1 << i for i in range(7))
+TRANSFORM_NAMES = {
+    UTF16LE: "utf-16-le", UTF16BE: "utf-16-be", BOM: "bom", CRLF: "crlf", REPEATS: "repeats", PACK: "pack", X86: "x86",
+}  # fmt: skip
 
 
 def transform_names(mask: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The payload of lzma blocks: raw LZMA with the settings in its first two bytes (docs/format.md 3.4).
+"""The payload of lzma blocks: raw LZMA with the settings in its first two bytes (docs/format.md 3.4). And liblzma's filter for machine code.
 
 The right settings are worth 2-8 % of a binary file, so the encoder tries a few. Nothing but the standard library.
 """
@@ -95,3 +95,20 @@ def _parse_settings(payload: bytes) -> Settings:
     if filter > 32 and filter != X86:
         raise FormatError(f"lzma filter is damaged: {filter}")
     return Settings(lc, lp, pb, filter)
+
+
+def filter_x86(data: bytes) -> bytes:
+    """Branches of x86 code with their targets absolute instead of relative (BCJ), so that all calls of a function are the same bytes."""
+    return _code_and_decode(data, with_filter=True, then_with_filter=False)
+
+
+def unfilter_x86(data: bytes) -> bytes:
+    return _code_and_decode(data, with_filter=False, then_with_filter=True)
+
+
+def _code_and_decode(data: bytes, *, with_filter: bool, then_with_filter: bool) -> bytes:
+    """The library gives its filter in front of a coder only: so the coder is undone."""
+    coder = {"id": lzma.FILTER_LZMA1, "preset": 0, "dict_size": MIN_DICTIONARY}
+    chains = [[{"id": lzma.FILTER_X86}, coder] if used else [coder] for used in (with_filter, then_with_filter)]
+    coded = lzma.compress(data, format=lzma.FORMAT_RAW, filters=chains[0])
+    return lzma.decompress(coded, format=lzma.FORMAT_RAW, filters=chains[1])

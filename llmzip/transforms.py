@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from llmzip import lz
 from llmzip.container import (
     BOM,
     CRLF,
@@ -17,6 +18,7 @@ from llmzip.container import (
     REPEATS,
     UTF16BE,
     UTF16LE,
+    X86,
     create_varint,
     parse_varint,
 )
@@ -344,6 +346,17 @@ def _read_alphabet(side: Side) -> list[int]:
     return alphabet
 
 
+# Machine code
+
+
+def _filter_x86(data: bytes) -> Applied:
+    return lz.filter_x86(data), b""
+
+
+def _unfilter_x86(body: bytes, side: Side, limit: int) -> bytes:
+    return lz.unfilter_x86(body)
+
+
 _TRANSFORMS: dict[int, tuple[Callable[[bytes], Applied | None], Callable[[bytes, Side, int], bytes]]] = {
     UTF16LE: (_from_utf16("utf-16-le"), _to_utf16("utf-16-le")),
     UTF16BE: (_from_utf16("utf-16-be"), _to_utf16("utf-16-be")),
@@ -351,4 +364,5 @@ _TRANSFORMS: dict[int, tuple[Callable[[bytes], Applied | None], Callable[[bytes,
     CRLF: (_without_cr, _with_cr),
     REPEATS: (_without_repeats, _with_repeats),
     PACK: (_pack, _unpack),
+    X86: (_filter_x86, _unfilter_x86),
 }
