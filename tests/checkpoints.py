@@ -23,14 +23,13 @@ CONFIGS: dict[str, type[PretrainedConfig]] = {
     "qwen2": Qwen2Config,
     "qwen3": Qwen3Config,
 }
-SYLLABLES = ("ka", "lo", "mi", "ter", "sun", "the", "and", "ing", "é", "ß", "do", "re")
+WORDS = tuple("".join(random.Random(i).choices("aeioubdgklmnprstvzéß", k=7)) for i in range(50))
 
 
 def tiny_tokenizer(path: Path, *, vocab: int = 600, seed: int = 0) -> Path:
     """A byte-level BPE tokenizer.json, trained on invented words: 256 bytes, merges, one special token, `<|endoftext|>`, as id 0."""
     chooser = random.Random(seed)
-    words = ["".join(chooser.choices(SYLLABLES, k=chooser.randint(1, 4))) for _ in range(800)]
-    text = [" ".join(chooser.choices(words, k=12)) + ".\n" for _ in range(300)]
+    text = [" ".join(chooser.choices(WORDS, k=12)) + ".\n" for _ in range(300)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -138,3 +137,8 @@ def float_logits(config: dict[str, Any], tensors: dict[str, np.ndarray], ids: li
         x = x + _linear(tensors, f"{layer}.down", gate / (1 + np.exp(-gate)) * up)
     x = _norm(x, tensors["norm"], eps)
     return _linear(tensors, "embed" if config["tied"] else "head", x)
+
+
+def invented_text(n_words: int, seed: int = 0) -> bytes:
+    """Of words that tiny tokenizers have as tokens: what even a model of random weights knows better than a coder of bytes, for the first kilobyte."""
+    return " ".join(random.Random(seed).choices(WORDS, k=n_words)).encode()

@@ -51,13 +51,14 @@ def cases(threads: tuple[int, ...] = (1, 2), kernels: str = "none"):
 
 
 def main(model: str, path: str, size: int = 20_000, lanes: int = 64, kernels: str = "none") -> int:
-    from llmzip import compress
+    from llmzip import compress, get_info
     from llmzip.models import registry
 
     with tempfile.TemporaryDirectory() as folder:
         source, packed = Path(folder, "text"), Path(folder, "text.lmz")
         source.write_bytes(Path(path).read_bytes()[:size])
         packed.write_bytes(compress(source.read_bytes(), registry.load(model), lanes=lanes))
+        assert {block.kind for block in get_info(packed).blocks} == {"model"}, "the file shows nothing of the model"
         print(f"{source.stat().st_size} bytes -> {packed.stat().st_size}")
 
         def run(chosen: tuple[int, dict[str, str]]) -> bool:

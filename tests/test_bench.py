@@ -2,14 +2,14 @@
 
 import json
 
-from checkpoints import SYLLABLES, tiny_llama_folder
+from checkpoints import invented_text, tiny_llama_folder
 
 from llmzip.cli.app import main
 
 
 def test_bench_reports_the_coded_bits_against_transformers(tmp_path, capsys):
     text = tmp_path / "text"
-    text.write_bytes(" ".join(SYLLABLES * 30).encode())
+    text.write_bytes(invented_text(200))
     folder = tiny_llama_folder(tmp_path / "hf")
     assert main(["bench", str(text), "-m", str(folder), "--lanes", "2", "--rounds", "1", "-T", "1"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])

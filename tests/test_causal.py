@@ -1,17 +1,14 @@
 """The transformers engine: any causal model round-trips on this machine, and its files are refused where the bits are not promised."""
 
-import random
-
 import pytest
-from checkpoints import SYLLABLES, tiny_llama_folder, tiny_tokenizer
+from checkpoints import invented_text, tiny_llama_folder, tiny_tokenizer
 
 from llmzip import EngineMismatch, compress, decompress, get_info
 from llmzip.cli.app import main
 from llmzip.errors import ModelInvalid, ModelNotFound
 from llmzip.models.causal import CausalModel
 
-WORDS = random.Random(0).choices(SYLLABLES, k=600)  # in no order: lzma would be better at what repeats than a model of random weights
-TEXT = " ".join(WORDS[:400]).encode() + b" <|endoftext|> \x04\x00 \xff\xfe\r\n 17 " + " ".join(WORDS[400:]).encode()
+TEXT = invented_text(50) + b" <|endoftext|> \x04\x00 \xff\xfe\r\n 17 " + invented_text(70, seed=1)
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import pty
-import random
 import select
 import signal
 import stat
@@ -27,16 +26,11 @@ from llmzip.cli.app import main
 from llmzip.cli.display import Display, duration_text, printable, size_text, speed_text
 from llmzip.errors import ModelError
 from llmzip.models.known import BUNDLED
+from llmzip.models.toy import ToyModel
 
 ROOT = str(Path(__file__).parents[1])
 COMMAND = [sys.executable, "-m", "llmzip.cli.app"]
 TEXT = b"It was the best of times, it was the worst of times, and then there was nothing left to say.\n" * 6
-
-
-def unlike_text(n_bytes: int) -> bytes:
-    """Text without long repeats, so that all of it reaches the model."""
-    words = TEXT.split()
-    return b" ".join(random.Random(1).choices(words, k=n_bytes))[:n_bytes]
 
 
 @dataclass
@@ -115,14 +109,15 @@ def test_concatenated_files_give_concatenated_content(run: Run) -> None:
 
 
 def test_parameters_reach_the_coder(run: Run) -> None:
-    Path("a").write_bytes(TEXT)
+    text = ToyModel().speak(600)
+    Path("a").write_bytes(text)
     parameters = ["--lanes", "3", "--window", "32", "--overlap", "4", "--block-size", "256"]
     assert run("compress", "-m", "toy", *parameters, "a").code == 0
     (record,) = json.loads(run("info", "--json", "a.lmz").out)
     blocks = record["members"][0]["blocks"]
-    assert [block["n_bytes"] for block in blocks] == [256, 256, len(TEXT) - 512]
+    assert [block["n_bytes"] for block in blocks] == [256, 256, 88]
     assert {(block["lanes"], block["window"], block["overlap"]) for block in blocks} == {(3, 32, 4)}
-    assert run("decompress", "-c", "a.lmz").out == TEXT
+    assert run("decompress", "-c", "a.lmz").out == text
 
 
 def test_several_files_and_suffix(run: Run, tmp_path: Path) -> None:
@@ -636,7 +631,7 @@ def test_progress_on_a_terminal(tmp_path: Path, on_terminal: OnTerminal) -> None
     [(signal.SIGINT, 130, b"llmzip: interrupted\n"), (signal.SIGTERM, 128 + signal.SIGTERM, b"")],
 )
 def test_signals_leave_nothing_behind(tmp_path: Path, number: signal.Signals, code: int, said: bytes) -> None:
-    (tmp_path / "a").write_bytes(unlike_text(1 << 20))
+    (tmp_path / "a").write_bytes(ToyModel().speak(1 << 20))
     process = subprocess.Popen(
         [*COMMAND, "compress", "-m", "toy", "a"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
     )
@@ -689,7 +684,7 @@ def test_stdout_full_or_closed(tmp_path: Path) -> None:
 
 
 def test_levels(run: Run) -> None:
-    Path("notes").write_bytes(unlike_text(11000))
+    Path("notes").write_bytes(ToyModel().speak(11000))
 
     def lanes(*argv: str) -> list[int]:
         result = run("compress", "-m", "toy", "-c", *argv, "notes")

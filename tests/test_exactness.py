@@ -1,14 +1,12 @@
 """The product: the same bits for every kernel, instruction set, thread count, batch shape, chunking and padding. Tiny random models; SmolLM2 once."""
 
-import random
-
 import numpy as np
 import pytest
 import torch
-from checkpoints import SYLLABLES, tiny_llama_folder
+from checkpoints import invented_text, tiny_llama_folder
 from exactness_matrix import case, cases
 
-from llmzip import codec, compress, decompress, native
+from llmzip import codec, compress, decompress, get_info, native
 from llmzip.models import fused, reference
 from llmzip.models.checkpoint import read_checkpoint
 from llmzip.models.config import LlamaConfig
@@ -16,9 +14,7 @@ from llmzip.models.convert import convert_hf
 from llmzip.models.llama import LlamaModel
 from llmzip.rangecoder import Encoder
 
-# Syllables of the tiny tokenizer, which even a model of random weights compresses, and what is awkward in between
-TEXT = " ".join("".join(random.Random(i).choices(SYLLABLES, k=i % 4 + 1)) for i in range(400)).encode()
-TEXT = TEXT[:700] + b" 17 \r\n <|endoftext|> \x04\x00 \xff\xfe\x80" + TEXT[700:]
+TEXT = invented_text(60) + b" 17 \r\n <|endoftext|> \x04\x00 \xff\xfe\x80" + invented_text(60, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +102,9 @@ def test_blocks_round_trip_and_cost_what_the_intervals_say(tiny, lanes, window, 
 def written(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("written")
     (folder / "text").write_bytes(TEXT)
-    (folder / "text.lmz").write_bytes(compress(TEXT, LlamaModel(tiny), lanes=3))
+    packed = compress(TEXT, LlamaModel(tiny), lanes=3)
+    assert [block.kind for block in get_info(packed).blocks] == ["model"]
+    (folder / "text.lmz").write_bytes(packed)
     return folder
 
 

@@ -22,7 +22,7 @@ from llmzip.errors import (
 from llmzip.models.toy import ToyModel
 from llmzip.stream import LmzCompressor, LmzDecompressor, ModelSource
 
-TEXT = b"the nation and the station are singing in the rain. "
+TEXT = ToyModel().speak(52)
 
 
 class Inexact(ToyModel):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import tiny_tokenizer
+from checkpoints import invented_text, tiny_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -141,7 +141,7 @@ def test_escapes_are_the_bytes_that_no_token_spells(vocabulary: Vocabulary) -> N
 
 def test_words_become_tokens_and_special_tokens_do_not(tmp_path: Path) -> None:
     vocabulary = vocabulary_of(tiny_tokenizer(tmp_path / "tokenizer.json"), 600)
-    text = b"the sun and the moon, again and again; the sun and the moon, again and again" * 300
+    text = (b" " + invented_text(16)) * 300
     assert check(vocabulary, text).size < len(text) * 0.7
     assert 0 not in check(vocabulary, b"a<|endoftext|>b")
     # the cutting into pieces does not show: word by word it is the same
