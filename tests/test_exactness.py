@@ -7,12 +7,13 @@ from checkpoints import invented_text, tiny_llama_folder
 from exactness_matrix import case, cases
 
 from llmzip import codec, compress, decompress, get_info, native
+from llmzip.mixing import Mixer
 from llmzip.models import fused, reference
 from llmzip.models.checkpoint import read_checkpoint
 from llmzip.models.config import LlamaConfig
 from llmzip.models.convert import convert_hf
 from llmzip.models.llama import LlamaModel
-from llmzip.rangecoder import Encoder
+from llmzip.rangecoder import Decoder, Encoder
 
 TEXT = invented_text(60) + b" 17 \r\n <|endoftext|> \x04\x00 \xff\xfe\x80" + invented_text(60, seed=1)
 
@@ -82,6 +83,25 @@ def test_a_lane_does_not_depend_on_its_neighbours(tiny):
     for (name, together), (_, alone) in zip(states(tiny, 17, 32), states(tiny, 1, 32), strict=True):
         scores = together.forward(ids)
         assert np.array_equal(alone.forward(ids[11:12])[0], scores[11]), name
+
+
+def test_the_largest_vocabulary(tiny):
+    values, tensors = read_checkpoint(tiny)
+    n = 1 << 20
+    tensors = {**tensors, **{name: np.resize(tensors[name], (n, *tensors[name].shape[1:])) for name in ("embed.weight", "embed.scale")}}
+    config = LlamaConfig.of({**values, "n_vocab": n})
+    assert fused.supports(config) == ""
+    model = fused.FusedLlama(config, tensors, level=native.best_level, threads=2)
+    ids = np.array([[5, n - 1, 300_000]], dtype=np.int32)
+    truth = reference.ReferenceState(reference.ReferenceLlama(config, tensors, device="cpu"), n, 1, 8).forward(ids)
+    assert np.array_equal(fused.FusedState(model, n, 1, 8).forward(ids), truth)
+    found = np.array([[7, n - 1, 700_001]], dtype=np.int32)
+    encoder = Encoder()
+    writing = Mixer(found, np.zeros(n, dtype=bool))
+    for step in range(3):
+        writing.code(truth[:, step], step, encoder)
+    decoder, reading = Decoder(encoder.payload()), Mixer(np.zeros_like(found), np.zeros(n, dtype=bool))
+    assert [int(reading.code(truth[:, step], step, decoder)[0]) for step in range(3)] == found[0].tolist()
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 5])

@@ -16,7 +16,6 @@ MAX_ROWS = 256  # rows of activations in flight: with their int8 digits they sta
 HEAD_ROWS = 64  # as in _kernels.c
 MAX_INNER = 66_000  # |sum| <= 255 * 127 * k < 2**31
 MAX_HEAD_DIM = 512
-MAX_GROUPS = 1024
 
 
 def supports(config: LlamaConfig) -> str:
@@ -26,8 +25,6 @@ def supports(config: LlamaConfig) -> str:
         return f"a layer has {inner} inputs, more than {MAX_INNER}"
     if config.head_dim > MAX_HEAD_DIM or config.head_dim % 2:
         return f"head_dim is {config.head_dim}, not an even number up to {MAX_HEAD_DIM}"
-    if config.n_vocab + 256 > MAX_GROUPS * 256:
-        return f"the vocabulary has {config.n_vocab} tokens, more than {MAX_GROUPS * 256 - 256}"
     return ""
 
 
