@@ -1,10 +1,11 @@
 /* See _cm.h. Integers only. */
 #include "_cm.h"
+#include "_learning.h"
 #include <string.h>
 
 enum { MATCH_INPUT = 2 * CM_CONTEXTS, CONSTANT_INPUT };
-enum { MATCH_MINIMUM = 7, LONGEST = 511, LATEST_BITS = 20, HISTORY_LIMIT = 255, CELL_LIMIT = 60, MATCH_LIMIT = 400, REFINE_LIMIT = 255 };
-enum { TOP = 5120, BUCKETS = 33, RATE = 15, WEIGHT_TOP = 1 << 22, TOTAL_BITS = 24 };
+enum { MATCH_MINIMUM = 7, LONGEST = 511, LATEST_BITS = 20, HISTORY_LIMIT = 255, SLOT_LIMIT = 60, MATCH_LIMIT = 400, REFINE_LIMIT = 255 };
+enum { RATE_BITS = 15 };
 
 typedef struct { /* one byte */
     uint32_t contexts[CM_CONTEXTS];
@@ -19,13 +20,6 @@ typedef struct { /* one decision */
     int32_t sets[CM_MIXERS], p_of[CM_MIXERS];
     int32_t p, refined;
 } Node;
-
-static inline uint32_t hash(uint32_t h, uint32_t x) {
-    h = (h + x + 1) * 0x9E3779B1u;
-    return h ^ h >> 15;
-}
-
-static inline int32_t clip(int64_t x, int32_t top) { return x > top ? top : x < -top ? -top : (int32_t)x; }
 
 static inline int length_class(int64_t n) {
     return (int)(n < 16 ? n : n < 32 ? 16 + (n - 16) / 4 : 20 + (n - 32) / 32);
@@ -68,7 +62,7 @@ static void find_contexts(const Cm *m, Byte *byte) {
     byte->match_class = length_class(m->match_length);
 }
 
-/* The cells of the next four decisions; those of another context that hashed to the same place are forgotten. */
+/* The slots of the next four decisions; those of another context that hashed to the same place are forgotten. */
 static void find_lines(const Cm *m, Byte *byte, uint32_t path) {
     for (int c = 0; c < CM_CONTEXTS; c++) {
         uint32_t h = hash(hash(byte->contexts[c], (uint32_t)c), path), check = h | 1;
@@ -82,20 +76,13 @@ static void find_lines(const Cm *m, Byte *byte, uint32_t path) {
 
 /* ---- one decision ------------------------------------------------------------------------------------------------------------ */
 
-/* A cell: probability of a one << 16 | observations << 10 | history. History: zeros << 6 | ones << 2 | the last two bits. */
-static inline void learn_cell(const Cm *m, uint32_t *cell, int bit) {
-    int32_t n = *cell >> 10 & 63, p = n ? (int32_t)(*cell >> 16) : 1 << 15, count[2] = {*cell >> 6 & 15, *cell >> 2 & 15};
-    p += (((bit ? 65535 : 0) - p) * m->reciprocal[n]) >> 16; /* |difference| < 2^16, reciprocal <= 43690: below 2^32, and 2^31 for n > 0 */
+/* A slot: probability of a one << 16 | observations << 10 | history. History: zeros << 6 | ones << 2 | the last two bits. */
+static inline void learn_slot(const Cm *m, uint32_t *slot, int bit) {
+    int32_t n = *slot >> 10 & 63, p = n ? (int32_t)(*slot >> 16) : 1 << 15, count[2] = {*slot >> 6 & 15, *slot >> 2 & 15};
+    p += (((bit ? 65535 : 0) - p) * m->reciprocal[n]) >> 16; /* at first 2^15 * 43690, then below 2^16 * 26214: below 2^31 */
     count[bit] += count[bit] < 15;
     if (count[!bit] > 2) count[!bit] = (count[!bit] + (count[!bit] <= 5)) / 2 + 1; /* what was before counts less */
-    *cell = (uint32_t)p << 16 | (uint32_t)(n + (n < CELL_LIMIT)) << 10 | (uint32_t)count[0] << 6 | (uint32_t)count[1] << 2 | ((*cell & 1) << 1 | bit);
-}
-
-static inline void learn_rate(const Cm *m, uint32_t *cell, int bit, uint32_t limit) {
-    uint32_t n = *cell & 1023;
-    int64_t p = *cell >> 10, target = bit ? (1 << 22) - 1 : 0;
-    p += ((target - p) * m->reciprocal[n]) >> 16;
-    *cell = (uint32_t)p << 10 | (n + (n < limit));
+    *slot = (uint32_t)p << 16 | (uint32_t)(n + (n < SLOT_LIMIT)) << 10 | (uint32_t)count[0] << 6 | (uint32_t)count[1] << 2 | ((*slot & 1) << 1 | bit);
 }
 
 static inline uint32_t *match_cell(const Cm *m, const Byte *byte) { return m->match_cells + byte->match_class; }
@@ -103,10 +90,10 @@ static inline uint32_t *match_cell(const Cm *m, const Byte *byte) { return m->ma
 static void gather(const Cm *m, const Byte *byte, int depth, uint32_t path, int within, Node *node) {
     int known = 0, match = 0;
     for (int c = 0; c < CM_CONTEXTS; c++) {
-        uint32_t cell = byte->lines[c][within];
-        int seen = (cell >> 10 & 63) > 0;
-        node->inputs[2 * c] = seen ? m->stretch[m->histories[c * 1024 + (cell & 1023)] >> 20] : 0;
-        node->inputs[2 * c + 1] = seen ? m->stretch[cell >> 20] : 0;
+        uint32_t slot = byte->lines[c][within];
+        int seen = (slot >> 10 & 63) > 0;
+        node->inputs[2 * c] = seen ? m->stretch[m->histories[c * 1024 + (slot & 1023)] >> 20] : 0;
+        node->inputs[2 * c + 1] = seen ? m->stretch[slot >> 20] : 0;
         known += seen && c >= 1 && c <= 5;
     }
     node->inputs[MATCH_INPUT] = 0;
@@ -121,48 +108,33 @@ static void gather(const Cm *m, const Byte *byte, int depth, uint32_t path, int 
     node->sets[2] = (int32_t)byte->before * 8 + depth;
 }
 
-/* 16.16 weights, |weight| <= 2^22, |input| <= TOP: below 2^40 */
-static inline int64_t dot(const int32_t *weights, const int32_t *inputs) {
-    int64_t sum = 0;
-    for (int i = 0; i < CM_INPUTS; i++) sum += (int64_t)weights[i] * inputs[i];
-    return sum;
-}
-
 /* The mean of the mixers, in the stretched domain; then, by a quarter, what such decisions came to. */
 static void mix(const Cm *m, uint32_t before, uint32_t path, Node *node) {
     const int32_t *weights[CM_MIXERS] = {m->weights_a, m->weights_b, m->weights_c};
     int64_t sum = 0;
     for (int i = 0; i < CM_MIXERS; i++) {
-        int32_t s = clip(dot(weights[i] + node->sets[i] * CM_INPUTS, node->inputs) >> 16, TOP);
+        int32_t s = clip(dot(weights[i] + node->sets[i] * CM_INPUTS, node->inputs, CM_INPUTS) >> 16, TOP);
         node->p_of[i] = m->squash[s + TOP];
         sum += s;
     }
-    int32_t s = clip(sum * 21845 >> 16, TOP), place = clip(s, 4095) + 4096, part = place & 255; /* 21845 / 65536: a third */
-    place = (int32_t)(before << 8 | path) * BUCKETS + (place >> 8);
-    const uint32_t *cells = m->refining + place;
-    int64_t refined = ((int64_t)(cells[0] >> 10) * (256 - part) + (int64_t)(cells[1] >> 10) * part) >> 8;
-    node->refined = place + (part >= 128);
-    int32_t p = (int32_t)(((int64_t)m->squash[s + TOP] * 3 + refined * 4) >> 2);
-    node->p = p < 16 ? 16 : p > (1 << 24) - 16 ? (1 << 24) - 16 : p;
-}
-
-static inline void learn_weights(int32_t *weights, const int32_t *inputs, int32_t error) { /* |error| <= 2^16, |input| <= 2^13: below 2^30 */
-    for (int i = 0; i < CM_INPUTS; i++) weights[i] = clip(weights[i] + ((error * inputs[i] + (1 << (RATE - 1))) >> RATE), WEIGHT_TOP);
+    int32_t s = clip(sum * 21845 >> 16, TOP); /* 21845 / 65536: a third */
+    int64_t refined = refine(m->refining, (int32_t)(before << 8 | path) * BUCKETS, s, &node->refined);
+    node->p = limit(((int64_t)m->squash[s + TOP] * 3 + refined * 4) >> 2);
 }
 
 static void learn_decision(const Cm *m, Byte *byte, int depth, int within, const Node *node, int bit) {
     int32_t *weights[CM_MIXERS] = {m->weights_a, m->weights_b, m->weights_c};
     for (int i = 0; i < CM_MIXERS; i++)
-        learn_weights(weights[i] + node->sets[i] * CM_INPUTS, node->inputs, ((bit << TOTAL_BITS) - node->p_of[i]) >> 8);
+        learn_weights(weights[i] + node->sets[i] * CM_INPUTS, node->inputs, CM_INPUTS, (bit << TOTAL_BITS) - node->p_of[i], RATE_BITS);
     for (int c = 0; c < CM_CONTEXTS; c++) {
-        uint32_t *cell = byte->lines[c] + within;
-        learn_rate(m, m->histories + c * 1024 + (*cell & 1023), bit, HISTORY_LIMIT);
-        learn_cell(m, cell, bit);
+        uint32_t *slot = byte->lines[c] + within;
+        learn_cell(m->reciprocal, m->histories + c * 1024 + (*slot & 1023), bit, HISTORY_LIMIT);
+        learn_slot(m, slot, bit);
     }
-    learn_rate(m, m->refining + node->refined, bit, REFINE_LIMIT);
+    learn_cell(m->reciprocal, m->refining + node->refined, bit, REFINE_LIMIT);
     if (byte->proposed >= 0) {
         int right = (byte->proposed >> (7 - depth) & 1) == bit;
-        learn_rate(m, match_cell(m, byte), right, MATCH_LIMIT);
+        learn_cell(m->reciprocal, match_cell(m, byte), right, MATCH_LIMIT);
         if (!right) byte->proposed = -1;
     }
 }

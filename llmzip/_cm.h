@@ -17,7 +17,7 @@ typedef struct {
     int64_t stride;         /* bytes of a record; 0: text */
     int32_t table_bits;
     /* learnt */
-    uint32_t *lines;        /* (CM_CONTEXTS, 2^table_bits, 16): a check, and the cells of the 15 decisions of a nibble */
+    uint32_t *lines;        /* (CM_CONTEXTS, 2^table_bits, 16): a check, and the slots of the 15 decisions of a nibble */
     uint32_t *histories;    /* (CM_CONTEXTS, 1024): what such a history has come to, probability << 10 | how often */
     uint32_t *match_cells;  /* (36) by length: that the match is right */
     int32_t *weights_a, *weights_b, *weights_c;

@@ -1,16 +1,12 @@
 /* See _mixing.h. Integers only; the sums over the whole vocabulary are in _kernels.h, where the instruction sets are. */
 #include "_mixing.h"
+#include "_learning.h"
 #include <string.h>
 
 enum { MODEL_INPUT = 0, MATCH_INPUT = CONTEXTS + 1 };
 enum { MATCH_MINIMUM = 8, LONGEST = 511, COUNT_LIMIT = 200, ADAPT_LIMIT = 400, REFINE_LIMIT = 200 };
-enum { TOP = 5120, SLOT_BITS = 20, SLOT_TOP = 1 << 28, SET_C_BITS = 12, REFINING_BITS = 16, BUCKETS = 33 };
+enum { SLOT_BITS = 20, SLOT_TOP = 1 << 28, SET_C_BITS = 12, REFINING_BITS = 16, RATE_BITS = 16 };
 static const int CONTEXT_LENGTHS[LENGTHS] = {1, 2, 3, 4, 6};
-
-static inline uint32_t hash(uint32_t h, uint32_t x) {
-    h = (h + x + 1) * 0x9E3779B1u;
-    return h ^ h >> 15;
-}
 
 static inline int depth_class(int depth) { return depth < 3 ? depth : depth < 5 ? 3 : depth < 8 ? 4 : 5; }
 
@@ -19,8 +15,6 @@ static inline int count_class(int n) { return n < 3 ? n : n < 5 ? 3 : n < 8 ? 4 
 static inline int length_class(int n) {
     return n < 16 ? n : n < 32 ? 16 + (n - 16) / 4 : n < 64 ? 20 + (n - 32) / 8 : n < 512 ? 24 + (n - 64) / 64 : 31;
 }
-
-static inline int32_t clip(int64_t x, int32_t top) { return x > top ? top : x < -top ? -top : (int32_t)x; }
 
 /* 256 log2 x, x >= 1 */
 static inline int32_t log2_of(const Mixing *m, uint64_t x) {
@@ -150,50 +144,28 @@ static void gather(const Mixing *m, const Row *row, int depth, int32_t model, No
     node->slot = (int32_t)(hash(hash(77, (uint32_t)row->before), (uint32_t)row->path) >> (32 - SLOT_BITS));
 }
 
-/* The weighted inputs: 16.16 weights, |weight| < 2^22, |input| <= 5120: below 2^38 */
-static inline int64_t dot(const int32_t *weights, const int32_t *inputs) {
-    int64_t sum = 0;
-    for (int i = 0; i < INPUTS; i++) sum += (int64_t)weights[i] * inputs[i];
-    return sum;
-}
-
 /* The mean of the mixers, in the stretched domain; then, by three sixteenths, what such decisions came to. */
 static int32_t mix(const Mixing *m, Node *node) {
     const int32_t *weights[MIXERS] = {m->weights_a, m->weights_b, m->weights_c};
     int64_t bias = m->slots[node->slot], sum = 0;
     for (int i = 0; i < MIXERS; i++) {
-        int32_t s = clip((dot(weights[i] + node->sets[i] * INPUTS, node->inputs) + bias) >> 16, TOP);
+        int32_t s = clip((dot(weights[i] + node->sets[i] * INPUTS, node->inputs, INPUTS) + bias) >> 16, TOP);
         node->p_of[i] = m->squash[s + TOP];
         sum += s;
     }
-    int32_t s = clip(sum * 21845 >> 16, TOP), within = clip(s, 4095) + 4096; /* 21845 / 65536: a third */
-    int32_t place = (node->slot & ((1 << REFINING_BITS) - 1)) * BUCKETS + (within >> 8), part = within & 255;
-    const uint32_t *cells = m->refining + place;
-    int64_t refined = ((int64_t)(cells[0] >> 10) * (256 - part) + (int64_t)(cells[1] >> 10) * part) >> 8;
-    node->refined = place + (part >= 128);
-    int32_t p = (int32_t)(((int64_t)m->squash[s + TOP] * 13 + refined * 4 * 3) >> 4);
-    return p < 16 ? 16 : p > (1 << 24) - 16 ? (1 << 24) - 16 : p;
-}
-
-static inline void learn_weights(int32_t *weights, const int32_t *inputs, int32_t error) {
-    for (int i = 0; i < INPUTS; i++) weights[i] = clip(weights[i] + (((error >> 8) * inputs[i] + (1 << 15)) >> 16), 1 << 22); /* below 2^17 * 2^13 */
-}
-
-static inline void learn_cell(const Mixing *m, uint32_t *cell, int bit, uint32_t limit) {
-    uint32_t n = *cell & 1023;
-    int64_t p = *cell >> 10, target = bit ? (1 << 22) - 1 : 0;
-    p += ((target - p) * m->reciprocal[n]) >> 16;
-    *cell = (uint32_t)p << 10 | (n + (n < limit));
+    int32_t s = clip(sum * 21845 >> 16, TOP); /* 21845 / 65536: a third */
+    int64_t refined = refine(m->refining, (node->slot & ((1 << REFINING_BITS) - 1)) * BUCKETS, s, &node->refined);
+    return limit(((int64_t)m->squash[s + TOP] * 13 + refined * 4 * 3) >> 4);
 }
 
 static void learn_node(const Mixing *m, const Node *node) {
     int32_t one = node->bit ? 1 << 24 : 0;
     int32_t *weights[MIXERS] = {m->weights_a, m->weights_b, m->weights_c};
-    for (int i = 0; i < MIXERS; i++) learn_weights(weights[i] + node->sets[i] * INPUTS, node->inputs, one - node->p_of[i]);
+    for (int i = 0; i < MIXERS; i++) learn_weights(weights[i] + node->sets[i] * INPUTS, node->inputs, INPUTS, one - node->p_of[i], RATE_BITS);
     m->slots[node->slot] = clip((int64_t)m->slots[node->slot] + (((int64_t)(one - node->p) * 40) >> 8), SLOT_TOP);
     for (int i = 1; i < INPUTS; i++)
-        if (node->cells[i] >= 0) learn_cell(m, m->cells + node->cells[i], node->bit ^ (i == MATCH_INPUT && node->flipped), ADAPT_LIMIT);
-    learn_cell(m, m->refining + node->refined, node->bit, REFINE_LIMIT);
+        if (node->cells[i] >= 0) learn_cell(m->reciprocal, m->cells + node->cells[i], node->bit ^ (i == MATCH_INPUT && node->flipped), ADAPT_LIMIT);
+    learn_cell(m->reciprocal, m->refining + node->refined, node->bit, REFINE_LIMIT);
 }
 
 int64_t llmzip_mix_row_bytes(void) { return sizeof(Row); }

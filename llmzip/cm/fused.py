@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from llmzip import native
 from llmzip.cm import tables
 from llmzip.errors import FormatError
-from llmzip.mixing.tables import RECIPROCAL, SQUASH, STRETCH
+from llmzip.mixing.tables import RECIPROCAL, SQUASH, STRETCH, first_refining
 from llmzip.rangecoder import Encoder, words_of
 
 
@@ -28,7 +28,7 @@ class Fused:
             "histories": tables.first_histories(),
             "match_cells": tables.first_match_cells(),
             **{f"weights_{name}": tables.first_weights(sets) for name, sets in zip("abc", tables.SETS, strict=True)},
-            "refining": tables.first_refinings(),
+            "refining": np.tile(first_refining(), 1 << tables.REFINING_BITS),
             "latest": np.zeros(1 << tables.LATEST_BITS, dtype=np.int32),
         }
         self._arrays = arrays, words  # kept alive

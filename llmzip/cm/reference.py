@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.cm import tables
-from llmzip.mixing.reference import Refining, clip, hash32, learn_cell
+from llmzip.mixing.reference import Refining, clip, hash32, learn_cell, learnt_weights, limited, refine
 from llmzip.mixing.tables import BUCKETS, RECIPROCAL, SQUASH, STRETCH, TOP
 from llmzip.rangecoder import Decoder, Encoder
 
 MATCH_MINIMUM, LONGEST = 7, 511
-HISTORY_LIMIT, CELL_LIMIT, MATCH_LIMIT, REFINE_LIMIT = 255, 60, 400, 255
-RATE, WEIGHT_TOP = 15, 1 << 22
+HISTORY_LIMIT, SLOT_LIMIT, MATCH_LIMIT, REFINE_LIMIT = 255, 60, 400, 255
+RATE_BITS = 15
 
 _WORD = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" + bytes(range(128, 256)))
 _RECIPROCAL: list[int] = RECIPROCAL.tolist()
@@ -123,9 +123,9 @@ class Reference:
     def _gather(self, depth: int, path: int, within: int) -> tuple[list[int], list[int]]:
         inputs, known = [], 0
         for c, line in enumerate(self._found):
-            cell = line[within]
-            seen = cell >> 10 & 63 > 0
-            inputs += [_STRETCH[self._histories[c][cell & 1023] >> 20], _STRETCH[cell >> 20]] if seen else [0, 0]
+            slot = line[within]
+            seen = slot >> 10 & 63 > 0
+            inputs += [_STRETCH[self._histories[c][slot & 1023] >> 20], _STRETCH[slot >> 20]] if seen else [0, 0]
             known += seen and 1 <= c <= 5
         matched = match = 0
         if self._proposed >= 0:
@@ -141,23 +141,17 @@ class Reference:
             for weights, used in zip(self._mixers, sets, strict=True)
         ]
         s = clip(sum(stretched) * 21845 >> 16, TOP)  # a third
-        within = clip(s, 4095) + 4096
-        place, part = (self._before << 8 | path) * BUCKETS + (within >> 8), within & 255
-        refined = ((self._refining[place] >> 10) * (256 - part) + (self._refining[place + 1] >> 10) * part) >> 8
-        p = max(16, min((1 << 24) - 16, (_SQUASH[s + TOP] * 3 + refined * 4) >> 2))
-        return [_SQUASH[s + TOP] for s in stretched], place + (part >= 128), p
+        refined, nearer = refine(self._refining, (self._before << 8 | path) * BUCKETS, s)
+        return [_SQUASH[s + TOP] for s in stretched], nearer, limited((_SQUASH[s + TOP] * 3 + refined * 4) >> 2)
 
     def _learn_weights(self, inputs: list[int], sets: list[int], p_of: list[int], bit: int) -> None:
         for mixer, used, p in zip(self._mixers, sets, p_of, strict=True):
-            error = ((bit << 24) - p) >> 8
-            mixer[used] = [
-                clip(w + ((error * x + (1 << (RATE - 1))) >> RATE), WEIGHT_TOP) for w, x in zip(mixer[used], inputs, strict=True)
-            ]
+            mixer[used] = learnt_weights(mixer[used], inputs, (bit << 24) - p, RATE_BITS)
 
     def _learn_cells(self, depth: int, within: int, refined: int, bit: int) -> None:
         for c, line in enumerate(self._found):
             learn_cell(self._histories[c], line[within] & 1023, bit, HISTORY_LIMIT)
-            line[within] = learnt(line[within], bit)
+            line[within] = learnt_slot(line[within], bit)
         learn_cell(self._refining, refined, bit, REFINE_LIMIT)
         if self._proposed >= 0:
             right = self._proposed >> (7 - depth) & 1 == bit
@@ -199,13 +193,13 @@ class Reference:
             self._line_before, self._line = self._line, self._at
 
 
-def learnt(cell: int, bit: int) -> int:
-    """A cell of a decision, with one more bit: probability of a one << 16 | observations << 10 | zeros << 6 | ones << 2 | the last two bits."""
-    n = cell >> 10 & 63
-    p = cell >> 16 if n else 1 << 15
+def learnt_slot(slot: int, bit: int) -> int:
+    """A slot, with one more bit: probability of a one << 16 | observations << 10 | zeros << 6 | ones << 2 | the last two bits."""
+    n = slot >> 10 & 63
+    p = slot >> 16 if n else 1 << 15
     p += ((65535 if bit else 0) - p) * _RECIPROCAL[n] >> 16
-    count = [cell >> 6 & 15, cell >> 2 & 15]
+    count = [slot >> 6 & 15, slot >> 2 & 15]
     count[bit] = min(15, count[bit] + 1)
     if count[1 - bit] > 2:  # what was before counts less
         count[1 - bit] = (count[1 - bit] + (count[1 - bit] <= 5)) // 2 + 1
-    return p << 16 | min(CELL_LIMIT, n + 1) << 10 | count[0] << 6 | count[1] << 2 | (cell & 1) << 1 | bit
+    return p << 16 | min(SLOT_LIMIT, n + 1) << 10 | count[0] << 6 | count[1] << 2 | (slot & 1) << 1 | bit

@@ -3,13 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.mixing.tables import BUCKETS, first_refining
-
 CONTEXTS = 12
 INPUTS = 2 * CONTEXTS + 2  # two for each context, the match, a constant
 SETS = (6 * 5 * 2, 256, 256 * 8)  # of the three mixers
 UNTRIED = 5000  # the weight of an input, 0.08
 LATEST_BITS = 20
+REFINING_BITS = 16  # the byte before, and path
 
 
 def first_histories() -> NDArray[np.uint32]:
@@ -28,8 +27,3 @@ def first_match_cells() -> NDArray[np.uint32]:
 def first_weights(sets: int) -> NDArray[np.int32]:
     """Mixer weights (sets, INPUTS)."""
     return np.full((sets, INPUTS), UNTRIED, dtype=np.int32)
-
-
-def first_refinings() -> NDArray[np.uint32]:
-    """Cells (2^16, BUCKETS), by the byte before and path."""
-    return np.tile(first_refining(), (1 << 16, 1)).reshape(-1, BUCKETS)

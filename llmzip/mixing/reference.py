@@ -13,6 +13,7 @@ MASK = 0xFFFFFFFF
 MATCH_MINIMUM, LONGEST = 8, 511
 COUNT_LIMIT, ADAPT_LIMIT = 200, 400
 SLOT_TOP, BIAS_TOP, WEIGHT_TOP = 1 << 28, 1 << 24, 1 << 22
+RATE_BITS = 16  # of the weights
 RATE = 37888  # of the bias: 0.1 nats, in 2**-10 of a score unit
 REFINE_LIMIT = 200
 MATCH_INPUT = tables.CONTEXTS + 1
@@ -301,17 +302,13 @@ class Reference:
         ]
         node.p_of = [int(tables.SQUASH[s + TOP]) for s in stretched]
         s = clip(sum(stretched) * 21845 >> 16, TOP)  # a third
-        within = clip(s, 4095) + 4096
-        place, part = (node.slot & ((1 << tables.REFINING_BITS) - 1)) * tables.BUCKETS + (within >> 8), within & 255
-        refined = ((self._refining[place] >> 10) * (256 - part) + (self._refining[place + 1] >> 10) * part) >> 8
-        node.refined = place + (part >= 128)
-        node.p = max(16, min((1 << 24) - 16, (int(tables.SQUASH[s + TOP]) * 13 + refined * 4 * 3) >> 4))
+        refined, node.refined = refine(self._refining, (node.slot & ((1 << tables.REFINING_BITS) - 1)) * tables.BUCKETS, s)
+        node.p = limited((int(tables.SQUASH[s + TOP]) * 13 + refined * 4 * 3) >> 4)
 
     def _learn_node(self, node: Node) -> None:
         one = node.bit << 24
         for mixer, used, p in zip(self._mixers, node.sets, node.p_of, strict=True):
-            error = (one - p) >> 8
-            mixer[used] = [clip(w + ((error * x + (1 << 15)) >> 16), WEIGHT_TOP) for w, x in zip(mixer[used], node.inputs, strict=True)]
+            mixer[used] = learnt_weights(mixer[used], node.inputs, one - p, RATE_BITS)
         self._slots[node.slot] = clip(self._slots.get(node.slot, 0) + ((one - node.p) * 40 >> 8), SLOT_TOP)
         for i, cell in enumerate(node.cells):
             if cell >= 0:
@@ -319,7 +316,25 @@ class Reference:
         learn_cell(self._refining, node.refined, node.bit, REFINE_LIMIT)
 
 
+# ---- what learns in both adaptive coders (_learning.h)
+
+
 def learn_cell(cells: list[int] | Refining, cell: int, bit: int, limit: int) -> None:
     p, n = cells[cell] >> 10, cells[cell] & 1023
     p += (((1 << 22) - 1 if bit else 0) - p) * int(tables.RECIPROCAL[n]) >> 16
     cells[cell] = p << 10 | n + (n < limit)
+
+
+def learnt_weights(weights: list[int], inputs: list[int], error: int, rate: int) -> list[int]:
+    return [clip(w + (((error >> 8) * x + (1 << (rate - 1))) >> rate), WEIGHT_TOP) for w, x in zip(weights, inputs, strict=True)]
+
+
+def refine(refining: Refining, base: int, stretch: int) -> tuple[int, int]:
+    """What decisions of this stretch have come to, of 2**22, between two of the cells from `base` on; and the nearer of the two."""
+    within = clip(stretch, 4095) + 4096
+    place, part = base + (within >> 8), within & 255
+    return ((refining[place] >> 10) * (256 - part) + (refining[place + 1] >> 10) * part) >> 8, place + (part >= 128)
+
+
+def limited(p: int) -> int:
+    return max(16, min((1 << 24) - 16, p))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmzip import cm, codec
-from llmzip.container import CM, HAS_LANES, HAS_PARAMETERS, LAST, MODEL, PLAIN, Block
+from llmzip.container import CM, HAS_LANES, HAS_PARAMETERS, LAST, MODEL, PLAIN, Block, create_varint
 from llmzip.models.toy import ToyModel
 
 TEXT = "the station and the nation are singing in the rain, and the cat is eating"
@@ -50,7 +50,7 @@ def short(block: Block) -> list[str]:
 
 
 def without_model(kind: str, content: str, stride: int) -> list[str]:
-    payload = cm.create_varint(stride) + cm._encode(content.encode(), stride)
+    payload = create_varint(stride) + cm._encode(content.encode(), stride)
     sizes = [f"varint {len(content)}", f"varint {len(payload)}"]
     if kind == "short":
         return ["mark start", "hex FC 5A", *sizes, hexadecimal(payload), f"hash32 start {content}"]
