@@ -5,6 +5,7 @@ without it, `reference` does, with the same integers, slowly.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -32,20 +33,21 @@ class Engine(Protocol):
 
 def create_payload(body: bytes, *, thorough: bool = True, progress: Progress | None = None) -> bytes:
     """Code `body`: as text, or, if `thorough`, by the records that a sample shows it to have."""
-    sample = middle(body, SAMPLE_SIZE)
-    stride = min(_strides(sample), key=lambda stride: len(_encode(sample, stride))) if thorough else 0
-    return create_varint(stride) + _encode(body, stride, progress)
+    sample = _sample(body)
+    stride = min(_strides(sample), key=lambda stride: len(_code_of_sample(sample, stride))) if thorough else 0
+    code = _code_of_sample(sample, stride) if sample == body else _encode(body, stride, progress)
+    return create_varint(stride) + code
 
 
 def is_hopeless(body: bytes) -> bool:
     """Whether a sample says that nothing is to be gained: encrypted, or compressed already."""
-    sample = middle(body, SAMPLE_SIZE)
-    return len(_encode(sample, 0)) > HOPELESS * len(sample)
+    sample = _sample(body)
+    return len(_code_of_sample(sample, 0)) > HOPELESS * len(sample)
 
 
 def is_better(changed: bytes, body: bytes) -> bool:
     """Whether a sample says that a body is coded smaller when changed so, in bytes where they are."""
-    return len(_encode(middle(changed, SAMPLE_SIZE), 0)) < len(_encode(middle(body, SAMPLE_SIZE), 0))
+    return len(_code_of_sample(_sample(changed), 0)) < len(_code_of_sample(_sample(body), 0))
 
 
 def parse_payload(payload: bytes, n_bytes: int, progress: Progress | None = None) -> bytes:
@@ -65,15 +67,21 @@ def parse_payload(payload: bytes, n_bytes: int, progress: Progress | None = None
     return data.tobytes()
 
 
-def middle(body: bytes, n_bytes: int) -> bytes:
-    """The `n_bytes` in the middle of `body`, or all of it."""
-    start = max(0, len(body) - n_bytes) // 2
-    return body[start : start + n_bytes]
-
-
 def table_bits(n_bytes: int) -> int:
     """Logarithm of the lines of a context: some two for each byte, 32 MB at most."""
     return min(19, max(10, n_bytes.bit_length()))
+
+
+def _sample(body: bytes) -> bytes:
+    """The middle of `body`, or all of it."""
+    start = max(0, len(body) - SAMPLE_SIZE) // 2
+    return body[start : start + SAMPLE_SIZE]
+
+
+@lru_cache(maxsize=8)
+def _code_of_sample(sample: bytes, stride: int) -> bytes:
+    """Kept for a while: what is worth trying, what helps and which stride is best are all asked of the same sample."""
+    return _encode(sample, stride)
 
 
 def _strides(sample: bytes) -> list[int]:
