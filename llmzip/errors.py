@@ -5,6 +5,7 @@
     ├── TruncatedError         the file ends too early (also an EOFError, as in gzip and lzma)
     ├── UnsupportedError       a valid file that needs a newer llmzip
     ├── ChecksumError          decoded, but not to the bytes that were compressed; nothing was given out
+    ├── LimitExceeded          more content, or more memory to decode it, than the caller allows
     └── ModelError             the model itself is the matter
         ├── ModelNotFound      no such model here
         ├── ModelInvalid       a model folder that is damaged, incomplete or beyond a bound of the exact arithmetic
@@ -37,6 +38,10 @@ class UnsupportedError(LlmzipError):
 
 class ChecksumError(LlmzipError):
     """A block decoded to something else than its content check says. None of it was given out."""
+
+
+class LimitExceeded(LlmzipError):
+    """The file holds more content, or takes more memory to decode, than the caller allows."""
 
 
 class ModelError(LlmzipError):

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "llmzip"
 # A module imports from its own layer and those below. The longest prefix counts.
 LAYERS = [
     ["errors"],
-    ["container", "native", "tokens", "lz", "segments", "transforms"],
+    ["container", "limits", "native", "tokens", "lz", "segments", "transforms"],
     ["mixing", "models"],
     ["rangecoder"],
     ["codec", "cm"],
@@ -29,6 +29,7 @@ PUBLIC = [
     "ChecksumError",
     "EngineMismatch",
     "FormatError",
+    "LimitExceeded",
     "LlmzipError",
     "LmzCompressor",
     "LmzDecompressor",
