@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from llmzip import container
 from llmzip.container import BlockEntry, MemberEntry
-from llmzip.file import FileArgument, LmzFile
-from llmzip.stream import BLOCK_SIZE, LmzCompressor, Progress
+from llmzip.file import FileArgument
+from llmzip.limits import Limits
+from llmzip.stream import BLOCK_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -59,17 +60,20 @@ def decompress(
     device: str | None = None,
     threads: int | None = None,
     ignore_engine: bool = False,
+    max_size: int | None = None,
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """The content of all members of `data`, joined.
 
-    The file names its model; `model` is only to override the search for it.
-    Raises FormatError for bytes after the last member, TruncatedError for an early end, and so for no bytes at all.
+    The file names its model; `model` is only to override the search for it. `max_size` (bytes of content) and `memory`
+    (bytes that a block may take to decode, beside the model) bound what a file from a stranger can ask for.
+    Raises FormatError for bytes after the last member but zeros, TruncatedError for an early end, and so for no bytes at
+    all, LimitExceeded before anything is decoded that goes beyond the bounds.
     """
-    with LmzFile(
-        io.BytesIO(data), model=model, device=device, threads=threads, ignore_engine=ignore_engine, progress=progress
-    ) as file:
-        return file.read()
+    source = ModelSource(model, device=device, threads=threads)
+    limits = Limits(max_size, memory)
+    return MemberReader(io.BytesIO(data).read, source, ignore_engine=ignore_engine, limits=limits, progress=progress).read()
 
 
 @dataclass(frozen=True)

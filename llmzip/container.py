@@ -684,8 +684,8 @@ def walk_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
     return _with_content_offsets(_walk(file, start, file.seek(0, io.SEEK_END)))
 
 
-def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
-    """Read one block of a mapped file."""
+def read_header(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Header:
+    """Read the header of one block of a mapped file."""
     where = f"block {entry.number}"
     data = _read_at(file, entry.offset, MAX_HEADER_SIZE)
     if member.preamble.short:
@@ -696,7 +696,13 @@ def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
         raise FormatError(f"index does not tell the sizes of {where}")
     if header.kind == NOTE or (header.kind == MODEL and member.fingerprint == NO_MODEL):
         raise FormatError(f"{where} is of a type that cannot be here")
-    return parse_block(_read_at(file, entry.offset, entry.size), header, where)
+    return header
+
+
+def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
+    """Read one block of a mapped file."""
+    header = read_header(file, member, entry)
+    return parse_block(_read_at(file, entry.offset, entry.size), header, f"block {entry.number}")
 
 
 def _before(member: MemberEntry, offset: int) -> bytes:

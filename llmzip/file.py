@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from llmzip import container
 from llmzip.container import BlockEntry, MemberEntry
-from llmzip.stream import BLOCK_SIZE, LmzCompressor, LmzDecompressor, ModelSource, Progress, open_block
+from llmzip.limits import Limits
+from llmzip.stream import BLOCK_SIZE, CHUNK_SIZE, LmzCompressor, MemberReader, ModelSource, Opener, Place, Progress
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -21,65 +22,17 @@ if TYPE_CHECKING:
 
 FileArgument = str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[bytes]
 
-CHUNK_SIZE = 1 << 16  # read from the file at a time
-
-
-class _Members:
-    """Content of all members in their order, from a file that may be a pipe."""
-
-    def __init__(self, file: BinaryIO, source: ModelSource, ignore_engine: bool, progress: Progress | None) -> None:
-        self._file = file
-        self._source = source
-        self._ignore_engine = ignore_engine
-        self._progress = progress
-        self._n_members = 0
-        self._n_in = self._n_out = 0  # of this member
-        self._before_in = self._before_out = 0  # of the members before
-        self._decompressor = self._next_member()
-
-    def read(self, size: int) -> bytes:
-        """Some content, at most `size` bytes; empty at the end."""
-        while True:
-            if self._decompressor.eof:
-                rest = self._decompressor.unused_data or self._file.read(CHUNK_SIZE)
-                if not rest:
-                    return b""
-                self._n_members += 1
-                container.check_continuation(rest, self._n_members)
-                self._decompressor = self._next_member()
-            elif self._decompressor.needs_input:
-                rest = self._file.read(CHUNK_SIZE)
-                if not rest:
-                    self._decompressor.check_eof()
-            else:
-                rest = b""
-            if data := self._decompressor.decompress(rest, size):
-                return data
-
-    def _next_member(self) -> LmzDecompressor:
-        self._before_in += self._n_in
-        self._before_out += self._n_out
-        self._n_in = self._n_out = 0
-        return LmzDecompressor(
-            self._source, ignore_engine=self._ignore_engine, progress=self._tell if self._progress else None
-        )
-
-    def _tell(self, n_in: int, n_out: int) -> None:
-        assert self._progress is not None
-        self._n_in, self._n_out = n_in, n_out
-        self._progress(self._before_in + n_in, self._before_out + n_out)
-
 
 class _Blocks:
     """Content of a mapped file at any offset. Keeps the last block that it decoded."""
 
-    def __init__(self, file: BinaryIO, start: int, source: ModelSource, ignore_engine: bool) -> None:
+    def __init__(self, file: BinaryIO, start: int, opener: Opener) -> None:
         self._file = file
-        self._source = source
-        self._ignore_engine = ignore_engine
+        self._opener = opener
         members = container.map_file(file, start)
         self._blocks: list[tuple[MemberEntry, BlockEntry]] = [(m, b) for m in members for b in m.blocks if b.n_bytes]
         self._starts = [block.content_offset for _, block in self._blocks]
+        self._numbers = {member.offset: i + 1 for i, member in enumerate(members)}
         self.n_bytes = sum(member.n_bytes for member in members)
         self._cached = -1
         self._content = b""
@@ -96,25 +49,23 @@ class _Blocks:
         return self._content[at : at + size]
 
     def _open(self, member: MemberEntry, entry: BlockEntry) -> bytes:
-        return open_block(
-            container.read_block(self._file, member, entry),
-            self._source,
-            where=f"block {entry.number}",
-            fingerprint=member.fingerprint,
-            note=member.note,
-            ignore_engine=self._ignore_engine,
-        )
+        place = Place(self._numbers[member.offset], entry.number, entry.content_offset, entry.n_bytes)
+        header = container.read_header(self._file, member, entry)
+        self._opener.check(header, place)
+        block = container.read_block(self._file, member, entry)
+        return self._opener.open(block, header, place, fingerprint=member.fingerprint, note=member.note)
 
 
 class _RawReader(io.RawIOBase):
     """Reads in order, as from a pipe and with every check of the format, until a seek asks for random access."""
 
-    def __init__(self, file: BinaryIO, source: ModelSource, ignore_engine: bool, progress: Progress | None) -> None:
+    def __init__(self, file: BinaryIO, opener: Opener, progress: Progress | None) -> None:
         self._file = file
-        self._source = source
-        self._ignore_engine = ignore_engine
+        self._opener = opener
         self._start = file.tell() if _can_seek(file) else 0
-        self._members = _Members(file, source, ignore_engine, progress)
+        self._members = MemberReader(
+            file.read, opener.source, ignore_engine=opener.ignore_engine, limits=opener.limits, progress=progress
+        )
         self._blocks: _Blocks | None = None
         self._position = 0
 
@@ -129,7 +80,7 @@ class _RawReader(io.RawIOBase):
         if len(view) == 0:
             return 0
         if self._blocks is None:
-            data = self._members.read(len(view))
+            data = self._members.read1(len(view))
         else:
             data = self._blocks.read(self._position, len(view))
         view[: len(data)] = data
@@ -157,7 +108,7 @@ class _RawReader(io.RawIOBase):
 
     def _mapped(self) -> _Blocks:
         if self._blocks is None:
-            self._blocks = _Blocks(self._file, self._start, self._source, self._ignore_engine)
+            self._blocks = _Blocks(self._file, self._start, self._opener)
         return self._blocks
 
 
@@ -190,6 +141,8 @@ class LmzFile(io.BufferedIOBase):
         device: str | None = None,
         threads: int | None = None,
         ignore_engine: bool = False,
+        max_size: int | None = None,
+        memory: int | None = None,
         progress: Progress | None = None,
     ) -> None:
         self._closes_file = False
@@ -200,8 +153,9 @@ class LmzFile(io.BufferedIOBase):
         if self._mode == "r":
             _refuse_write_arguments(block_size=block_size, lanes=lanes, window=window, overlap=overlap)
         else:
-            if ignore_engine:
-                raise TypeError("ignore_engine is illegal in write mode")
+            for name, value in (("ignore_engine", ignore_engine or None), ("max_size", max_size), ("memory", memory)):
+                if value is not None:
+                    raise TypeError(f"{name} is illegal in write mode")
             self._compressor = LmzCompressor(
                 model,
                 block_size=BLOCK_SIZE if block_size is None else block_size,
@@ -214,8 +168,8 @@ class LmzFile(io.BufferedIOBase):
             )
         self._open_file(file)
         if self._mode == "r":
-            source = ModelSource(model, device=device, threads=threads)
-            raw = _RawReader(self._open_handle(), source, ignore_engine, progress)
+            opener = Opener(ModelSource(model, device=device, threads=threads), ignore_engine, Limits(max_size, memory))
+            raw = _RawReader(self._open_handle(), opener, progress)
             self._reader = io.BufferedReader(raw, CHUNK_SIZE)
 
     def _open_file(self, file: FileArgument) -> None:
@@ -351,6 +305,8 @@ def lmz_open(
     device: str | None = None,
     threads: int | None = None,
     ignore_engine: bool = False,
+    max_size: int | None = None,
+    memory: int | None = None,
     progress: Progress | None = None,
     encoding: str | None = None,
     errors: str | None = None,
@@ -378,6 +334,8 @@ def lmz_open(
         device=device,
         threads=threads,
         ignore_engine=ignore_engine,
+        max_size=max_size,
+        memory=memory,
         progress=progress,
     )
     if "t" not in mode:

@@ -211,7 +211,7 @@ def test_wrong_direction_and_closed() -> None:
 def test_damage() -> None:
     with pytest.raises(TruncatedError), reader(b"") as file:
         file.read()
-    with pytest.raises(FormatError, match="after the end of member 1"), reader(SMALL + b"\0") as file:
+    with pytest.raises(FormatError, match="after the end of member 1"), reader(SMALL + b"\0!") as file:
         file.read()
     for n in range(1, len(SMALL), 7):
         with pytest.raises(EOFError), reader(SMALL[:n]) as file:
