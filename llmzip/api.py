@@ -1,16 +1,19 @@
-"""Whole files at once: `compress`, `decompress` and `get_info`.
+"""Whole files at once: `compress`, `decompress`, `salvage` and `get_info`.
 
-Knows nothing of how; that is in `stream`, `file` and `container`.
+Knows nothing of how; that is in `stream`, `damage` and `container`.
 """
 
 import builtins
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from llmzip import container
+from llmzip import container, damage
 from llmzip.container import BlockEntry, MemberEntry
+from llmzip.damage import Damage
 from llmzip.file import FileArgument
 from llmzip.limits import Limits
 from llmzip.stream import BLOCK_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
@@ -76,6 +79,40 @@ def decompress(
     return MemberReader(io.BytesIO(data).read, source, ignore_engine=ignore_engine, limits=limits, progress=progress).read()
 
 
+def salvage(
+    file: "FileArgument | bytearray | memoryview",
+    /,
+    model: "Model | str | None" = None,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    ignore_engine: bool = False,
+    max_size: int | None = None,
+    memory: int | None = None,
+) -> tuple[bytes, list[Damage]]:
+    """What is whole of a damaged or cut file, joined, and what is not; `file` as for `get_info`.
+
+    No damage: the same as `decompress`. Never a byte whose block does not pass its check.
+    """
+    source = ModelSource(model, device=device, threads=threads)
+    with _opened(file) as opened:
+        pieces = list(damage.salvage(opened, source, ignore_engine=ignore_engine, limits=Limits(max_size, memory)))
+    whole = b"".join(piece for piece in pieces if not isinstance(piece, Damage))
+    return whole, [piece for piece in pieces if isinstance(piece, Damage)]
+
+
+@contextmanager
+def _opened(file: "FileArgument | bytearray | memoryview") -> Iterator[BinaryIO]:
+    """A file with random access, from where it is."""
+    if isinstance(file, (bytes, bytearray, memoryview)):
+        yield io.BytesIO(file)
+    elif isinstance(file, (str, os.PathLike)):
+        with builtins.open(file, "rb") as opened:
+            yield opened
+    else:
+        yield cast(BinaryIO, file)
+
+
 @dataclass(frozen=True)
 class BlockInfo:
     """One block of content."""
@@ -129,16 +166,8 @@ def get_info(file: "FileArgument | bytearray | memoryview", /) -> Info:
 
     `file` is a path (str or PathLike), a file object with random access, or the bytes of a file.
     """
-    if isinstance(file, (bytes, bytearray, memoryview)):
-        return _info(io.BytesIO(file))
-    if isinstance(file, (str, os.PathLike)):
-        with builtins.open(file, "rb") as opened:
-            return _info(opened)
-    return _info(cast(BinaryIO, file), file.tell())
-
-
-def _info(file: BinaryIO, start: int = 0) -> Info:
-    members = tuple(_member_info(member, i + 1) for i, member in enumerate(container.walk_file(file, start)))
+    with _opened(file) as opened:
+        members = tuple(_member_info(member, i + 1) for i, member in enumerate(container.walk_file(opened, opened.tell())))
     return Info(
         n_bytes=sum(member.n_bytes for member in members),
         n_bytes_on_disk=sum(member.n_bytes_on_disk for member in members),

@@ -677,7 +677,8 @@ def explore_file(file: BinaryIO, start: int = 0) -> tuple[list[MemberEntry], Llm
     while at > start and (member := _member_by_index(file, start, at)) is not None:
         indexed.append(member)
         at = member.offset
-    walked, error = [], None
+    walked: list[MemberEntry] = []
+    error = None
     if at > start or not indexed:
         walked, error = _walk(file, start, at if indexed else end)
     members = walked if error is not None else walked + indexed[::-1]

@@ -51,6 +51,7 @@ class _Blocks:
     def _open(self, member: MemberEntry, entry: BlockEntry) -> bytes:
         place = Place(self._numbers[member.offset], entry.number, entry.content_offset, entry.n_bytes)
         header = container.read_header(self._file, member, entry)
+        self._opener.limits.check_size(entry.content_offset + header.n_bytes)
         self._opener.check(header, place)
         block = container.read_block(self._file, member, entry)
         return self._opener.open(block, header, place, fingerprint=member.fingerprint, note=member.note)

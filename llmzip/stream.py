@@ -106,14 +106,16 @@ class Place:
     """Which block of a file it is, in words for messages."""
 
     member: int  # from 1
-    block: int  # in its member, from 1
-    content_start: int  # in the content of the whole file
+    block: int | None  # in its member, from 1; None: not known, in a damaged file
+    content_start: int | None  # in the content of the whole file; None: not known
     n_bytes: int  # of content
 
     def __str__(self) -> str:
         member = f" of member {self.member}" if self.member > 1 else ""
-        content = f" (content bytes {self.content_start} to {self.content_start + self.n_bytes - 1})" if self.n_bytes else ""
-        return f"block {self.block}{member}{content}"
+        block = "a block" if self.block is None else f"block {self.block}"
+        if self.content_start is None or not self.n_bytes:
+            return block + member
+        return f"{block}{member} (content bytes {self.content_start} to {self.content_start + self.n_bytes - 1})"
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,7 @@ class Opener:
     limits: Limits = UNLIMITED
 
     def check(self, header: Header, place: Place, model: "Model | None" = None) -> None:
-        """Raise LimitExceeded for a block that asks for too much, which its header tells."""
-        self.limits.check_size(place.content_start + header.n_bytes)
+        """Raise LimitExceeded for a block that takes too much memory, which its header tells."""
         if self.limits.memory is not None:
             try:
                 self.limits.check_memory(_memory_needed(header, model))
@@ -452,6 +453,7 @@ class LmzDecompressor:
                 header = member.parse_header(bytes(self._input[: container.MAX_HEADER_SIZE]))
             except (FormatError, UnsupportedError) as error:
                 raise type(error)(f"{error} (byte {self._n_in} of the file, content byte {self._n_out})", hint=error.hint) from error
+            self._opener.limits.check_size(self._n_out + header.n_bytes)
             self._opener.check(header, Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes))
             self._header = header
         return self._header

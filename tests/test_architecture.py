@@ -21,12 +21,15 @@ LAYERS = [
     ["rangecoder"],
     ["codec", "cm"],
     ["blocks"],
-    ["stream", "api", "file"],
+    ["stream"],
+    ["damage"],
+    ["api", "file"],
     ["cli", "bench", "train", "__main__", ""],  # "": llmzip itself, which only a program asks for its version
 ]
 
 PUBLIC = [
     "ChecksumError",
+    "Damage",
     "EngineMismatch",
     "FormatError",
     "LimitExceeded",
@@ -43,6 +46,7 @@ PUBLIC = [
     "decompress",
     "get_info",
     "open",
+    "salvage",
 ]
 
 
