@@ -9,7 +9,7 @@ import hashlib
 import io
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from llmzip import container
@@ -31,12 +31,14 @@ from llmzip.container import (
     is_padding,
     read_at,
 )
-from llmzip.errors import FormatError, LlmzipError, TruncatedError
+from llmzip.errors import FormatError, LimitExceeded, LlmzipError, TruncatedError
 from llmzip.limits import UNLIMITED, Limits
 from llmzip.stream import ModelSource, Opener, Place
 
 SEARCH_SIZE = 1 << 20  # bytes that are searched at a time
 MAX_INDEX_ENTRIES = 1 << 20  # of an index that is looked for: more blocks than that has no file that one mends
+MAX_HEADER = 64  # bytes of a header that is not known
+MAX_BLOCK = 1 << 27  # bytes in the file of a block that is not known
 MAX_REREAD = 8  # times the size of the file: what is read of possible indexes, so that no file makes us read for ever
 
 
@@ -110,6 +112,8 @@ class _Salvage:
                 return (yield from self._after_damage(offset, offset, Member(self._likely_preamble(offset)), error))
             yield self._damage(offset, offset + PREAMBLE_SIZE, 0, error)
             preamble = mended
+        if preamble.short:
+            return (yield from self._short(offset, preamble))
         return (yield from self._blocks(offset, offset + len(preamble.raw), Member(preamble)))
 
     def _blocks(self, offset: int | None, at: int, member: Member) -> Pieces:
@@ -126,6 +130,25 @@ class _Salvage:
             if at > self._end:
                 return self._end
         return (yield from self._index(at, member, complete=offset is not None))
+
+    def _short(self, offset: int, preamble: Preamble) -> Pieces:
+        """A short member has one check for everything: where it is wrong, no size in it is known."""
+        at = offset + len(preamble.raw)
+        try:
+            header = Member(preamble).parse_header(self._read(at, container.MAX_HEADER_SIZE))
+            end = at + header.block_size
+            (piece,) = self._block(at, header, 1, preamble.fingerprint)
+        except LimitExceeded:
+            raise
+        except LlmzipError as error:
+            end, piece = self._end + 1, self._damage(offset, offset, None, error)
+        if isinstance(piece, Damage):
+            self._content = None
+            if end > self._end or not self._trail.begins_member(end):
+                end, _ = self._trail.find_header(offset)
+            piece = replace(piece, file_start=offset, file_end=end, content_end=None)
+        yield piece
+        return end
 
     def _block(self, at: int, header: Header, number: int | None, fingerprint: bytes) -> Iterator[bytes | Damage]:
         """The content of one block, or its damage."""
@@ -152,13 +175,13 @@ class _Salvage:
 
     def _index(self, at: int, member: Member, *, complete: bool) -> Pieces:
         """The index, if there must be one. With it no content is lost."""
-        if not complete:
-            return self._trail.index_end(at) or at
-        if not member.has_index:
+        if complete and not member.has_index:
             return at
         seen = member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])
-        end = at + len(container.create_index(seen))
+        end = at + len(container.create_index(seen)) if complete else self._end
         try:
+            if not complete:
+                return self._trail.index_end(at) or at
             if end > self._end:
                 raise TruncatedError("file ends in the index")
             container.check_index(self._read(at, end - at), seen, check_content=self._whole)
@@ -171,7 +194,7 @@ class _Salvage:
         """Go on after what cannot be read at `at`: where the index of this member says, or where headers are found."""
         if offset is not None and (found := self._trail.find_index(offset, at)) is not None:
             return (yield from self._by_index(offset, at, member.preamble, *found))
-        next_at, preamble = self._trail.find_header(at + 1)
+        next_at, preamble = self._trail.find_header(at)
         yield self._damage(at, next_at, None, error)
         if next_at == self._end:
             return self._end
@@ -280,66 +303,80 @@ class _Trail:
                     return index, end
         return None
 
-    def find_header(self, at: int) -> tuple[int, Preamble | None]:
-        """The next place from which headers lead to the end of the file; its preamble, if a member begins there."""
-        skip_to = at
-        for place, chunk in self._chunks(at, container.MAX_HEADER_SIZE):
+    def find_header(self, after: int) -> tuple[int, Preamble | None]:
+        """The next place from which headers lead to the end of the file; its preamble, if a member begins there.
+
+        `after`: where what cannot be read begins. No such place: the end of the file.
+        """
+        skip_to = after + 1
+        for place, chunk in self._chunks(after + 1, container.MAX_HEADER_SIZE):
             for match in self._STARTS.finditer(chunk, 0, min(len(chunk), SEARCH_SIZE)):
                 here = place + match.start()
                 if here < skip_to:
                     continue
-                preamble = None
                 data = chunk[match.start() : match.start() + container.MAX_HEADER_SIZE]
                 try:
-                    if data[0] == container.MAGIC[0]:
-                        preamble = container.parse_preamble(data)
-                    else:
-                        header = container.parse_header(data, "block")
-                        if header.n_bytes == 0:
-                            continue
+                    preamble = container.parse_preamble(data) if data[0] == container.MAGIC[0] else None
+                    if preamble is None and container.parse_header(data, "a block").n_bytes == 0:
+                        continue
                 except LlmzipError:
                     continue
-                leads, stop = self._follow(here, inside=preamble is None)
-                if leads:
+                stop, cut = self._follow(here, inside=preamble is None)
+                if stop == self._end and (not cut or self._ends_block(after, here)):
                     return here, preamble
                 if preamble is not None:
                     skip_to = stop  # a whole .lmz file inside a block
         return self._end, None
 
-    def _follow(self, at: int, *, inside: bool) -> tuple[bool, int]:
-        """Whether headers lead from here to the end of the file, and how far they do. `inside`: of a member."""
+    def _follow(self, at: int, *, inside: bool) -> tuple[int, bool]:
+        """How far headers lead from here, and whether the file is cut there. `inside`: a member, else it begins here."""
         passed: list[int] = []
-        before = b""
-        cut_is_end = inside  # a member that reaches to where the file is cut may be inside a block that does
         try:
             while inside or (at < self._end and not is_padding(self._file, at)):
                 if at in self._dead:
-                    raise FormatError("leads nowhere")
+                    return at, False
                 passed.append(at)
-                if not inside:
-                    if passed[:-1] and (end := self.index_end(at)) is not None:
-                        at = end
-                        continue
-                    preamble = container.parse_preamble(self._read(at, PREAMBLE_SIZE))
-                    at += len(preamble.raw)
-                    before = preamble.raw
-                data = self._read(at, container.MAX_HEADER_SIZE)
-                if not inside and preamble.short:
-                    header = container.parse_short_header(data, "block", preamble)
-                else:
-                    header = container.parse_header(data, "block", before)
-                at += header.block_size
-                if at > self._end:
-                    raise TruncatedError("file ends in a block")
-                inside, before = not header.last, b""
+                at, inside = self._step(at, inside=inside, first=len(passed) == 1)
         except TruncatedError:
-            if cut_is_end:
-                return True, self._end
-            return False, min(at, self._end)
+            return self._end, True
         except LlmzipError:
             self._dead.update(passed)
-            return False, at
-        return True, self._end
+            return at, False
+        return self._end, False
+
+    def _step(self, at: int, *, inside: bool, first: bool) -> tuple[int, bool]:
+        """Past the block or index that is here; whether a block of the same member follows."""
+        if not inside and not first and (end := self.index_end(at)) is not None:
+            return end, False
+        before = b""
+        if not inside:
+            preamble = container.parse_preamble(self._read(at, PREAMBLE_SIZE))
+            before = preamble.raw
+            at += len(before)
+        data = self._read(at, container.MAX_HEADER_SIZE)
+        if before and preamble.short:
+            header = container.parse_short_header(data, "a block", preamble)
+        else:
+            header = container.parse_header(data, "a block", before)
+        if at + header.block_size > self._end:
+            raise TruncatedError("file ends in a block")
+        return at + header.block_size, not header.last
+
+    def _ends_block(self, start: int, end: int) -> bool:
+        """Whether a block with a payload that is whole lies here, but for its header.
+
+        In a file that is cut, headers that lead to the cut may lie within the very block that is cut.
+        """
+        if end - start > MAX_BLOCK:
+            return False
+        data = self._read(start, end - start)
+        payload_end = len(data) - container.TRAILER_SIZE
+        check = int.from_bytes(data[max(0, payload_end) :][: container.CHECK_SIZE], "little")
+        return any(container.crc16(data[size:payload_end]) == check for size in range(4, min(MAX_HEADER, payload_end)))
+
+    def begins_member(self, at: int) -> bool:
+        """Whether a member may begin here, or the file end."""
+        return at == self._end or container.begins_member(self._read(at, 2)) or is_padding(self._file, at)
 
     def index_end(self, at: int) -> int | None:
         """Where an index that begins here ends; None: none begins here. TruncatedError: the file ends in it."""
