@@ -12,7 +12,7 @@ import stat
 import warnings
 import weakref
 from bisect import bisect_right
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from llmzip import container, handles
@@ -262,9 +262,7 @@ class LmzFile(io.BufferedIOBase):
 
     def _finish_at_exit(self) -> None:
         """Finish what nobody closed. What comes while the interpreter shuts down, `_put_late` takes."""
-        text = self._text() if self._text is not None else None
-        if text is not None:
-            text.flush()  # what it holds comes here
+        self._flush_text()  # what it holds comes here
         compressor, self._compressor = self._compressor, None
         if compressor is None:
             return
@@ -276,12 +274,17 @@ class LmzFile(io.BufferedIOBase):
         warnings.warn(f"unclosed file {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     def _take_text(self) -> None:
-        """In a child of fork: what the text file around this one holds is put with what this one holds, which is not ours."""
-        text = self._text() if self._text is not None else None
-        if text is not None and self._compressor is not None:
+        """In a child of fork: put what the text file around this one holds to what this one holds, and is not ours."""
+        if self._compressor is not None:
             process, self._process = self._process, NOBODY
-            text.flush()
+            self._flush_text()
             self._process = process
+
+    def _flush_text(self) -> None:
+        text = self._text() if self._text is not None else None
+        if text is not None:
+            with suppress(ValueError):  # it has been detached
+                text.flush()
 
     def _put(self, data: bytes) -> None:
         """Write to the file; the first time, empty it."""

@@ -212,7 +212,7 @@ class LmzCompressor:
         self._digest = hashlib.sha256()
         self._n_in = self._n_out = self._n_told = 0
         self._n_members = 0  # that are finished
-        self._ready = self._flushed = False
+        self._flushed = False
 
     @property
     def model(self) -> "Model":
@@ -225,7 +225,7 @@ class LmzCompressor:
             raise ValueError("Compressor has been flushed")
         self.hold(data)
         if self._held:
-            self._get_ready()
+            self._source.to_compress()  # a wrong name is told now, not at the end of the first block
         done: list[bytes] = []
         while runs := self._next_runs(last=False):
             done += self._take(runs, last=False)
@@ -246,14 +246,6 @@ class LmzCompressor:
         done = self.end_member() if self._n_members else self._finish()
         self._flushed = True
         return done
-
-    def _get_ready(self) -> None:
-        """Told now, and not at the end of the first block: a wrong name. Imported now: what a flush at exit needs."""
-        if not self._ready:
-            self._source.to_compress()
-            from llmzip import cm, codec, segments, transforms  # noqa: F401
-
-            self._ready = True
 
     def _finish(self) -> bytes:
         """The last block of the member, and the index."""

@@ -96,6 +96,9 @@ PATTERNS = {
     "csv": Pattern(
         'import csv\nf = llmzip.open(path, "wt", newline=""); csv.writer(f).writerows([[1, 2], [3, 4]])', content=b"1,2\r\n3,4\r\n"
     ),
+    "text that was detached": Pattern(
+        'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines); b = f.detach(); b.write(data)', content=LINES * 2
+    ),
     "text file of one's own": Pattern('f = io.TextIOWrapper(llmzip.open(path, "wb"), "utf-8"); f.write(lines)'),
     "buffer of one's own": Pattern('f = io.BufferedWriter(llmzip.open(path, "wb")); f.write(data)'),
     "text over a buffer": Pattern(
