@@ -244,8 +244,9 @@ class LmzFile(io.BufferedIOBase):
     def flush(self) -> None:
         """Finish a member of what was written so far and give it to the file, so that it can be read whatever happens.
 
-        What is written then begins another member, which knows nothing of this one: a flush for each line makes a file
-        that is much larger, and takes as long as compressing does.
+        What is written then begins another member, which knows nothing of this one. Of a log of 1000 lines, 97 KB: never
+        flushed 5.5 KB, every 100 lines 7.8 KB, every 10 lines 15 KB, each line 48 KB and 16 ms. So give a logging handler
+        a `logging.handlers.MemoryHandler` before it.
         """
         file = self._open_handle()
         if self._compressor is None or not self._is_ours():
@@ -494,7 +495,12 @@ def lmz_open(
     )
     if "t" not in mode:
         return binary
-    text = io.TextIOWrapper(binary, io.text_encoding(encoding), errors, newline)
+    try:
+        text = io.TextIOWrapper(binary, io.text_encoding(encoding), errors, newline)
+    except BaseException:
+        binary._compressor = None  # nothing is to be written
+        binary.close()
+        raise
     binary._text = weakref.ref(text)
     return text
 

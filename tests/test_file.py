@@ -1,8 +1,13 @@
 """llmzip.file: what a Python user of gzip and lzma expects of a file object, and random access by blocks."""
 
+import errno
+import gc
 import io
 import os
 import random
+import subprocess
+import sys
+import threading
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ import llmzip
 from llmzip import blocks, codec
 from llmzip.errors import FormatError, LlmzipError, TruncatedError
 from llmzip.models.toy import ToyModel
+from llmzip.stream import LmzCompressor
 
 MODEL = ToyModel()
 TEXT = b"".join(MODEL.speak(51, line) + b"\n" for line in range(6))
@@ -269,3 +275,220 @@ def test_progress_over_members() -> None:
         file.read()
     assert told == sorted(told)
     assert told[-1] == (2 * len(SMALL), 2 * len(TEXT))
+
+
+# Writing to an existing file
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"model": "no such model"}, LlmzipError),
+        ({"lanes": 5000}, ValueError),
+        ({"window": 4}, ValueError),
+        ({"overlap": 99999}, ValueError),
+        ({"block_size": 0}, ValueError),
+        ({"max_size": 1}, TypeError),
+        ({"mode": "wt", "encoding": "no such encoding"}, LookupError),
+    ],
+)
+def test_an_existing_file_is_not_emptied_by_what_cannot_be_written(tmp_path: Path, options: Any, error: Any) -> None:
+    path = tmp_path / "x.lmz"
+    path.write_bytes(b"precious")
+    with pytest.raises(error), llmzip.open(path, **{"model": MODEL, "mode": "wb"} | options) as file:
+        file.write(TEXT if isinstance(file, llmzip.LmzFile) else "text")
+    gc.collect()
+    assert path.read_bytes() == b"precious"
+
+
+def test_an_existing_file_is_emptied_by_the_first_block(tmp_path: Path) -> None:
+    path = tmp_path / "x.lmz"
+    path.write_bytes(bytes(1000))
+    file = llmzip.open(path, "wb", model=MODEL, block_size=70)
+    file.write(TEXT[:60])
+    assert path.read_bytes() == bytes(1000), "what is held is in no file, so the old one is kept"
+    file.write(TEXT[60:])
+    assert SMALL.startswith(path.read_bytes()) and path.stat().st_size > 0
+    file.close()
+    assert path.read_bytes() == SMALL
+    llmzip.open(path, "wb", model=MODEL).close()
+    assert path.read_bytes() == llmzip.compress(b"")
+
+
+@pytest.mark.parametrize(
+    ("old", "told"),
+    [
+        (b"plain text\n", "wrong magic"),
+        (SMALL[:-1], "file ends in"),
+        (SMALL[:100], "file ends in"),
+        (SMALL + b"\n", "after the end of member 1"),
+        (SMALL + bytes(10), "zeros after its last member"),
+        (llmzip.compress(b"")[:3], "file ends in"),
+    ],
+)
+def test_append_only_to_what_is_whole(tmp_path: Path, old: bytes, told: str) -> None:
+    path = tmp_path / "x.lmz"
+    path.write_bytes(old)
+    with pytest.raises(FormatError, match=rf"cannot append to .*x\.lmz: .*{told}"):
+        llmzip.open(path, "ab", model=MODEL)
+    assert path.read_bytes() == old
+
+
+def test_append_to_an_empty_file_and_to_a_device(tmp_path: Path) -> None:
+    path = tmp_path / "x.lmz"
+    path.touch()
+    for _ in range(2):
+        with llmzip.open(path, "ab", model=MODEL) as file:
+            file.write(TEXT)
+    assert llmzip.decompress(path.read_bytes(), MODEL) == TEXT * 2
+    for mode in ("ab", "wb"):
+        with llmzip.open(os.devnull, mode, model=MODEL) as file:
+            file.write(TEXT)
+
+
+# Flush
+
+
+def test_what_is_flushed_can_be_read_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.lmz"
+    with llmzip.open(path, "wb", model=MODEL, block_size=70) as file:
+        file.flush()
+        assert path.read_bytes() == b""
+        for n in (10, 75, 200):
+            file.write(TEXT[:n])
+            for _ in range(2):
+                file.flush()
+                assert llmzip.decompress(path.read_bytes(), MODEL).endswith(TEXT[:n])
+        size = path.stat().st_size
+        assert file.tell() == 285
+    assert path.stat().st_size == size, "closing adds nothing"
+    assert [member.n_bytes for member in llmzip.get_info(path).members] == [10, 75, 200]
+    with llmzip.open(path, "rt", model=MODEL) as text:
+        assert text.read() == (TEXT[:10] + TEXT[:75] + TEXT[:200]).decode()
+
+
+def test_flush_goes_through_a_text_file_and_to_the_file_object(tmp_path: Path) -> None:
+    path = tmp_path / "x.lmz"
+    with open(path, "wb") as target, llmzip.open(target, "wt", model=MODEL, encoding="utf-8") as file:
+        file.write("the nation\n")
+        file.flush()
+        assert llmzip.decompress(path.read_bytes(), MODEL) == b"the nation\n"
+        file.write("another\n")
+    assert llmzip.decompress(path.read_bytes(), MODEL) == b"the nation\nanother\n"
+    with llmzip.LmzFile(io.BytesIO(SMALL), model=MODEL) as reading:
+        reading.flush()
+    with pytest.raises(ValueError, match="closed file"):
+        reading.flush()
+
+
+def test_progress_goes_on_over_flushes() -> None:
+    told: list[tuple[int, int]] = []
+    target = io.BytesIO()
+    with llmzip.LmzFile(target, "w", model=MODEL, progress=lambda n_in, n_out: told.append((n_in, n_out))) as file:
+        for _ in range(3):
+            file.write(TEXT)
+            file.flush()
+    assert told == sorted(told) and told[-1] == (3 * len(TEXT), len(target.getvalue()))
+
+
+# File objects that write or read in part
+
+
+class Trickle(io.RawIOBase):
+    """A raw file that takes and gives a few bytes at a time."""
+
+    def __init__(self, data: bytes = b"", step: int = 7) -> None:
+        self.data = bytearray(data)
+        self._step = step
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        taken = bytes(data)[: self._step]
+        self.data += taken
+        return len(taken)
+
+    def readinto(self, buffer: Any) -> int:
+        given = bytes(self.data[: min(self._step, len(buffer))])
+        del self.data[: len(given)]
+        buffer[: len(given)] = given
+        return len(given)
+
+
+def test_what_a_raw_file_takes_in_part_is_written_whole() -> None:
+    target = Trickle()
+    with llmzip.LmzFile(target, "w", model=MODEL, block_size=70) as file:
+        file.write(TEXT)
+    assert target.data == SMALL
+    assert llmzip.LmzFile(Trickle(SMALL), model=MODEL).read() == TEXT
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    """A raw file writes what still fits and says how much: the rest is tried, and then the error comes."""
+    code = (
+        "import random, resource, signal, sys, llmzip; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    with eval(sys.argv[2])(sys.argv[1]) as file: file.write(random.Random(1).randbytes(5000))\n"
+        "except OSError as error: print(error.errno)"
+    )
+    for opening in ("lambda p: llmzip.open(p, 'wb')", "lambda p: llmzip.LmzFile(open(p, 'wb', buffering=0), 'w')"):
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x"), opening], capture_output=True, text=True)
+        assert done.stdout == f"{errno.EFBIG}\n", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "set_blocking"), reason="pipes that do not block")
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    """Both ways, with more than the pipe holds."""
+    content = random.Random(1).randbytes(300_000)
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+
+    def write() -> None:
+        with open(writing, "wb", buffering=0) as raw, llmzip.LmzFile(raw, "w", block_size=50_000) as file:
+            file.write(content)
+
+    writer = threading.Thread(target=write)
+    with open(reading, "rb", buffering=0) as raw, llmzip.LmzFile(raw) as file:
+        writer.start()
+        assert file.read() == content
+    writer.join()
+
+
+class NotReady(Trickle):
+    """A raw file without a descriptor that is not ready after so many bytes."""
+
+    def write(self, data: Any) -> Any:
+        return super().write(data) if len(self.data) < 20 else None
+
+    def readinto(self, buffer: Any) -> Any:
+        return super().readinto(buffer) if len(self.data) > 20 else None
+
+
+def test_a_file_that_cannot_be_waited_for_says_how_far_it_came() -> None:
+    target = NotReady()
+    file = llmzip.LmzFile(target, "w", model=MODEL)
+    file.write(TEXT)
+    with pytest.raises(BlockingIOError, match=r"took 21 of \d+ bytes") as caught:
+        file.close()
+    assert caught.value.characters_written == 21
+    with pytest.raises(BlockingIOError):
+        llmzip.LmzFile(NotReady(SMALL), model=MODEL).read()
+
+
+def test_blocks_come_out_of_a_live_pipe_as_soon_as_they_are_whole() -> None:
+    first = LmzCompressor(MODEL, block_size=60)
+    start = first.compress(TEXT[:70])
+    for buffering in (0, -1):
+        reading, writing = os.pipe()
+        with open(reading, "rb", buffering=buffering) as pipe, llmzip.LmzFile(pipe, model=MODEL) as file:
+            os.write(writing, start)
+            assert file.read1(100) == TEXT[:60]  # the pipe is open, and nothing more comes
+            os.close(writing)
+            with pytest.raises(TruncatedError):
+                file.read1(100)
