@@ -6,7 +6,6 @@ Other whole blocks may belong to an .lmz file that is stored in this one.
 """
 
 import hashlib
-import io
 import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -73,7 +72,7 @@ class _Salvage:
         self._file = file
         self._opener = opener
         self._start = file.tell()
-        self._end = file.seek(0, io.SEEK_END)
+        self._end = container.end_of(file)
         self._content: int | None = 0  # where in the content the next block begins
         self._n_out = 0
         self._n_members = 0

@@ -19,7 +19,7 @@ from llmzip import container, handles
 from llmzip.container import BlockEntry, MemberEntry
 from llmzip.errors import FormatError, LlmzipError
 from llmzip.limits import Limits
-from llmzip.stream import BLOCK_SIZE, CHUNK_SIZE, LmzCompressor, MemberReader, ModelSource, Opener, Place, Progress
+from llmzip.stream import BLOCK_SIZE, CHUNK_SIZE, LmzCompressor, MemberReader, ModelSource, Opener, Place, Progress, named
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -65,10 +65,13 @@ class _Blocks:
 
     def _open(self, member: MemberEntry, entry: BlockEntry) -> bytes:
         place = Place(self._numbers[member.offset], entry.number, entry.content_offset, entry.n_bytes)
-        header = container.read_header(self._file, member, entry)
-        self._opener.limits.check_size(entry.content_offset + header.n_bytes)
+        self._opener.limits.check_size(entry.content_offset + entry.n_bytes)
+        try:
+            header = container.read_header(self._file, member, entry)
+        except LlmzipError as error:
+            raise named(error, place) from error
         self._opener.check(header, place)
-        block = container.read_block(self._file, member, entry)
+        block = container.parse_block(container.read_at(self._file, entry.offset, entry.size), header, str(place))
         return self._opener.open(block, header, place, fingerprint=member.fingerprint, note=member.note)
 
 
@@ -430,7 +433,7 @@ def _check_whole(path: "str | bytes | os.PathLike[str] | os.PathLike[bytes]") ->
         except LlmzipError as error:
             hint = "append to a whole .lmz file; llmzip decompress --salvage saves what is whole of this one"
             raise FormatError(f"cannot append to {os.fsdecode(path)}: {error}", hint=hint) from error
-        if members[-1].offset + members[-1].size < file.seek(0, io.SEEK_END):
+        if members[-1].offset + members[-1].size < container.end_of(file):
             raise FormatError(f"cannot append to {os.fsdecode(path)}: there are zeros after its last member", hint="cut them off")
 
 

@@ -133,7 +133,7 @@ class Opener:
             try:
                 self.limits.check_memory(_memory_needed(header, model))
             except LimitExceeded as error:
-                raise _named(error, place) from error
+                raise named(error, place) from error
 
     def open(
         self,
@@ -157,14 +157,14 @@ class Opener:
         except TruncatedError as error:  # the payload is all here: it is what it codes that ends too early
             raise FormatError(f"{place}: {error}", hint=error.hint) from error
         except (ChecksumError, FormatError, UnsupportedError, LimitExceeded) as error:
-            raise _named(error, place) from error
+            raise named(error, place) from error
 
 
 def _memory_needed(header: Header, model: "Model | None") -> int:
     return header.n_payload + 2 * header.body_size + 2 * header.n_bytes
 
 
-def _named(error: LlmzipError, place: "Place | str") -> LlmzipError:
+def named(error: LlmzipError, place: "Place | str") -> LlmzipError:
     """The error of what does not know which block it works on, with the name of that."""
     return type(error)(f"{place}: {error}", hint=error.hint)
 
