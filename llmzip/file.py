@@ -19,7 +19,17 @@ from llmzip import container, handles
 from llmzip.container import BlockEntry, MemberEntry
 from llmzip.errors import FormatError, LlmzipError
 from llmzip.limits import Limits
-from llmzip.stream import BLOCK_SIZE, CHUNK_SIZE, LmzCompressor, MemberReader, ModelSource, Opener, Place, Progress, named
+from llmzip.stream import (
+    BLOCK_SIZE,
+    CHUNK_SIZE,
+    LmzCompressor,
+    MemberReader,
+    ModelSource,
+    Opener,
+    Place,
+    Progress,
+    named,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
