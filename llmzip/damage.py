@@ -36,8 +36,7 @@ from llmzip.stream import ModelSource, Opener, Place
 
 SEARCH_SIZE = 1 << 20  # bytes that are searched at a time
 MAX_INDEX_ENTRIES = 1 << 20  # of an index that is looked for: more blocks than that has no file that one mends
-MAX_HEADER = 64  # bytes of a header that is not known
-MAX_BLOCK = 1 << 27  # bytes in the file of a block that is not known
+MAX_BLOCK = 1 << 28  # bytes in the file, above what any block has
 MAX_REREAD = 8  # times the size of the file: what is read of possible indexes, so that no file makes us read for ever
 
 
@@ -246,6 +245,28 @@ class _Salvage:
         return [named, *found] if len(named) == container.FINGERPRINT_SIZE else found
 
 
+class _LostBlock:
+    """A block whose header cannot be read: where its payload may end, by the check that follows it."""
+
+    SIZES = range(4, 64)  # that the header may have
+
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        self._file = file
+        self._checks = [container.crc16(b"")] * len(self.SIZES)  # of the bytes from start + size on
+        self._start = self._at = start
+
+    def may_end(self, end: int) -> bool:
+        """Whether it may end here; asked for places in ascending order."""
+        payload_end = end - container.TRAILER_SIZE
+        while self._at < payload_end:
+            data = read_at(self._file, self._at, min(SEARCH_SIZE, payload_end - self._at))
+            for i, size in enumerate(self.SIZES):
+                self._checks[i] = container.crc16(data[max(0, self._start + size - self._at) :], self._checks[i])
+            self._at += len(data)
+        check = int.from_bytes(read_at(self._file, payload_end, container.CHECK_SIZE), "little")
+        return self._at == payload_end and check in self._checks
+
+
 class _Trail:
     """Where a file goes on after a place that cannot be read: looks at headers and indexes alone."""
 
@@ -305,8 +326,10 @@ class _Trail:
     def find_header(self, after: int) -> tuple[int, Preamble | None]:
         """The next place from which headers lead to the end of the file; its preamble, if a member begins there.
 
-        `after`: where what cannot be read begins. No such place: the end of the file.
+        `after`: where what cannot be read begins. No such place: the end of the file. Headers that lead to where the file
+        is cut may lie in the very block that is cut, unless that has to be another.
         """
+        lost = _LostBlock(self._file, after)
         skip_to = after + 1
         for place, chunk in self._chunks(after + 1, container.MAX_HEADER_SIZE):
             for match in self._STARTS.finditer(chunk, 0, min(len(chunk), SEARCH_SIZE)):
@@ -321,7 +344,7 @@ class _Trail:
                 except LlmzipError:
                     continue
                 stop, cut = self._follow(here, inside=preamble is None)
-                if stop == self._end and (not cut or self._ends_block(after, here)):
+                if stop == self._end and (not cut or self._end - after > MAX_BLOCK or lost.may_end(here)):
                     return here, preamble
                 if preamble is not None:
                     skip_to = stop  # a whole .lmz file inside a block
@@ -360,18 +383,6 @@ class _Trail:
         if at + header.block_size > self._end:
             raise TruncatedError("file ends in a block")
         return at + header.block_size, not header.last
-
-    def _ends_block(self, start: int, end: int) -> bool:
-        """Whether a block with a payload that is whole lies here, but for its header.
-
-        In a file that is cut, headers that lead to the cut may lie within the very block that is cut.
-        """
-        if end - start > MAX_BLOCK:
-            return False
-        data = self._read(start, end - start)
-        payload_end = len(data) - container.TRAILER_SIZE
-        check = int.from_bytes(data[max(0, payload_end) :][: container.CHECK_SIZE], "little")
-        return any(container.crc16(data[size:payload_end]) == check for size in range(4, min(MAX_HEADER, payload_end)))
 
     def begins_member(self, at: int) -> bool:
         """Whether a member may begin here, or the file end."""
