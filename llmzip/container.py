@@ -70,9 +70,8 @@ INDEX_END = struct.Struct("<I2s")  # size of the index so far, end magic
 READ_SIZE = 1 << 20  # a declared size is believed only so far ahead of the bytes that are really there
 
 
-def crc16(data: bytes, before: int = 0xFFFF) -> int:
-    """Of `data`; `before`: of what comes before it."""
-    return binascii.crc_hqx(data, before)
+def crc16(data: bytes) -> int:
+    return binascii.crc_hqx(data, 0xFFFF)
 
 
 def content_check(data: bytes, size: int = CONTENT_CHECK_SIZE) -> bytes:

@@ -36,6 +36,7 @@ from llmzip.stream import ModelSource, Opener, Place
 
 SEARCH_SIZE = 1 << 20  # bytes that are searched at a time
 MAX_INDEX_ENTRIES = 1 << 20  # of an index that is looked for: more blocks than that has no file that one mends
+REPAIRED_SIZE = 24  # bytes of a header of which one may be wrong
 MAX_BLOCK = 1 << 28  # bytes in the file, above what any block has
 MAX_REREAD = 8  # times the size of the file: what is read of possible indexes, so that no file makes us read for ever
 
@@ -98,21 +99,25 @@ class _Salvage:
     def _member(self, offset: int) -> Pieces:
         self._n_members += 1
         self._note, self._whole, self._digest = None, True, hashlib.sha256()
+        preamble, broken = None, None
         try:
             start = self._read(offset, PREAMBLE_SIZE)
             container.check_continuation(start, self._n_members - 1)
             preamble = container.parse_preamble(start)
-            if not preamble.short:
-                container.parse_header(self._read(offset + len(start), container.MAX_HEADER_SIZE), "block 1", start)
+            if preamble.short:
+                return (yield from self._short(offset, preamble))
+            container.parse_header(self._read(offset + PREAMBLE_SIZE, container.MAX_HEADER_SIZE), "block 1", start)
+        except LimitExceeded:
+            raise
         except LlmzipError as error:
-            mended = self._mended(offset)
-            if mended is None:
-                return (yield from self._after_damage(offset, offset, Member(self._likely_preamble(offset)), error))
-            yield self._damage(offset, offset + PREAMBLE_SIZE, 0, error)
+            broken = error
+        if broken is not None and (mended := self._mended(offset)) is not None:
+            yield self._damage(offset, offset + PREAMBLE_SIZE, 0, broken)
             preamble = mended
-        if preamble.short:
-            return (yield from self._short(offset, preamble))
-        return (yield from self._blocks(offset, offset + len(preamble.raw), Member(preamble)))
+        if broken is not None and preamble is None:
+            return (yield from self._after_damage(offset, offset, Member(self._likely_preamble(offset)), broken))
+        assert preamble is not None
+        return (yield from self._blocks(offset, offset + PREAMBLE_SIZE, Member(preamble)))
 
     def _blocks(self, offset: int | None, at: int, member: Member) -> Pieces:
         """Block after block, as their headers lead. `offset`: where the member begins; None: blocks of it are missing."""
@@ -120,7 +125,11 @@ class _Salvage:
             try:
                 header = member.parse_header(self._read(at, container.MAX_HEADER_SIZE))
             except LlmzipError as error:
-                return (yield from self._after_damage(offset, at, member, error))
+                repaired = self._repaired(at, member)
+                if repaired is None:
+                    return (yield from self._after_damage(offset, at, member, error))
+                header = repaired
+                yield self._damage(at, at + header.size, 0, error)
             number = member.n_blocks + 1 if offset is not None else None
             yield from self._block(at, header, number, member.fingerprint)
             member.add(header.kind, header.n_bytes, header.block_size, header.last)
@@ -175,15 +184,17 @@ class _Salvage:
         """The index, if there must be one. With it no content is lost."""
         if complete and not member.has_index:
             return at
-        seen = member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])
-        end = at + len(container.create_index(seen)) if complete else self._end
         try:
             if not complete:
-                return self._trail.index_end(at) or at
+                return self._trail.index_end(at)
+            seen = member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])
+            end = at + len(container.create_index(seen))
             if end > self._end:
                 raise TruncatedError("file ends in the index")
             container.check_index(self._read(at, end - at), seen, check_content=self._whole)
         except LlmzipError as error:
+            if not complete:
+                end, _ = self._trail.find_header(at)
             end = min(end, self._end)
             yield self._damage(at, end, 0, error)
         return end
@@ -231,6 +242,20 @@ class _Salvage:
             return preamble
         return None
 
+    def _repaired(self, at: int, member: Member) -> Header | None:
+        """The header that is here but for one byte, if there is one with which the checks of header and payload hold."""
+        data = self._read(at, container.MAX_HEADER_SIZE)
+        for i in range(min(REPAIRED_SIZE, len(data))):
+            for byte in range(256):
+                try:
+                    header = member.parse_header(data[:i] + bytes([byte]) + data[i + 1 :])
+                    if header.size > i:
+                        container.parse_block(self._read(at, header.block_size), header, member.where)
+                        return header
+                except LlmzipError:
+                    continue
+        return None
+
     def _likely_preamble(self, offset: int) -> Preamble:
         return container.parse_preamble(container.create_preamble(self._fingerprints(offset)[0]))
 
@@ -243,28 +268,6 @@ class _Salvage:
             pass
         named = self._read(offset, PREAMBLE_SIZE)[-container.FINGERPRINT_SIZE :]
         return [named, *found] if len(named) == container.FINGERPRINT_SIZE else found
-
-
-class _LostBlock:
-    """A block whose header cannot be read: where its payload may end, by the check that follows it."""
-
-    SIZES = range(4, 64)  # that the header may have
-
-    def __init__(self, file: BinaryIO, start: int) -> None:
-        self._file = file
-        self._checks = [container.crc16(b"")] * len(self.SIZES)  # of the bytes from start + size on
-        self._start = self._at = start
-
-    def may_end(self, end: int) -> bool:
-        """Whether it may end here; asked for places in ascending order."""
-        payload_end = end - container.TRAILER_SIZE
-        while self._at < payload_end:
-            data = read_at(self._file, self._at, min(SEARCH_SIZE, payload_end - self._at))
-            for i, size in enumerate(self.SIZES):
-                self._checks[i] = container.crc16(data[max(0, self._start + size - self._at) :], self._checks[i])
-            self._at += len(data)
-        check = int.from_bytes(read_at(self._file, payload_end, container.CHECK_SIZE), "little")
-        return self._at == payload_end and check in self._checks
 
 
 class _Trail:
@@ -329,7 +332,6 @@ class _Trail:
         `after`: where what cannot be read begins. No such place: the end of the file. Headers that lead to where the file
         is cut may lie in the very block that is cut, unless that has to be another.
         """
-        lost = _LostBlock(self._file, after)
         skip_to = after + 1
         for place, chunk in self._chunks(after + 1, container.MAX_HEADER_SIZE):
             for match in self._STARTS.finditer(chunk, 0, min(len(chunk), SEARCH_SIZE)):
@@ -344,7 +346,7 @@ class _Trail:
                 except LlmzipError:
                     continue
                 stop, cut = self._follow(here, inside=preamble is None)
-                if stop == self._end and (not cut or self._end - after > MAX_BLOCK or lost.may_end(here)):
+                if stop == self._end and (not cut or self._end - after > MAX_BLOCK):
                     return here, preamble
                 if preamble is not None:
                     skip_to = stop  # a whole .lmz file inside a block
@@ -353,46 +355,44 @@ class _Trail:
     def _follow(self, at: int, *, inside: bool) -> tuple[int, bool]:
         """How far headers lead from here, and whether the file is cut there. `inside`: a member, else it begins here."""
         passed: list[int] = []
+        n_blocks = int(inside)  # of this member: a block that does not begin one is not its first
         try:
             while inside or (at < self._end and not is_padding(self._file, at)):
                 if at in self._dead:
                     return at, False
                 passed.append(at)
-                at, inside = self._step(at, inside=inside, first=len(passed) == 1)
+                at, header = self._past_block(at, inside=inside)
+                inside = not header.last
+                n_blocks += header.kind != NOTE
+                if not inside:
+                    at = self.index_end(at) if n_blocks > 1 else at
+                    n_blocks = 0
         except TruncatedError:
             return self._end, True
         except LlmzipError:
             self._dead.update(passed)
             return at, False
-        return self._end, False
+        return self._end, at < self._end  # zeros at the end may be padding, or what was cut off
 
-    def _step(self, at: int, *, inside: bool, first: bool) -> tuple[int, bool]:
-        """Past the block or index that is here; whether a block of the same member follows."""
-        if not inside and not first and (end := self.index_end(at)) is not None:
-            return end, False
-        before = b""
-        if not inside:
-            preamble = container.parse_preamble(self._read(at, PREAMBLE_SIZE))
-            before = preamble.raw
-            at += len(before)
-        data = self._read(at, container.MAX_HEADER_SIZE)
-        if before and preamble.short:
-            header = container.parse_short_header(data, "a block", preamble)
+    def _past_block(self, at: int, *, inside: bool) -> tuple[int, Header]:
+        """Where a block ends that begins here, with its member unless `inside` one, and its header."""
+        if inside:
+            header = container.parse_header(self._read(at, container.MAX_HEADER_SIZE), "a block")
         else:
-            header = container.parse_header(data, "a block", before)
+            member = Member(container.parse_preamble(self._read(at, PREAMBLE_SIZE)))
+            at += len(member.preamble.raw)
+            header = member.parse_header(self._read(at, container.MAX_HEADER_SIZE))
         if at + header.block_size > self._end:
             raise TruncatedError("file ends in a block")
-        return at + header.block_size, not header.last
+        return at + header.block_size, header
 
     def begins_member(self, at: int) -> bool:
         """Whether a member may begin here, or the file end."""
         return at == self._end or container.begins_member(self._read(at, 2)) or is_padding(self._file, at)
 
-    def index_end(self, at: int) -> int | None:
-        """Where an index that begins here ends; None: none begins here. TruncatedError: the file ends in it."""
+    def index_end(self, at: int) -> int:
+        """Where the index ends that begins here. FormatError: it is none, or damaged; TruncatedError: the file ends in it."""
         data = self._read(at, 1 + container.MAX_VARINT_SIZE)
-        if data[:1] != bytes([container.INDEX_KIND]):
-            return None
         n_entries, _ = container.parse_varint(data, 1, "the index")
         if n_entries > MAX_INDEX_ENTRIES:
             raise FormatError("not an index")

@@ -161,7 +161,10 @@ class Opener:
 
 
 def _memory_needed(header: Header, model: "Model | None") -> int:
-    return header.n_payload + 2 * header.body_size + 2 * header.n_bytes
+    needed = getattr(blocks, "memory_needed", None)
+    if needed is not None:
+        return int(needed(header, model))
+    return header.n_payload + header.body_size + header.n_bytes
 
 
 def named(error: LlmzipError, place: "Place | str") -> LlmzipError:
