@@ -12,7 +12,7 @@ import stat
 import warnings
 import weakref
 from bisect import bisect_right
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from llmzip import container, handles
@@ -188,7 +188,7 @@ class LmzFile(io.BufferedIOBase):
         self._n_written = 0
         self._process = os.getpid()  # the one that finishes the file: that has opened it, or has written to it last
         self._text: weakref.ref[io.TextIOWrapper] | None = None
-        self._at_exit = self._has_put = False
+        self._at_exit = self._to_be_emptied = False
         self._mode = _plain_mode(mode)
         if self._mode == "r":
             _refuse_write_arguments(block_size=block_size, lanes=lanes, window=window, overlap=overlap)
@@ -222,6 +222,7 @@ class LmzFile(io.BufferedIOBase):
                 _check_whole(file)
             # Without a buffer, of which a child of fork would write its copy; and emptied later, by _put.
             self._file = cast(BinaryIO, builtins.open(file, self._mode + "b", buffering=0, opener=_open_as_it_is))
+            self._to_be_emptied = self._mode == "w" and stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
         elif hasattr(file, "read") or hasattr(file, "write"):
             self._file = cast(BinaryIO, file)
         else:
@@ -296,20 +297,21 @@ class LmzFile(io.BufferedIOBase):
 
     def _flush_text(self) -> None:
         text = self._text() if self._text is not None else None
-        if text is not None:
-            with suppress(ValueError):  # it has been detached
-                text.flush()
+        try:
+            attached = text is not None and text.buffer is self
+        except ValueError:  # that it has been detached
+            return
+        if text is not None and attached:
+            text.flush()
 
     def _put(self, data: bytes) -> None:
         """Write to the file; the first time, empty it."""
         if not data:
             return
         file = self._open_handle()
-        if self._closes_file and self._mode == "w":
-            status = os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode) and not self._has_put:
-                file.truncate(0)
-        self._has_put = True
+        if self._to_be_emptied:
+            file.truncate(0)
+            self._to_be_emptied = False
         handles.write_all(file, data)
 
     def _put_late(self, content: bytes) -> None:
