@@ -90,14 +90,17 @@ def salvage(
     ignore_engine: bool = False,
     max_size: int | None = None,
     memory: int | None = None,
+    doubtful: bool = False,
 ) -> tuple[bytes, list[Damage]]:
     """What is whole of a damaged or cut file, joined, and what is not; `file` as for `get_info`.
 
-    No damage: the same as `decompress`. Never a byte whose block does not pass its check.
+    No damage: the same as `decompress`. Never a byte whose block does not pass its check. `doubtful`: what follows a
+    damaged header in a file that is cut as well, though it may be of an .lmz file that is stored in this one.
     """
     source = ModelSource(model, device=device, threads=threads)
     with _opened(file) as opened:
-        pieces = list(damage.salvage(opened, source, ignore_engine=ignore_engine, limits=Limits(max_size, memory)))
+        limits = Limits(max_size, memory)
+        pieces = list(damage.salvage(opened, source, ignore_engine=ignore_engine, limits=limits, doubtful=doubtful))
     whole = b"".join(piece for piece in pieces if not isinstance(piece, Damage))
     return whole, [piece for piece in pieces if isinstance(piece, Damage)]
 

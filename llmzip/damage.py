@@ -56,19 +56,26 @@ Pieces = Generator[bytes | Damage, None, int]  # returns where in the file it ha
 
 
 def salvage(
-    file: BinaryIO, source: ModelSource, *, ignore_engine: bool = False, limits: Limits = UNLIMITED
+    file: BinaryIO,
+    source: ModelSource,
+    *,
+    ignore_engine: bool = False,
+    limits: Limits = UNLIMITED,
+    doubtful: bool = False,
 ) -> Iterator[bytes | Damage]:
     """All that is whole in a file with random access, in its order, and a Damage for each stretch that is not.
 
+    In a file that is cut and has a damaged header as well, what comes after that is given out only if `doubtful`: it may
+    be of an .lmz file that is stored in the very block that is cut.
     Raises LimitExceeded where there is more content than `limits` allow.
     """
-    return _Salvage(file, Opener(source, ignore_engine, limits)).pieces()
+    return _Salvage(file, Opener(source, ignore_engine, limits), doubtful).pieces()
 
 
 class _Salvage:
     """One way through a file from its start to its end."""
 
-    def __init__(self, file: BinaryIO, opener: Opener) -> None:
+    def __init__(self, file: BinaryIO, opener: Opener, doubtful: bool) -> None:
         self._file = file
         self._opener = opener
         self._start = file.tell()
@@ -79,7 +86,7 @@ class _Salvage:
         self._note: str | None = None  # of this member, as are these:
         self._whole = True
         self._digest = hashlib.sha256()
-        self._trail = _Trail(file, self._end)
+        self._trail = _Trail(file, self._end, doubtful)
 
     def pieces(self) -> Iterator[bytes | Damage]:
         at = self._start
@@ -290,9 +297,10 @@ class _Trail:
         re.DOTALL,
     )
 
-    def __init__(self, file: BinaryIO, end: int) -> None:
+    def __init__(self, file: BinaryIO, end: int, doubtful: bool) -> None:
         self._file = file
         self._end = end
+        self._doubtful = doubtful
         self._n_reread = 0
         self._dead: set[int] = set()  # headers that lead nowhere
 
@@ -332,6 +340,7 @@ class _Trail:
         `after`: where what cannot be read begins. No such place: the end of the file. Headers that lead to where the file
         is cut may lie in the very block that is cut, unless that has to be another.
         """
+        may_be_cut = self._doubtful or self._end - after > MAX_BLOCK
         skip_to = after + 1
         for place, chunk in self._chunks(after + 1, container.MAX_HEADER_SIZE):
             for match in self._STARTS.finditer(chunk, 0, min(len(chunk), SEARCH_SIZE)):
@@ -345,21 +354,21 @@ class _Trail:
                         continue
                 except LlmzipError:
                     continue
-                stop, cut = self._follow(here, inside=preamble is None)
-                if stop == self._end and (not cut or self._end - after > MAX_BLOCK):
+                leads, stop = self._follow(here, inside=preamble is None, may_be_cut=may_be_cut)
+                if leads:
                     return here, preamble
                 if preamble is not None:
                     skip_to = stop  # a whole .lmz file inside a block
         return self._end, None
 
-    def _follow(self, at: int, *, inside: bool) -> tuple[int, bool]:
-        """How far headers lead from here, and whether the file is cut there. `inside`: a member, else it begins here."""
+    def _follow(self, at: int, *, inside: bool, may_be_cut: bool) -> tuple[bool, int]:
+        """Whether headers lead from here to the end of the file, and how far they do. `inside`: a member is, or begins here."""
         passed: list[int] = []
         n_blocks = int(inside)  # of this member: a block that does not begin one is not its first
         try:
             while inside or (at < self._end and not is_padding(self._file, at)):
                 if at in self._dead:
-                    return at, False
+                    return False, at
                 passed.append(at)
                 at, header = self._past_block(at, inside=inside)
                 inside = not header.last
@@ -367,12 +376,15 @@ class _Trail:
                 if not inside:
                     at = self.index_end(at) if n_blocks > 1 else at
                     n_blocks = 0
+            leads = at == self._end or may_be_cut  # zeros at the end may be padding, or what is left of what was cut off
+            at = self._end
         except TruncatedError:
-            return self._end, True
+            leads, at = may_be_cut, self._end
         except LlmzipError:
+            leads = False
+        if not leads:
             self._dead.update(passed)
-            return at, False
-        return self._end, at < self._end  # zeros at the end may be padding, or what was cut off
+        return leads, at
 
     def _past_block(self, at: int, *, inside: bool) -> tuple[int, Header]:
         """Where a block ends that begins here, with its member unless `inside` one, and its header."""

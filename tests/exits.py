@@ -55,6 +55,20 @@ PATTERNS = {
     "nothing written": Pattern('f = llmzip.open(path, "wb")', content=b""),
     "some members flushed": Pattern('f = llmzip.open(path, "wb")\nfor line in data.splitlines(True): f.write(line); f.flush()'),
     "flushed and more": Pattern('f = llmzip.open(path, "wb"); f.write(data); f.flush(); f.write(data)', content=LINES * 2),
+    "killed after a flush": Pattern(
+        'f = llmzip.open(path, "wb"); f.write(data); f.flush(); f.write(data); os.kill(os.getpid(), 9)', exit_code=-9
+    ),
+    "killed after a flush of text": Pattern(
+        'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines); f.flush(); f.write(lines); os.kill(os.getpid(), 9)', exit_code=-9
+    ),
+    "killed before there is a block": Pattern(
+        'with llmzip.open(path, "wb") as f: f.write(data)\nf = llmzip.open(path, "wb"); f.write(b"new"); os.kill(os.getpid(), 9)', exit_code=-9
+    ),
+    "logging, killed": Pattern(
+        'h = logging.StreamHandler(llmzip.open(path, "wt", encoding="utf-8")); logging.basicConfig(handlers=[h], format="%(message)s")\n'
+        'for i in range(5): logging.warning("%s", text[:-1])\nos.kill(os.getpid(), 9)',
+        exit_code=-9,
+    ),
     "append": Pattern(
         'llmzip.open(path, "wb").close(); f = llmzip.open(path, "ab"); f.write(data)'
     ),

@@ -18,6 +18,9 @@ from llmzip.models.toy import ToyModel
 NAMES = [
     "sys.exit",
     "exception",
+    "killed after a flush of text",
+    "killed before there is a block",
+    "logging, killed",
     "many writers",
     "one that fails among many",
     "reference cycle",

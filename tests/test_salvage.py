@@ -198,6 +198,23 @@ def test_a_file_that_is_stored_in_another_is_not_its_content(n_damaged: int) -> 
                 assert all(piece in contents for piece in found if isinstance(piece, bytes)), (start, end)
 
 
+def test_what_is_in_doubt_comes_out_on_demand() -> None:
+    """A log that was flushed line by line, cut by a crash, with a bad sector: is what follows it its own?"""
+    lines = [MODEL.speak(20, seed) for seed in range(9)]
+    members = [llmzip.compress(line, MODEL) for line in lines]
+    data = b"".join(members)
+    at = len(b"".join(members[:3]))
+    damaged = (data[:at] + bytes(len(members[3])) + data[at + len(members[3]) :])[:-2]
+    content, (damage,) = llmzip.salvage(damaged, MODEL)
+    assert (content, damage.file_start, damage.file_end) == (b"".join(lines[:3]), at, len(damaged))
+    content, damages = llmzip.salvage(damaged, MODEL, doubtful=True)
+    assert content == b"".join(lines[:3] + lines[4:8])
+    assert [(lost.file_start, lost.file_end) for lost in damages] == [
+        (at, at + len(members[3])),
+        (len(data) - len(members[8]), len(damaged)),
+    ]
+
+
 def test_limits_of_salvage() -> None:
     n_bytes = len(b"".join(BLOCKS))
     assert llmzip.salvage(FILE, MODEL, max_size=n_bytes)[1] == []
