@@ -271,7 +271,7 @@ class _Salvage:
         found = [container.NO_MODEL]
         try:
             found.insert(0, self._opener.source.to_compress().fingerprint)
-        except LlmzipError:
+        except (LlmzipError, OSError):  # no model here: what is stored needs none
             pass
         named = self._read(offset, PREAMBLE_SIZE)[-container.FINGERPRINT_SIZE :]
         return [named, *found] if len(named) == container.FINGERPRINT_SIZE else found

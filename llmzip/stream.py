@@ -47,6 +47,7 @@ class ModelSource:
         self, model: "Model | str | None" = None, *, device: str | None = None, threads: int | None = None
     ) -> None:
         self._given = model
+        self._default: Model | None = None
         self._device = device
         self._threads = threads
         self._loaded: dict[bytes, Model] = {}  # by the start of the fingerprint that a file holds
@@ -55,10 +56,15 @@ class ModelSource:
         """The given model, or the one of that name, or the default."""
         if self._given is not None and not isinstance(self._given, str):
             return self._given
+        if self._given is None and self._default is not None:
+            return self._default
         from llmzip.models import registry
 
         model = registry.load(self._given, device=self._device, threads=self._threads)
-        self._given = model
+        if self._given is None:
+            self._default = model  # not as given: what a file needs may be another
+        else:
+            self._given = model
         return model
 
     def to_decompress(self, fingerprint: bytes) -> "Model":
