@@ -2,7 +2,8 @@
 
 A block is given out only if its content check holds, and only from a place to which the file itself leads: by the headers
 before it, by the index of its member, or, where neither is left, by headers that lead from there to the end of the file.
-Other whole blocks may belong to an .lmz file that is stored in this one.
+Other whole blocks may belong to an .lmz file that is stored in this one. (A file that is cut just where such a stored one ends,
+and damaged before it, cannot be told from one whose last member that is.)
 """
 
 import hashlib

@@ -4,7 +4,8 @@
 
 makes files of random members, some with whole .lmz files stored in their blocks, damages them in one to four places (flips,
 zeros, cuts, bytes lost, put in or turned round), and counts blocks that come out and were not compressed as such (it must be none),
-blocks that no damage has touched and that are lost, and the longest that one file took.
+blocks that no damage has touched and that are lost, and the longest that one file took. Counted apart: files that are cut just
+where a stored .lmz file ends, so that they end with that, whole: nobody could tell it from a last member of their own.
 """
 
 import functools
@@ -89,9 +90,16 @@ def damage(data: bytes, rng: random.Random) -> tuple[bytes, int, int]:
     return data[:at] + data[at : at + n][::-1] + data[at + n :], at, at + n
 
 
+def ends_with_a_file(data: bytes, content: bytes) -> bool:
+    """Whether the file ends with a whole .lmz file of which this is a block."""
+    starts = (at for at in range(len(data)) if data[at : at + 1] == container.MAGIC[:1])
+    whole = (data[at:] for at in starts if container.explore_file(io.BytesIO(data), at)[1] is None)
+    return any(content in salvage(io.BytesIO(suffix), SOURCE) for suffix in whole)
+
+
 def main(n_runs: int, seed: int) -> None:
     blocks.decompress = functools.lru_cache(10_000)(blocks.decompress)
-    n_pieces = n_wrong = n_untouched = n_lost = 0
+    n_pieces = n_wrong = n_alike = n_untouched = n_lost = 0
     worst = 0.0
     for run in range(n_runs):
         rng = random.Random(seed + run)
@@ -108,6 +116,9 @@ def main(n_runs: int, seed: int) -> None:
         given = [piece for piece in found if not isinstance(piece, Damage)]
         n_pieces += len(given)
         wrong = [piece for piece in given if piece not in whole]
+        if wrong and ends_with_a_file(data, wrong[0]):
+            n_alike += 1
+            continue
         if wrong:
             print(f"seed {seed + run}: {wrong[0]!r}", flush=True)
         n_wrong += len(wrong)
@@ -116,7 +127,7 @@ def main(n_runs: int, seed: int) -> None:
             kept = [content for begins, ends, content in pieces if ends <= start or begins >= end]
             n_untouched += len(kept)
             n_lost += len(set(kept) - set(given))
-    print(f"{n_runs} files: {n_pieces} blocks, {n_wrong} wrong; {n_lost} of {n_untouched} lost beside one damage; slowest {worst:.2f} s")
+    print(f"{n_runs} files: {n_pieces} blocks, {n_wrong} wrong, {n_alike} files cut where a stored one ends; {n_lost} of {n_untouched} lost beside one damage; slowest {worst:.2f} s")
     sys.exit(n_wrong > 0)
 
 
