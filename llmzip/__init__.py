@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llmzip.api import compress, decompress, get_info
+    from llmzip.api import compress, decompress, get_info, salvage
+    from llmzip.damage import Damage
     from llmzip.errors import (
         ChecksumError,
         EngineMismatch,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChecksumError",
+    "Damage",
     "EngineMismatch",
     "FormatError",
     "LimitExceeded",
@@ -44,9 +46,11 @@ __all__ = [
     "decompress",
     "get_info",
     "open",
+    "salvage",
 ]
 
 _HOMES = {
+    "Damage": "damage",
     "LmzCompressor": "stream",
     "LmzDecompressor": "stream",
     "LmzFile": "file",
@@ -54,6 +58,7 @@ _HOMES = {
     "decompress": "api",
     "get_info": "api",
     "open": "file",
+    "salvage": "api",
 }
 
 

@@ -1,18 +1,23 @@
-"""Whole files at once: `compress`, `decompress` and `get_info`.
+"""Whole files at once: `compress`, `decompress`, `salvage` and `get_info`.
 
-Knows nothing of how; that is in `stream`, `file` and `container`.
+Knows nothing of how; that is in `stream`, `damage` and `container`.
 """
 
 import builtins
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from llmzip import container
+from llmzip import container, damage
 from llmzip.container import BlockEntry, MemberEntry
-from llmzip.file import FileArgument, LmzFile
-from llmzip.stream import BLOCK_SIZE, LmzCompressor, Progress
+from llmzip.damage import Damage
+from llmzip.file import FileArgument
+from llmzip.handles import flat
+from llmzip.limits import Limits
+from llmzip.stream import BLOCK_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -59,17 +64,57 @@ def decompress(
     device: str | None = None,
     threads: int | None = None,
     ignore_engine: bool = False,
+    max_size: int | None = None,
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """The content of all members of `data`, joined.
 
-    The file names its model; `model` is only to override the search for it.
-    Raises FormatError for bytes after the last member, TruncatedError for an early end, and so for no bytes at all.
+    The file names its model; `model` is only to override the search for it. `max_size` (bytes of content) and `memory`
+    (bytes that a block may take to decode, beside the model) bound what a file from a stranger can ask for.
+    Raises FormatError for bytes after the last member but zeros, TruncatedError for an early end, and so for no bytes at
+    all, LimitExceeded before anything is decoded that goes beyond the bounds.
     """
-    with LmzFile(
-        io.BytesIO(data), model=model, device=device, threads=threads, ignore_engine=ignore_engine, progress=progress
-    ) as file:
-        return file.read()
+    source = ModelSource(model, device=device, threads=threads)
+    limits = Limits(max_size, memory)
+    return MemberReader(io.BytesIO(flat(data)).read, source, ignore_engine=ignore_engine, limits=limits, progress=progress).read()
+
+
+def salvage(
+    file: "FileArgument | Buffer",
+    /,
+    model: "Model | str | None" = None,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    ignore_engine: bool = False,
+    max_size: int | None = None,
+    memory: int | None = None,
+    doubtful: bool = False,
+) -> tuple[bytes, list[Damage]]:
+    """What is whole of a damaged or cut file, joined, and what is not; `file` as for `get_info`.
+
+    No damage: the same as `decompress`. Never a byte whose block does not pass its check. `doubtful`: what follows a
+    damaged header in a file that is cut as well, though it may be of an .lmz file that is stored in this one.
+    """
+    source = ModelSource(model, device=device, threads=threads)
+    with _opened(file) as opened:
+        limits = Limits(max_size, memory)
+        pieces = list(damage.salvage(opened, source, ignore_engine=ignore_engine, limits=limits, doubtful=doubtful))
+    whole = b"".join(piece for piece in pieces if not isinstance(piece, Damage))
+    return whole, [piece for piece in pieces if isinstance(piece, Damage)]
+
+
+@contextmanager
+def _opened(file: "FileArgument | Buffer") -> Iterator[BinaryIO]:
+    """A file with random access, from where it is."""
+    if isinstance(file, (str, os.PathLike)):
+        with builtins.open(file, "rb") as opened:
+            yield opened
+    elif hasattr(file, "read"):
+        yield cast(BinaryIO, file)
+    else:
+        yield io.BytesIO(flat(file))
 
 
 @dataclass(frozen=True)
@@ -120,21 +165,13 @@ class Info:
         return next((member.engine_note for member in self.members if member.engine_note is not None), None)
 
 
-def get_info(file: "FileArgument | bytearray | memoryview", /) -> Info:
+def get_info(file: "FileArgument | Buffer", /) -> Info:
     """What is in an .lmz file, from its headers alone.
 
     `file` is a path (str or PathLike), a file object with random access, or the bytes of a file.
     """
-    if isinstance(file, (bytes, bytearray, memoryview)):
-        return _info(io.BytesIO(file))
-    if isinstance(file, (str, os.PathLike)):
-        with builtins.open(file, "rb") as opened:
-            return _info(opened)
-    return _info(cast(BinaryIO, file), file.tell())
-
-
-def _info(file: BinaryIO, start: int = 0) -> Info:
-    members = tuple(_member_info(member, i + 1) for i, member in enumerate(container.walk_file(file, start)))
+    with _opened(file) as opened:
+        members = tuple(_member_info(member, i + 1) for i, member in enumerate(container.walk_file(opened, opened.tell())))
     return Info(
         n_bytes=sum(member.n_bytes for member in members),
         n_bytes_on_disk=sum(member.n_bytes_on_disk for member in members),

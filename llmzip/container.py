@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from llmzip.errors import FormatError, TruncatedError, UnsupportedError
+from llmzip.errors import FormatError, LlmzipError, TruncatedError, UnsupportedError
 
 MAGIC = b"\xfc\x4c"
 END_MAGIC = MAGIC[::-1]  # what a file with an index ends with
@@ -663,17 +663,26 @@ def map_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
 
     From the indexes, last member first; from the headers for all that comes before a member without one.
     """
-    end = file.seek(0, io.SEEK_END)
-    members: list[MemberEntry] = []
-    while end > start:
-        member = _member_by_index(file, start, end)
-        if member is None:
-            break
-        members.insert(0, member)
-        end = member.offset
-    if end > start or not members:
-        members[:0] = _walk(file, start, end)
-    return _with_content_offsets(members)
+    members, error = explore_file(file, start)
+    if error is not None:
+        raise error
+    return members
+
+
+def explore_file(file: BinaryIO, start: int = 0) -> tuple[list[MemberEntry], LlmzipError | None]:
+    """Where the blocks are as far as the file is whole, and the error that tells why no farther; as `map_file`."""
+    end = end_of(file)
+    at = _before_padding(file, start, end)
+    indexed: list[MemberEntry] = []
+    while at > start and (member := _member_by_index(file, start, at)) is not None:
+        indexed.append(member)
+        at = member.offset
+    walked: list[MemberEntry] = []
+    error = None
+    if at > start or not indexed:
+        walked, error = _walk(file, start, at if indexed else end)
+    members = walked if error is not None else walked + indexed[::-1]
+    return _with_content_offsets(members), error
 
 
 def walk_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
@@ -681,13 +690,38 @@ def walk_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
 
     Reads no payload but the notes.
     """
-    return _with_content_offsets(_walk(file, start, file.seek(0, io.SEEK_END)))
+    members, error = _walk(file, start, end_of(file))
+    if error is not None:
+        raise error
+    return _with_content_offsets(members)
 
 
-def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
-    """Read one block of a mapped file."""
+def _before_padding(file: BinaryIO, start: int, end: int) -> int:
+    """Where the zeros at the end of the file begin. (The last of them may belong to a block.)"""
+    size = INDEX_END.size
+    while end > start:
+        at = max(start, end - size)
+        if kept := len(read_at(file, at, end - at).rstrip(b"\0")):
+            return at + kept
+        end, size = at, min(2 * size, READ_SIZE)
+    return end
+
+
+def is_padding(file: BinaryIO, at: int) -> bool:
+    """Whether there are zeros, and nothing else, from here to the end of the file."""
+    file.seek(at)
+    size = 1
+    while piece := file.read(size):
+        if piece.count(0) < len(piece):
+            return False
+        size = READ_SIZE
+    return size > 1
+
+
+def read_header(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Header:
+    """Read the header of one block of a mapped file."""
     where = f"block {entry.number}"
-    data = _read_at(file, entry.offset, MAX_HEADER_SIZE)
+    data = read_at(file, entry.offset, MAX_HEADER_SIZE)
     if member.preamble.short:
         header = parse_short_header(data, where, member.preamble)
     else:
@@ -696,7 +730,19 @@ def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
         raise FormatError(f"index does not tell the sizes of {where}")
     if header.kind == NOTE or (header.kind == MODEL and member.fingerprint == NO_MODEL):
         raise FormatError(f"{where} is of a type that cannot be here")
-    return parse_block(_read_at(file, entry.offset, entry.size), header, where)
+    return header
+
+
+def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
+    """Read one block of a mapped file."""
+    header = read_header(file, member, entry)
+    return parse_block(read_at(file, entry.offset, entry.size), header, f"block {entry.number}")
+
+
+def end_of(file: BinaryIO) -> int:
+    """The size of the file."""
+    file.seek(0, io.SEEK_END)
+    return file.tell()  # some objects do not say where `seek` has come to
 
 
 def _before(member: MemberEntry, offset: int) -> bytes:
@@ -704,7 +750,7 @@ def _before(member: MemberEntry, offset: int) -> bytes:
     return member.preamble.raw if offset == member.offset + PREAMBLE_SIZE else b""
 
 
-def _read_at(file: BinaryIO, offset: int, n: int) -> bytes:
+def read_at(file: BinaryIO, offset: int, n: int) -> bytes:
     """Up to `n` bytes.
 
     In pieces, so that a size that a damaged file declares is not allocated before the bytes turn up.
@@ -724,16 +770,16 @@ def _member_by_index(file: BinaryIO, start: int, end: int) -> MemberEntry | None
     """The member that ends at `end`, or None if no valid index leads to it."""
     if end - start < PREAMBLE_SIZE + INDEX_END.size:
         return None
-    size, magic = INDEX_END.unpack(_read_at(file, end - INDEX_END.size, INDEX_END.size))
+    size, magic = INDEX_END.unpack(read_at(file, end - INDEX_END.size, INDEX_END.size))
     index_offset = end - INDEX_END.size - size
     if magic != END_MAGIC or index_offset < start + PREAMBLE_SIZE:
         return None
     try:
-        index = parse_index(_read_at(file, index_offset, end - index_offset))
+        index = parse_index(read_at(file, index_offset, end - index_offset))
         offset = index_offset - sum(entry.size for entry in index.entries) - PREAMBLE_SIZE
         if offset < start:
             return None
-        preamble = parse_preamble(_read_at(file, offset, PREAMBLE_SIZE))
+        preamble = parse_preamble(read_at(file, offset, PREAMBLE_SIZE))
         return _member_of_index(file, offset, end, preamble, index)
     except (FormatError, TruncatedError, UnsupportedError):
         return None  # not an index, or a damaged one: the walk tells which
@@ -747,7 +793,7 @@ def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: Preamble, 
         if entry.n_bytes:
             blocks.append(BlockEntry(len(blocks) + 1, at, entry.size, 0, entry.n_bytes, None))
         elif i == 0:
-            note = _read_note(file, at, parse_header(_read_at(file, at, MAX_HEADER_SIZE), "the note", preamble.raw))
+            note = _read_note(file, at, parse_header(read_at(file, at, MAX_HEADER_SIZE), "the note", preamble.raw))
         else:
             raise FormatError("index lists an empty block")
         at += entry.size
@@ -759,43 +805,59 @@ def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: Preamble, 
 def _read_note(file: BinaryIO, offset: int, header: Header) -> str:
     if header.kind != NOTE:
         raise FormatError("first block has no content and is not a note")
-    return parse_note(parse_block(_read_at(file, offset, header.block_size), header, "the note"))
+    return parse_note(parse_block(read_at(file, offset, header.block_size), header, "the note"))
 
 
-def _walk(file: BinaryIO, start: int, end: int) -> list[MemberEntry]:
+def _walk(file: BinaryIO, start: int, end: int) -> tuple[list[MemberEntry], LlmzipError | None]:
     members: list[MemberEntry] = []
-    while start < end or not members:
-        members.append(_walk_member(file, start, end, len(members)))
-        start += members[-1].size
-    return members
+    error = None
+    while error is None and (not members or (start < end and not is_padding(file, start))):
+        member, error = _walk_member(file, start, end, len(members))
+        if member is not None:
+            members.append(member)
+            start += member.size
+    return members, error
 
 
-def _walk_member(file: BinaryIO, offset: int, end: int, n_before: int) -> MemberEntry:
-    start = _read_at(file, offset, min(PREAMBLE_SIZE, end - offset))
-    check_continuation(start, n_before)
-    preamble = parse_preamble(start)
+def _walk_member(file: BinaryIO, offset: int, end: int, n_before: int) -> tuple[MemberEntry | None, LlmzipError | None]:
+    """A member as far as it is whole, and the error that tells why no farther."""
+    start = read_at(file, offset, min(PREAMBLE_SIZE, end - offset))
+    try:
+        check_continuation(start, n_before)
+        preamble = parse_preamble(start)
+    except LlmzipError as error:
+        return None, error
     member = Member(preamble)
     note = None
-    blocks = []
+    blocks: list[BlockEntry] = []
     at = offset + len(preamble.raw)
-    while not member.ended:
-        where = member.where
-        header = member.parse_header(_read_at(file, at, min(MAX_HEADER_SIZE, end - at)))
-        if at + header.block_size > end:
-            raise TruncatedError(f"file ends in {where}")
-        if header.kind == NOTE:
-            note = _read_note(file, at, header)
-        else:
-            blocks.append(BlockEntry(member.n_blocks + 1, at, header.block_size, 0, header.n_bytes, header))
-        member.add(header.kind, header.n_bytes, header.block_size, header.last)
-        at += header.block_size
-    if member.has_index:
-        size = len(create_index(member.index()))
-        if at + size > end:
-            raise TruncatedError("file ends in the index")
-        check_index(_read_at(file, at, size), member.index(), check_content=False)
-        at += size
-    return MemberEntry(offset, at - offset, preamble, note, tuple(blocks))
+    broken = None
+    try:
+        while not member.ended:
+            header = member.parse_header(read_at(file, at, min(MAX_HEADER_SIZE, end - at)))
+            if at + header.block_size > end:
+                raise TruncatedError(f"file ends in {member.where}")
+            if header.kind == NOTE:
+                note = _read_note(file, at, header)
+            else:
+                blocks.append(BlockEntry(member.n_blocks + 1, at, header.block_size, 0, header.n_bytes, header))
+            member.add(header.kind, header.n_bytes, header.block_size, header.last)
+            at += header.block_size
+        at += _check_index_at(file, at, end, member)
+    except LlmzipError as error:
+        broken = error
+    return MemberEntry(offset, at - offset, preamble, note, tuple(blocks)), broken
+
+
+def _check_index_at(file: BinaryIO, at: int, end: int, member: Member) -> int:
+    """Compare the index that must be here, if one must, with the headers; its size."""
+    if not member.has_index:
+        return 0
+    size = len(create_index(member.index()))
+    if at + size > end:
+        raise TruncatedError("file ends in the index")
+    check_index(read_at(file, at, size), member.index(), check_content=False)
+    return size
 
 
 def check_continuation(data: bytes, n_before: int) -> None:

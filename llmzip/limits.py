@@ -27,3 +27,6 @@ class Limits:
                 f"decoding takes {n_bytes} bytes of memory, above the limit of {self.memory}",
                 hint="allow more with --memory (memory=) if the file can be trusted",
             )
+
+
+UNLIMITED = Limits()

@@ -5,12 +5,25 @@ to `codec`. Imports neither torch nor numpy before a block needs a model. The ob
 """
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmzip import blocks, container
 from llmzip.container import Block, Header, Member
-from llmzip.errors import ChecksumError, EngineMismatch, FormatError, ModelNotFound, TruncatedError
+from llmzip.errors import (
+    ChecksumError,
+    EngineMismatch,
+    FormatError,
+    LimitExceeded,
+    LlmzipError,
+    ModelNotFound,
+    TruncatedError,
+    UnsupportedError,
+)
+from llmzip.handles import flat
+from llmzip.limits import UNLIMITED, Limits
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -18,6 +31,7 @@ if TYPE_CHECKING:
     from llmzip.models import Model
 
 BLOCK_SIZE = 1 << 20  # default content size of a block: what one seek decodes, and what one damaged byte costs
+CHUNK_SIZE = 1 << 16  # bytes of a file that are read at a time
 BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes so much faster, and gains by it
 
 Progress = Callable[[int, int], object]  # bytes in, bytes out: cumulative
@@ -33,6 +47,7 @@ class ModelSource:
         self, model: "Model | str | None" = None, *, device: str | None = None, threads: int | None = None
     ) -> None:
         self._given = model
+        self._default: Model | None = None
         self._device = device
         self._threads = threads
         self._loaded: dict[bytes, Model] = {}  # by the start of the fingerprint that a file holds
@@ -41,10 +56,15 @@ class ModelSource:
         """The given model, or the one of that name, or the default."""
         if self._given is not None and not isinstance(self._given, str):
             return self._given
+        if self._given is None and self._default is not None:
+            return self._default
         from llmzip.models import registry
 
         model = registry.load(self._given, device=self._device, threads=self._threads)
-        self._given = model
+        if self._given is None:
+            self._default = model  # not as given: what a file needs may be another
+        else:
+            self._given = model
         return model
 
     def to_decompress(self, fingerprint: bytes) -> "Model":
@@ -88,37 +108,85 @@ def _one_line(note: str | None) -> str:
     return ", ".join((note or "").splitlines())
 
 
-def open_block(
-    block: Block,
-    source: ModelSource,
-    *,
-    where: str,
-    fingerprint: bytes,
-    note: str | None,
-    ignore_engine: bool = False,
-    progress: Callable[[int], object] | None = None,
-) -> bytes:
-    """The content of one block, compared with its content check. `fingerprint` and `note` are what its member says."""
-    model = None
-    if block.kind == container.MODEL:
-        model = source.to_decompress(fingerprint)
-        if not ignore_engine:
-            check_engine(model, note)
-    try:
-        return blocks.decompress(block, model, progress)
-    except (ChecksumError, FormatError) as error:  # which does not know which block this is
-        raise type(error)(f"{where}: {error}", hint=error.hint) from error
+@dataclass(frozen=True)
+class Place:
+    """Which block of a file it is, in words for messages."""
+
+    member: int  # from 1
+    block: int | None  # in its member, from 1; None: not known, in a damaged file
+    content_start: int | None  # in the content of the whole file; None: not known
+    n_bytes: int  # of content
+
+    def __str__(self) -> str:
+        member = f" of member {self.member}" if self.member > 1 else ""
+        block = "a block" if self.block is None else f"block {self.block}"
+        if self.content_start is None or not self.n_bytes:
+            return block + member
+        return f"{block}{member} (content bytes {self.content_start} to {self.content_start + self.n_bytes - 1})"
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Opens the blocks of one file: knows where models come from, and what the file may ask for."""
+
+    source: ModelSource
+    ignore_engine: bool = False
+    limits: Limits = UNLIMITED
+
+    def check(self, header: Header, place: Place, model: "Model | None" = None) -> None:
+        """Raise LimitExceeded for a block that takes too much memory, which its header tells."""
+        if self.limits.memory is not None:
+            try:
+                self.limits.check_memory(_memory_needed(header, model))
+            except LimitExceeded as error:
+                raise named(error, place) from error
+
+    def open(
+        self,
+        block: Block,
+        header: Header,
+        place: Place,
+        *,
+        fingerprint: bytes,
+        note: str | None,
+        progress: Callable[[int], object] | None = None,
+    ) -> bytes:
+        """The content of a block, compared with its content check. `fingerprint` and `note` are what its member says."""
+        model = None
+        if block.kind == container.MODEL:
+            model = self.source.to_decompress(fingerprint)
+            if not self.ignore_engine:
+                check_engine(model, note)
+        self.check(header, place, model)
+        try:
+            return blocks.decompress(block, model, progress)
+        except TruncatedError as error:  # the payload is all here: it is what it codes that ends too early
+            raise FormatError(f"{place}: {error}", hint=error.hint) from error
+        except (ChecksumError, FormatError, UnsupportedError, LimitExceeded) as error:
+            raise named(error, place) from error
+
+
+def _memory_needed(header: Header, model: "Model | None") -> int:
+    needed = getattr(blocks, "memory_needed", None)
+    if needed is not None:
+        return int(needed(header, model))
+    return header.n_payload + header.body_size + header.n_bytes
+
+
+def named(error: LlmzipError, place: "Place | str") -> LlmzipError:
+    """The error of what does not know which block it works on, with the name of that."""
+    return type(error)(f"{place}: {error}", hint=error.hint)
 
 
 class LmzCompressor:
-    """Makes one member, block by block.
+    """Makes a member, block by block, or several.
 
     Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
     `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes.
     Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come out smaller.
     `plain` leaves out the adaptive layer: larger, and hardly faster; it shows what the layer is worth.
     Text and binary stretches go into blocks of their own; one that is not text may have eight times `block_size`.
-    One block is held back, because only `flush` knows which is the last. `report` gets a line on each block.
+    One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each block.
     """
 
     def __init__(
@@ -152,6 +220,7 @@ class LmzCompressor:
         self._member: Member | None = None  # None until the first block: then it is known whether a model is needed
         self._digest = hashlib.sha256()
         self._n_in = self._n_out = self._n_told = 0
+        self._n_members = 0  # that are finished
         self._flushed = False
 
     @property
@@ -163,7 +232,7 @@ class LmzCompressor:
         """Take content; return what of the member is ready, which may be nothing."""
         if self._flushed:
             raise ValueError("Compressor has been flushed")
-        self._held += memoryview(data).cast("B")
+        self.hold(data)
         if self._held:
             self._source.to_compress()  # a wrong name is told now, not at the end of the first block
         done: list[bytes] = []
@@ -171,10 +240,24 @@ class LmzCompressor:
             done += self._take(runs, last=False)
         return b"".join(done)
 
+    def hold(self, data: "Buffer", /) -> None:
+        """Take content and do nothing with it yet."""
+        self._held += flat(data)
+
+    def end_member(self) -> bytes:
+        """Finish the member, if there is content since the last one. What comes after it begins another."""
+        return self._finish() if self._held or self._member is not None else b""
+
     def flush(self) -> bytes:
-        """Finish the member: the last block and the index."""
+        """Finish the last member; the only one, if there is no content, is empty."""
         if self._flushed:
             raise ValueError("Repeated call to flush()")
+        done = self.end_member() if self._n_members else self._finish()
+        self._flushed = True
+        return done
+
+    def _finish(self) -> bytes:
+        """The last block of the member, and the index."""
         done: list[bytes] = []
         while runs := self._next_runs(last=True):
             done += self._take(runs, last=True)
@@ -185,7 +268,8 @@ class LmzCompressor:
             done.append(container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])))
             self._n_out += len(done[-1])
             self._tell(0)
-        self._flushed = True
+        self._member, self._digest = None, hashlib.sha256()
+        self._n_members += 1
         return b"".join(done)
 
     def _next_runs(self, *, last: bool) -> list[tuple[int, bool]]:
@@ -272,7 +356,8 @@ class LmzCompressor:
 class LmzDecompressor:
     """Reads one member. After it `eof` is true, and `unused_data` has what followed it.
 
-    `model` is needed only to override the search for the one that the file names.
+    `model` is needed only to override the search for the one that the file names. A block that asks for more than the
+    `limits` raises LimitExceeded before its payload is read.
     """
 
     def __init__(
@@ -283,25 +368,33 @@ class LmzDecompressor:
         threads: int | None = None,
         ignore_engine: bool = False,
         progress: Progress | None = None,
+        limits: Limits = UNLIMITED,
     ) -> None:
         if not isinstance(model, ModelSource):
             model = ModelSource(model, device=device, threads=threads)
-        self._source = model
-        self._ignore_engine = ignore_engine
+        self._opener = Opener(model, ignore_engine, limits)
         self._progress = progress
         self._input = bytearray()
+        self._number = 1  # of the member in its file
+        self._n_in = self._n_out = 0  # in the whole file
+        self._begin()
+
+    def _begin(self) -> None:
         self._output = b""  # of the last block decoded, from _given on still to be given out
         self._given = 0
         self._member: Member | None = None
         self._header: Header | None = None  # of the block whose payload is awaited
         self._note: str | None = None
         self._digest = hashlib.sha256()
-        self._n_in = self._n_out = 0
         self._shortfall = TruncatedError("file is empty")  # what to say if nothing more comes
         self._ended = False
         self.eof = False
-        self.needs_input = True
-        self.unused_data = b""
+        self.needs_input = not self._input
+
+    @property
+    def unused_data(self) -> bytes:
+        """What followed the member in the input; empty before its end."""
+        return bytes(self._input) if self.eof else b""
 
     def decompress(self, data: "Buffer", max_length: int = -1) -> bytes:
         """Take bytes of the file; return content.
@@ -311,7 +404,7 @@ class LmzDecompressor:
         """
         if self.eof:
             raise EOFError("Already at end of stream")
-        self._input += memoryview(data).cast("B")
+        self._input += flat(data)
         pieces = [self._give(max_length)]
         stuck = False
         while not stuck and (max_length < 0 or (max_length > 0 and not pieces[-1])):
@@ -336,9 +429,6 @@ class LmzDecompressor:
         """Say what the next call needs. `stuck`: nothing more can be made of the input at hand."""
         self.eof = self._ended and self._given == len(self._output)
         self.needs_input = stuck and not self.eof
-        if self.eof:
-            self.unused_data = bytes(self._input)
-            self._input.clear()
 
     def _step(self) -> bool:
         """Take the next element off the input; False if the member has ended or the element is not all there."""
@@ -362,17 +452,17 @@ class LmzDecompressor:
         self._member = Member(preamble)
 
     def _take_block(self, member: Member) -> None:
-        where = member.where
-        if self._header is None:
-            self._header = member.parse_header(bytes(self._input[: container.MAX_HEADER_SIZE]))
-        header = self._header
+        header = self._next_header(member)
+        place = Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes)
         if len(self._input) < header.block_size:
-            raise TruncatedError(f"file ends in {where}")
-        block = container.parse_block(bytes(self._input[: header.block_size]), header, where)
+            raise TruncatedError(f"file ends in {place}")
+        block = container.parse_block(bytes(self._input[: header.block_size]), header, str(place))
         if block.kind == container.NOTE:
             self._note = container.parse_note(block)
         else:
-            self._output = self._open(block, where, member)
+            self._output = self._opener.open(
+                block, header, place, fingerprint=member.fingerprint, note=self._note, progress=self._tell
+            )
             self._given = 0
             self._digest.update(self._output)
         member.add(header.kind, header.n_bytes, header.block_size, header.last)
@@ -382,16 +472,17 @@ class LmzDecompressor:
         self._ended = member.ended and not member.has_index
         self._tell(0)
 
-    def _open(self, block: Block, where: str, member: Member) -> bytes:
-        return open_block(
-            block,
-            self._source,
-            where=where,
-            fingerprint=member.fingerprint,
-            note=self._note,
-            ignore_engine=self._ignore_engine,
-            progress=self._tell,
-        )
+    def _next_header(self, member: Member) -> Header:
+        """The header of the next block, checked before its payload is awaited."""
+        if self._header is None:
+            try:
+                header = member.parse_header(bytes(self._input[: container.MAX_HEADER_SIZE]))
+            except (FormatError, UnsupportedError) as error:
+                raise type(error)(f"{error} (byte {self._n_in} of the file, content byte {self._n_out})", hint=error.hint) from error
+            self._opener.limits.check_size(self._n_out + header.n_bytes)
+            self._opener.check(header, Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes))
+            self._header = header
+        return self._header
 
     def _take_index(self, member: Member) -> None:
         """What was seen tells every byte of the index but, if the content is wrong, its content check."""
@@ -404,12 +495,104 @@ class LmzDecompressor:
         self._ended = True
         self._tell(0)
 
-    def _drop(self, n: int) -> bytes:
-        taken = bytes(self._input[:n])
+    def _drop(self, n: int) -> None:
         del self._input[:n]
         self._n_in += n
-        return taken
 
     def _tell(self, n_in_block: int) -> None:
         if self._progress is not None:
             self._progress(self._n_in, self._n_out + n_in_block)
+
+
+class MemberReader:
+    """The content of all members in their order, from anything that gives bytes: a pipe, a file, a socket.
+
+    `read` is asked for at most so many bytes and may give fewer; none at all are the end. Zeros after a member up to the
+    end of the file are padding, as tapes and block devices leave it. No byte is given out before its block is checked,
+    and what is whole before an error can be had by `read1`, block by block.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int], bytes | None],
+        source: ModelSource,
+        *,
+        ignore_engine: bool = False,
+        limits: Limits = UNLIMITED,
+        progress: Progress | None = None,
+    ) -> None:
+        self._read = read
+        self._member = LmzDecompressor(source, ignore_engine=ignore_engine, limits=limits, progress=progress)
+        self._ready = bytearray()  # taken for a `read` that raised
+        self._in_padding = False
+        self.n_out = 0  # bytes of content given out
+
+    @property
+    def n_in(self) -> int:
+        """Bytes of the file that are used up."""
+        return self._member._n_in
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes of content, fewer only at the end; all if `size` is negative."""
+        while size < 0 or len(self._ready) < size:
+            piece = self._next(size - len(self._ready) if size >= 0 else sys.maxsize)
+            if not piece:
+                break
+            self._ready += piece
+        return self._give(size)
+
+    def read1(self, size: int = -1) -> bytes:
+        """What is ready, at least one byte and at most `size` of one block; empty at the end."""
+        if not self._ready and size:
+            self._ready += self._next(size if size > 0 else sys.maxsize)
+        return self._give(size)
+
+    def _give(self, size: int) -> bytes:
+        piece = bytes(self._ready if size < 0 else self._ready[:size])
+        del self._ready[: len(piece)]
+        self.n_out += len(piece)
+        return piece
+
+    def _next(self, size: int) -> bytes:
+        """Content of one block; empty at the end."""
+        while True:
+            if self._member.eof and not self._begin_member():
+                return b""
+            if data := self._member.decompress(self._more() if self._member.needs_input else b"", size):
+                return data
+
+    def _more(self) -> bytes:
+        """Bytes that the member needs."""
+        data = self._chunk()
+        if not data:
+            self._member.check_eof()
+        return data
+
+    def _chunk(self) -> bytes:
+        data = self._read(CHUNK_SIZE)
+        if data is None:
+            raise BlockingIOError("the file has no bytes at hand")
+        return data
+
+    def _begin_member(self) -> bool:
+        """Go on to the member that follows, if there is one."""
+        rest = self._member._input
+        if not rest:
+            rest += self._chunk()
+        if not rest:
+            return False
+        if rest[0] == 0 or self._in_padding:
+            self._skip_padding(rest)
+            return False
+        container.check_continuation(bytes(rest[:2]), self._member._number)
+        self._member._number += 1
+        self._member._begin()
+        return True
+
+    def _skip_padding(self, rest: bytearray) -> None:
+        self._in_padding = True
+        while rest:
+            if rest.count(0) < len(rest):
+                container.check_continuation(b"\0", self._member._number)
+            self._member._drop(len(rest))
+            rest += self._chunk()

@@ -15,18 +15,21 @@ PACKAGE = ROOT / "llmzip"
 
 # A module imports from its own layer and those below. The longest prefix counts.
 LAYERS = [
-    ["errors"],
+    ["errors", "handles"],
     ["container", "limits", "native", "tokens", "lz", "segments", "transforms"],
     ["mixing", "models"],
     ["rangecoder"],
     ["codec", "cm"],
     ["blocks"],
-    ["stream", "api", "file"],
+    ["stream"],
+    ["damage"],
+    ["api", "file"],
     ["cli", "bench", "train", "__main__", ""],  # "": llmzip itself, which only a program asks for its version
 ]
 
 PUBLIC = [
     "ChecksumError",
+    "Damage",
     "EngineMismatch",
     "FormatError",
     "LimitExceeded",
@@ -43,6 +46,7 @@ PUBLIC = [
     "decompress",
     "get_info",
     "open",
+    "salvage",
 ]
 
 

@@ -1,9 +1,12 @@
 """llmzip.stream: members in pieces of any size, damaged in any place, and with engines that do not match."""
 
+import io
 import random
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from damage import flips
@@ -15,12 +18,14 @@ from llmzip.errors import (
     ChecksumError,
     EngineMismatch,
     FormatError,
+    LimitExceeded,
     LlmzipError,
     ModelNotFound,
     TruncatedError,
 )
+from llmzip.limits import Limits
 from llmzip.models.toy import ToyModel
-from llmzip.stream import LmzCompressor, LmzDecompressor, ModelSource
+from llmzip.stream import CHUNK_SIZE, LmzCompressor, LmzDecompressor, MemberReader, ModelSource
 
 TEXT = ToyModel().speak(52)
 
@@ -181,7 +186,7 @@ def test_checksum_error_names_the_block() -> None:
     """A model that has drifted: the payload is whole, and decodes to something else."""
     drifted = ToyModel(1)
     drifted.fingerprint = ToyModel().fingerprint
-    with pytest.raises((ChecksumError, FormatError), match=r"^block 1: "):
+    with pytest.raises((ChecksumError, FormatError), match=r"^block 1 \(content bytes 0 to 51\): "):
         decompress(compress(TEXT), drifted)
 
 
@@ -225,6 +230,19 @@ def test_a_name_is_loaded_once_for_many_members(monkeypatch: pytest.MonkeyPatch)
     for _ in range(2):
         assert LmzDecompressor(source).decompress(compress(TEXT)) == TEXT
     assert found == [ToyModel().fingerprint[:4]]
+
+
+def test_the_default_to_compress_with_is_not_demanded_of_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = pytest.importorskip("llmzip.models.registry")
+    monkeypatch.setattr(registry, "load", lambda name, **_: ToyModel(1))
+    monkeypatch.setattr(registry, "find", lambda fingerprint, **_: ToyModel())
+    source = ModelSource()
+    assert source.to_compress() is source.to_compress()
+    assert LmzDecompressor(source).decompress(compress(TEXT)) == TEXT
+    named = ModelSource("another")
+    assert named.to_compress() is named.to_compress()
+    with pytest.raises(ModelNotFound):
+        LmzDecompressor(named).decompress(compress(TEXT))
 
 
 def test_progress_is_cumulative() -> None:
@@ -277,3 +295,90 @@ def test_import_is_light() -> None:
         "assert not {'numpy', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def member_reader(data: bytes, step: int = 1 << 16, **options: Any) -> MemberReader:
+    file = io.BytesIO(data)
+    return MemberReader(lambda n: file.read(min(n, step)), ModelSource(ToyModel()), **options)
+
+
+MEMBERS = compress(TEXT * 2, block_size=60) + compress(b"") + compress(TEXT) + compress(b"end")
+CONTENT = TEXT * 3 + b"end"
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 16])
+@pytest.mark.parametrize("padding", [0, 1, 70000])
+def test_members_read_as_one_from_pieces_of_any_size(step: int, padding: int) -> None:
+    data = MEMBERS + bytes(padding if step > 1 else min(padding, 100))
+    told: list[tuple[int, int]] = []
+    members = member_reader(data, step, progress=lambda n_in, n_out: told.append((n_in, n_out)))
+    assert members.read(5) == CONTENT[:5]
+    assert members.n_out == 5
+    assert CONTENT[5:].startswith(members.read1(1)) and CONTENT[6:].startswith(members.read1())
+    rest = members.read()
+    assert CONTENT.endswith(rest)
+    assert members.read() == members.read1() == members.read(9) == b""
+    assert (members.n_in, members.n_out) == (len(data), len(CONTENT))
+    assert told == sorted(told) and told[-1] == (len(MEMBERS), len(CONTENT))
+
+
+def test_what_is_whole_can_be_had_after_an_error() -> None:
+    damaged = bytearray(MEMBERS)
+    damaged[MEMBERS.index(compress(TEXT)) + 12] ^= 1
+    members = member_reader(bytes(damaged))
+    for _ in range(2):
+        with pytest.raises((ChecksumError, FormatError), match=r"block 1 of member 3 \(content bytes 104 to 155\)"):
+            members.read()
+    assert members.read1() == TEXT * 2
+    with pytest.raises((ChecksumError, FormatError)):
+        members.read1()
+
+
+@pytest.mark.parametrize("tail", [b"\n", b"\0\n", bytes(70000) + b"\xfc", bytes(9) + compress(TEXT)])
+def test_only_zeros_up_to_the_end_are_padding(tail: bytes) -> None:
+    members = member_reader(MEMBERS + tail)
+    for _ in range(2):
+        with pytest.raises(FormatError, match="after the end of member 4"):
+            members.read()
+    with pytest.raises(FormatError, match=r"not an \.lmz file"):
+        member_reader(bytes(100)).read()
+
+
+def test_max_size_counts_the_members_together_before_they_are_decoded() -> None:
+    assert member_reader(MEMBERS, limits=Limits(max_size=len(CONTENT))).read() == CONTENT
+    for max_size in range(len(CONTENT)):
+        members = member_reader(MEMBERS, limits=Limits(max_size=max_size))
+        given = b""
+        with pytest.raises(LimitExceeded, match=rf"above the limit of {max_size}$"):
+            while piece := members.read1():
+                given += piece
+        assert len(given) <= max_size and CONTENT.startswith(given)
+    huge = container.create_preamble() + container.create_block(
+        replace(container.stored_block(b"x"), kind=container.CM, n_bytes=1 << 26), last=True, before=container.create_preamble()
+    )
+    with pytest.raises(LimitExceeded, match="67108864 bytes or more"):  # by the header, before the payload is there
+        member_reader(huge[:-11], limits=Limits(max_size=1 << 20)).read()
+    with pytest.raises(LimitExceeded, match=r"^block 1 \(content bytes 0 to 67108863\): decoding takes \d+ bytes of memory"):
+        member_reader(huge[:-11], limits=Limits(memory=1 << 20)).read()
+
+
+def test_a_reader_without_bytes_at_hand_is_not_at_its_end() -> None:
+    pieces: list[bytes | None] = [MEMBERS[:30], None, MEMBERS[30:], b""]
+    members = MemberReader(lambda n: pieces.pop(0) if pieces else b"", ModelSource(ToyModel()))
+    with pytest.raises(BlockingIOError):
+        members.read()
+    assert members.read() == CONTENT
+
+
+def test_many_empty_members_are_read_in_bounded_memory() -> None:
+    """What is held at a time does not grow with the number of members."""
+    peaks = []
+    for n_members in (2_000, 20_000):
+        file = io.BytesIO(compress(b"") * n_members)
+        members = MemberReader(file.read, ModelSource())
+        tracemalloc.start()
+        assert members.read() == b""
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert members.n_in == 7 * n_members
+    assert peaks[1] < 4 * CHUNK_SIZE
