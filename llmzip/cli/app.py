@@ -5,22 +5,20 @@ exceptions for its own (an EOFError is an abort to it, and a TruncatedError is a
 `info` import neither torch nor numpy.
 """
 
-import re
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from llmzip import __version__
-from llmzip.cli import fileio, jobs
-from llmzip.cli.display import Display, prepare_streams, printable
-from llmzip.cli.jobs import ERROR, INTERRUPTED, Compressing, Decompressing, Engine, Handling, Job, Testing
+from llmzip.cli import fileio, habits, jobs
+from llmzip.cli.display import Display, on_terminal, prepare_streams, printable
+from llmzip.cli.jobs import ERROR, INTERRUPTED, Compressing, Decompressing, Engine, Handling, Job, Reading, Testing
 from llmzip.errors import LlmzipError
+from llmzip.limits import Limits
 from llmzip.stream import ModelSource
 
 
@@ -66,14 +64,25 @@ models_app = typer.Typer(rich_markup_mode=None, help="List the models; pull or r
 app.add_typer(models_app, name="models")
 
 
-def _size(text: str) -> int:
+def _size(text: str, greatest: str = "64M") -> int:
     """Bytes: 65536, 64K, 1M."""
-    number, unit = text.upper().removesuffix("IB").removesuffix("B"), 1
-    if number[-1:] in ("K", "M"):
-        number, unit = number[:-1], 1 << (10 if number[-1] == "K" else 20)
-    if not number.isascii() or not number.isdecimal() or not 1 <= int(number) * unit <= 1 << 26:
-        raise typer.BadParameter(f"{text!r} is not a size from 1 to 64M")
-    return int(number) * unit
+    most = _n_bytes(greatest)
+    found = _n_bytes(text)
+    if found is None or most is None or not 1 <= found <= most:
+        raise typer.BadParameter(f"{text!r} is not a size from 1 to {greatest}")
+    return found
+
+
+def _n_bytes(text: str) -> int | None:
+    number, shift = text.upper().removesuffix("IB").removesuffix("B"), 0
+    if number[-1:] in tuple("KMGT"):
+        number, shift = number[:-1], 10 * ("KMGT".index(number[-1]) + 1)
+    return int(number) << shift if number.isascii() and number.isdecimal() and len(number) < 20 else None
+
+
+def _reading(model: ModelSource, ignore_engine: bool, max_size: str | None, memory: str | None) -> Reading:
+    size, most = (None if text is None else _size(text, "1024T") for text in (max_size, memory))
+    return Reading(model, ignore_engine, Limits(size, most))
 
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="- or none: stdin to stdout.")]
@@ -98,25 +107,36 @@ EngineName = Annotated[
     Engine, typer.Option("--engine", help="exact: decodable on every machine. transformers: any model, here only.")
 ]
 IgnoreEngine = Annotated[bool, typer.Option("--ignore-engine", help="Try to decode what another engine has written.")]
+MaxSize = Annotated[str | None, typer.Option("--max-size", metavar="SIZE", help="Refuse a FILE of more content.")]
+Memory = Annotated[
+    str | None, typer.Option("--memory", metavar="SIZE", help="Refuse a block that takes more to decode, beside its model.")
+]
 Suffix = Annotated[str, typer.Option("-S", "--suffix", metavar=".SUF", help="Suffix of compressed files.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 def _version(given: bool) -> None:
     if given:
-        print(f"llmzip {__version__}")
+        Display().result(f"llmzip {__version__}")
         raise typer.Exit()
 
 
-@app.callback(invoke_without_command=True)
+def _license(given: bool) -> None:
+    if given:
+        Display().result("Apache License, Version 2.0")
+        raise typer.Exit()
+
+
+@app.callback()
 def root(
-    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    license: Annotated[
+        bool, typer.Option("--license", "-L", callback=_license, is_eager=True, help="Print the license.")
+    ] = False,
 ) -> None:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+    pass
 
 
 def _model_source(name: str | None, engine: Engine, device: str | None, threads: int) -> ModelSource:
@@ -154,6 +174,7 @@ def compress(
     keep: Keep = False,
     force: Force = False,
     rm: Annotated[bool, typer.Option("--rm", help="Delete the source once the result decodes to it.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Decode the result and compare it with the source.")] = False,
     level: Annotated[
         int | None,
         typer.Option("-1...-9", "--level", min=1, max=9, help="Fast ... small: models and lanes; 5 if not given.", show_default=False),
@@ -186,8 +207,8 @@ def compress(
     if level:
         parameters["lane_size"] = jobs.lane_size_of_level(level)
         model = model or (jobs.model_of_level(level, display) if engine is Engine.exact else None)
-    work = Compressing(display, _model_source(model, engine, device, threads), handling, parameters)
-    return lambda: jobs.each_file(names, display, work)
+    work = Compressing(display, _model_source(model, engine, device, threads), handling, parameters, verify or rm)
+    return lambda: work.each(names)
 
 
 @app.command()
@@ -197,7 +218,10 @@ def decompress(
     stdout: Stdout = False,
     keep: Keep = False,
     force: Force = False,
-    rm: Annotated[bool, typer.Option("--rm", help="Delete the source after success.")] = False,
+    rm: Annotated[bool, typer.Option("--rm", help="Delete the source once the result is safe on the disk.")] = False,
+    salvage: Annotated[bool, typer.Option("--salvage", help="Write what is whole of a damaged FILE; say what is not.")] = False,
+    max_size: MaxSize = None,
+    memory: Memory = None,
     model: ModelName = None,
     engine: EngineName = Engine.exact,
     device: Device = None,
@@ -210,14 +234,19 @@ def decompress(
     """Decompress each FILE.lmz to FILE."""
     names = files or [fileio.STDIO]
     handling = _handling(names, output, stdout, keep, force, rm, suffix)
+    if salvage and rm:
+        raise typer.BadParameter("--rm would delete what --salvage could not read")
     display = Display(quiet=quiet, verbose=verbose)
-    work = Decompressing(display, _model_source(model, engine, device, threads), handling, ignore_engine)
+    reading = _reading(_model_source(model, engine, device, threads), ignore_engine, max_size, memory)
+    work = Decompressing(display, reading, handling, salvage)
     return lambda: jobs.each_file(names, display, work)
 
 
 @app.command()
 def test(
-    files: Files = None,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="- or none: stdin.")] = None,
+    max_size: MaxSize = None,
+    memory: Memory = None,
     model: ModelName = None,
     engine: EngineName = Engine.exact,
     device: Device = None,
@@ -228,7 +257,7 @@ def test(
 ) -> Job:
     """Decode each FILE and compare its checksums; write nothing."""
     display = Display(quiet=quiet, verbose=verbose)
-    work = Testing(display, _model_source(model, engine, device, threads), ignore_engine)
+    work = Testing(display, _reading(_model_source(model, engine, device, threads), ignore_engine, max_size, memory))
     return lambda: jobs.each_file(files or [fileio.STDIO], display, work)
 
 
@@ -307,48 +336,45 @@ def remove(name: Annotated[str, typer.Argument(metavar="NAME")], quiet: Quiet = 
 
 # --- main
 
-
-def _end(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + signum)
-
-
-def _clean_up_on_signals() -> None:
-    """Being told to end must run the clean-up too, as an interrupt does. A signal that is ignored (nohup) stays so."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _end)
-
-
 # The base class of all errors in the arguments, wherever it lives: some versions of typer bring a click of their own.
 _UsageError: Any = typer.BadParameter.__mro__[2]
 
 
-_LEVEL = re.compile(r"-[ckfqv]*(?P<level>[1-9])[ckfqv]*")
-
-
-def _with_levels(argv: Sequence[str]) -> Iterator[str]:
-    """-9 and -9c as --level 9 and -c: click has no options that are numbers."""
-    words = iter(argv)
-    for word in words:
-        if word == "--":
-            yield from (word, *words)
-        elif match := _LEVEL.fullmatch(word):
-            yield from ("--level", match["level"])
-            if others := word[1:].replace(match["level"], ""):
-                yield f"-{others}"
-        else:
-            yield word
+def commands() -> dict[str, habits.Options]:
+    """The commands with their options: whether each takes a value."""
+    group: Any = typer.main.get_command(app)
+    return {
+        name: {
+            spelled: not (option.is_flag or option.count)
+            for option in command.params
+            if hasattr(option, "is_flag")
+            for spelled in (*option.opts, *option.secondary_opts)
+        }
+        for name, command in group.commands.items()
+    }
 
 
 def _parse(argv: Sequence[str]) -> Job | int:
+    if not argv and on_terminal(sys.stdin) and on_terminal(sys.stdout):
+        return _show_help
     try:
+        words = habits.translate(argv, commands())
         # No variable of the environment turns on completion.
-        parsed: Job | int | None = app(args=list(_with_levels(argv)), prog_name="llmzip", standalone_mode=False, complete_var="")
+        parsed: Job | int | None = app(args=words, prog_name="llmzip", standalone_mode=False, complete_var="")
+    except habits.Misused as error:
+        Display().error(printable(str(error)), hint=printable(error.hint))
+        return ERROR
     except _UsageError as error:
         _usage_error(error)
         return ERROR
     return parsed or 0
+
+
+def _show_help() -> int:
+    """Nobody has asked for it, so it is no result."""
+    group: Any = typer.main.get_command(app)
+    Display().note(group.get_help(group.make_context("llmzip", [], resilient_parsing=True)))
+    return ERROR
 
 
 def _usage_error(error: Any) -> None:
@@ -357,20 +383,18 @@ def _usage_error(error: Any) -> None:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "llmzip"
     what = what[:1].lower() + what[1:]
-    hint = "to compress a file: llmzip compress FILE" if what.startswith("no such command") else f"see {command} --help"
-    Display().error(printable(what), hint=hint)
+    Display().error(printable(what), hint=f"see {command} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     prepare_streams()
-    _clean_up_on_signals()
     try:
         parsed = _parse(sys.argv[1:] if argv is None else argv)
         code = parsed if isinstance(parsed, int) else parsed()
         if sys.stdout is not None:
             sys.stdout.flush()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         Display().error("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has enough
@@ -381,7 +405,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         fileio.silence_stdout()
         return ERROR
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

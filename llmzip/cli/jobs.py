@@ -4,11 +4,12 @@ Knows nothing of argv, of the format or of what a model is. torch and numpy are 
 a model.
 """
 
+import io
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from llmzip.api import Info, get_info
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, ProgressLine, info_lines, info_record, models_lines, printable
-from llmzip.container import check_continuation, walk_file
-from llmzip.errors import LlmzipError, ModelError
-from llmzip.stream import LmzCompressor, LmzDecompressor, ModelSource
+from llmzip.container import walk_file
+from llmzip.damage import Damage, salvage
+from llmzip.errors import LimitExceeded, LlmzipError, ModelError
+from llmzip.limits import UNLIMITED, Limits
+from llmzip.stream import LmzCompressor, LmzDecompressor, MemberReader, ModelSource
 
 if TYPE_CHECKING:
     from llmzip.models import Model
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 ERROR, WARNING, INTERRUPTED = 1, 2, 130  # exit codes
 
 Job = Callable[[], int]
+Work = Callable[[str], int | None]  # on the file of that name; the exit code, if it is not 0
+
+_LESS_MEMORY = "fewer --lanes, a smaller --window or a smaller --block-size need less"
 
 # --- one file after another
 
@@ -88,7 +94,14 @@ class Handling:
     def open_source(self, name: str) -> fileio.Source:
         explicit = self.output is not None
         links = self.force or (explicit and not self.remove)
-        return fileio.open_source(name, any_kind=explicit, links=links)
+        source = fileio.open_source(name, any_kind=explicit, links=links)
+        if self.remove:
+            try:
+                source.check_removable(force=self.force)
+            except LlmzipError:
+                source.close()
+                raise
+        return source
 
     def open_output(self, source: fileio.Source, derive: Callable[[str, str], str], display: Display) -> fileio.Output:
         """The output for this source; `derive` makes a name out of the source's and the suffix."""
@@ -103,16 +116,32 @@ class Handling:
             output,
             source,
             force=self.force,
+            only_files=self.remove,
             may_replace=lambda name: display.ask(f"{printable(name)} exists; overwrite?"),
         )
 
+    def settle(self, source: fileio.Source, output: fileio.Output, refused: list[str], display: Display) -> int:
+        """The result has its name: say what could not be done, and remove the source if that was asked for."""
+        for what in refused:
+            display.warning(f"{printable(output.name)} {what}", name=fileio.shown(source.name, "standard input"))
+        if not self.remove:
+            if source.changed_while_read():
+                name = fileio.shown(source.name, "standard input")
+                display.warning("has changed while it was read; what was added since the start was not taken", name=name)
+                return WARNING
+        elif output.is_safe or self.force:
+            fileio.delete(source)
+        else:
+            display.warning("is kept, because its result may not be safe on the disk", name=source.name, hint="use -f to remove it all the same")
+        return WARNING if refused else 0
 
-def each_file(names: Iterable[str], display: Display, work: Callable[[str], None]) -> int:
+
+def each_file(names: Iterable[str], display: Display, work: Work, *, less_memory: str = "") -> int:
     """Do the work on every file, whatever becomes of the others; the exit code is the worst of all."""
     codes = {0}
     for name in names:
         try:
-            codes.add(one_file(name, display, work))
+            codes.add(one_file(name, display, work, less_memory=less_memory))
         except Stop as stop:
             assert stop.__cause__ is not None
             display.failed(stop.__cause__)
@@ -120,24 +149,49 @@ def each_file(names: Iterable[str], display: Display, work: Callable[[str], None
     return ERROR if ERROR in codes else max(codes)
 
 
-def one_file(name: str, display: Display, work: Callable[[str], None]) -> int:
+def one_file(name: str, display: Display, work: Work, *, less_memory: str = "") -> int:
+    """The work on one file, and what went wrong told. `less_memory` says what to do if there is not enough of it."""
     shown = fileio.shown(name, "standard input")
     try:
-        work(name)
+        return work(name) or 0
     except BrokenPipeError:
         raise
     except fileio.Skipped as error:
         display.warning(f"{error}, skipped", name=shown, hint=error.hint)
         return WARNING
-    except (LlmzipError, OSError, MemoryError) as error:
+    except MemoryError:
+        display.error("out of memory", name=shown, hint=less_memory)
+        return ERROR
+    except (LlmzipError, OSError) as error:
         display.failed(error, name=shown)
         return ERROR
     except RuntimeError as error:  # torch has no class of its own for a full memory of the machine
         if "out of memory" not in str(error) and "allocate memory" not in str(error):
             raise
-        display.failed(MemoryError(), name=shown)
+        display.error("out of memory", name=shown, hint=less_memory)
         return ERROR
-    return 0
+
+
+class Check:
+    """Decodes what is written as it goes, and compares it with what it was made of: where it cannot be read back."""
+
+    def __init__(self, model: ModelSource) -> None:
+        self._decoder = LmzDecompressor(model)
+        self._content = bytearray()  # that has not come back yet
+
+    def content(self, data: bytes) -> None:
+        self._content += data
+
+    def coded(self, data: bytes) -> None:
+        decoded = self._decoder.decompress(data) if data else b""
+        if not self._content.startswith(decoded):
+            raise LlmzipError("what was written does not decode to the source")
+        del self._content[: len(decoded)]
+
+    def finish(self) -> None:
+        self._decoder.check_eof()
+        if self._content:
+            raise LlmzipError("what was written does not decode to all of the source")
 
 
 @dataclass(frozen=True)
@@ -148,40 +202,49 @@ class Compressing:
     model: ModelSource
     handling: Handling
     parameters: dict[str, Any]  # of LmzCompressor
+    verify: bool  # decode and compare, as is always done before a source is removed
 
-    def __call__(self, name: str) -> None:
+    def each(self, names: list[str]) -> int:
+        return each_file(names, self.display, self, less_memory=_LESS_MEMORY)
+
+    def __call__(self, name: str) -> int:
         with (
             self.handling.open_source(name) as source,
             self.handling.open_output(source, fileio.compressed_name, self.display) as output,
         ):
             with self.display.progress(fileio.shown(name, "-"), source.size, decoding=False) as line:
-                self._compress(source, output, line)
-                output.complete(source.like)
-                if self.handling.remove:
+                later = isinstance(output, fileio.FileOutput) and source.seekable()
+                self._compress(source, output, line, Check(self.model) if self.verify and not later else None)
+                refused = output.complete(source.like)
+                if self.verify and later:
                     self._compare(source, output, line)
                 output.publish()
-                report(self.display, line, output)
-            if self.handling.remove:
-                fileio.delete(source)
+                report(self.display, line)
+            return self.handling.settle(source, output, refused, self.display)
 
-    def _compress(self, source: fileio.Source, output: fileio.Output, line: ProgressLine) -> None:
+    def _compress(self, source: fileio.Source, output: fileio.Output, line: ProgressLine, check: Check | None) -> None:
         chunks = source.chunks()
         first = next(chunks, b"")
         coder = LmzCompressor(self._load(line) if first else None, progress=line, report=self._report(source), **self.parameters)
         n_in = n_out = 0
         try:
-            for chunk in itertools.chain([first], chunks):
-                coded = coder.compress(chunk)
+            for chunk in itertools.chain([first], chunks, [b""]):
+                coded = coder.compress(chunk) if chunk else coder.flush()
                 n_in += len(chunk)
                 n_out += len(coded)
+                if check is not None:
+                    check.content(chunk)
+                    check.coded(coded)
                 output.write(coded)
-            coded = coder.flush()
+                if not chunk:
+                    break
         except ValueError as error:
             if self.parameters.keys() <= {"block_size", "lane_size"}:
                 raise
             raise Stop from error  # lanes, window or overlap do not fit the model
-        output.write(coded)
-        line.finish(n_in, n_out + len(coded))
+        if check is not None:
+            check.finish()
+        line.finish(n_in, n_out)
 
     def _report(self, source: fileio.Source) -> Callable[[str], None] | None:
         """With -v, how each block was coded and why."""
@@ -199,15 +262,62 @@ class Compressing:
             line.restart()
 
     def _compare(self, source: fileio.Source, output: fileio.Output, line: ProgressLine) -> None:
-        """Before the source goes: what is on the disk must decode to it."""
+        """What is on the disk must decode to the source."""
         assert isinstance(output, fileio.FileOutput)
         line.end()
         with self.display.progress(f"{source.name}  comparing", output.size(), decoding=True) as comparing:
             comparing.expect(source.size)
-            decoding = Decoding(self.model, progress=comparing)
-            same = fileio.same_content(source, decoding.content(output.read_back()))
+            output.restart()
+            reader = MemberReader(output.read, self.model, progress=comparing)
+            same = fileio.same_content(source, iter(lambda: reader.read1(fileio.READ_SIZE), b""))
         if not same:
             raise LlmzipError("what was written does not decode to the source, which is kept")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are decoded."""
+
+    model: ModelSource
+    ignore_engine: bool = False
+    limits: Limits = field(default=UNLIMITED)
+
+    def decode(self, source: fileio.Source, output: fileio.Output, line: ProgressLine) -> None:
+        """All of a file: block by block, as soon as each is whole and checked."""
+        line.status("reading")
+        if line.shown:
+            line.expect(content_size(source))
+        reader = MemberReader(
+            source.read, self.model, ignore_engine=self.ignore_engine, limits=self.limits, progress=line
+        )
+        while piece := reader.read1(fileio.READ_SIZE):
+            output.write(piece)
+        line.finish(reader.n_in, reader.n_out)
+
+    def salvage(self, source: fileio.Source, output: fileio.Output, line: ProgressLine) -> list[Damage]:
+        """What is whole of a file, and what is not."""
+        line.status("reading")
+        damages: list[Damage] = []
+        n_out = 0
+        file = source.random_access()
+        for piece in salvage(file, self.model, ignore_engine=self.ignore_engine, limits=self.limits):
+            if isinstance(piece, Damage):
+                damages.append(piece)
+                continue
+            output.write(piece)
+            n_out += len(piece)
+            line(0, n_out)
+        line.finish(file.seek(0, io.SEEK_END), n_out)
+        return damages
+
+
+def damage_text(damage: Damage) -> str:
+    """What is wrong with which bytes."""
+    content = "unknown bytes"
+    if damage.content_start is not None:
+        end = "on" if damage.content_end is None else f"to {damage.content_end}"
+        content = f"bytes {damage.content_start} {end}"
+    return f"{damage.error} (bytes {damage.file_start} to {damage.file_end} of the file; {content} of its content)"
 
 
 @dataclass(frozen=True)
@@ -215,23 +325,37 @@ class Decompressing:
     """`llmzip decompress` for one file."""
 
     display: Display
-    model: ModelSource
+    reading: Reading
     handling: Handling
-    ignore_engine: bool
+    salvage: bool
 
-    def __call__(self, name: str) -> None:
+    def __call__(self, name: str) -> int:
         fileio.refuse_terminal_input(name)
+        damages: list[Damage] = []
         with (
             self.handling.open_source(name) as source,
             self.handling.open_output(source, fileio.plain_name, self.display) as output,
         ):
             with self.display.progress(fileio.shown(name, "-"), source.size, decoding=True) as line:
-                decode(source, output, line, self.model, self.ignore_engine)
-                output.complete(source.like)
+                if self.salvage:
+                    damages = self._salvage(source, output, line)
+                else:
+                    self.reading.decode(source, output, line)
+                refused = output.complete(source.like)
+                if self.handling.remove:
+                    output.check_written()
                 output.publish()
-                report(self.display, line, output)
-            if self.handling.remove:
-                fileio.delete(source)
+                report(self.display, line)
+            code = self.handling.settle(source, output, refused, self.display)
+        return WARNING if damages else code
+
+    def _salvage(self, source: fileio.Source, output: fileio.Output, line: ProgressLine) -> list[Damage]:
+        damages = self.reading.salvage(source, output, line)
+        for damage in damages:
+            self.display.warning(printable(damage_text(damage)), name=fileio.shown(source.name, "standard input"))
+        if damages and not line.n_content:
+            raise LlmzipError("nothing of it is whole")
+        return damages
 
 
 @dataclass(frozen=True)
@@ -239,28 +363,34 @@ class Testing:
     """`llmzip test` for one file."""
 
     display: Display
-    model: ModelSource
-    ignore_engine: bool
+    reading: Reading
 
-    def __call__(self, name: str) -> None:
+    def __call__(self, name: str) -> int:
         fileio.refuse_terminal_input(name)
         with fileio.open_source(name) as source:
             with self.display.progress(fileio.shown(name, "-"), source.size, decoding=True) as line:
-                decode(source, fileio.Output(), line, self.model, self.ignore_engine)
+                try:
+                    self.reading.decode(source, fileio.Output(), line)
+                except (LimitExceeded, ModelError):
+                    raise
+                except LlmzipError as error:
+                    return self._tell(source, line, error)
                 line.done()
         if self.display.verbose:
             self.display.result(f"{printable(fileio.shown(name, '-'))}: ok")
+        return 0
 
-
-def decode(
-    source: fileio.Source, output: fileio.Output, line: ProgressLine, model: ModelSource, ignore_engine: bool
-) -> None:
-    line.status("reading")
-    line.expect(content_size(source))
-    decoding = Decoding(model, ignore_engine=ignore_engine, progress=line)
-    for piece in decoding.content(source.chunks()):
-        output.write(piece)
-    line.finish(decoding.n_in, decoding.n_out)
+    def _tell(self, source: fileio.Source, line: ProgressLine, error: LlmzipError) -> int:
+        """Where it is damaged, as far as it can be read a second time."""
+        damages = []
+        if source.seekable():
+            source.restart()
+            damages = self.reading.salvage(source, fileio.Output(), line)
+        if not damages:
+            raise error
+        for damage in damages:
+            self.display.error(printable(damage_text(damage)), name=source.name)
+        return ERROR
 
 
 def content_size(source: fileio.Source) -> int | None:
@@ -272,72 +402,15 @@ def content_size(source: fileio.Source) -> int | None:
     except LlmzipError:
         return None
     finally:
-        source.file.seek(0)
+        source.restart()
 
 
-def report(display: Display, line: ProgressLine, output: fileio.Output) -> None:
+def report(display: Display, line: ProgressLine) -> None:
     """What became of a file: the finished line on a terminal, with -v one everywhere."""
     if line.shown:
         line.done()
     else:
         display.detail(line.text(finished=True))
-
-
-class Decoding:
-    """The content of a file of any number of members."""
-
-    def __init__(
-        self, model: ModelSource, *, ignore_engine: bool = False, progress: ProgressLine | None = None
-    ) -> None:
-        self._model = model
-        self._ignore_engine = ignore_engine
-        self._progress = progress
-        self.n_in = 0  # bytes of file in the members that are done
-        self.n_out = 0  # bytes of content given out
-
-    def content(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Verified content as it comes."""
-        member: LmzDecompressor | None = None
-        n_members = n_fed = 0
-        for chunk in chunks:
-            while chunk:
-                if member is None:
-                    check_continuation(chunk, n_members)
-                    member, n_fed = self._open_member(), 0
-                n_fed += len(chunk)
-                yield from self._feed(member, chunk)
-                chunk = b""
-                if member.eof:
-                    chunk = member.unused_data
-                    n_members += 1
-                    self.n_in += n_fed - len(chunk)
-                    member = None
-        if member is not None or not n_members:
-            (member or self._open_member()).check_eof()
-
-    def _feed(self, member: LmzDecompressor, chunk: bytes) -> Iterator[bytes]:
-        while True:
-            piece = member.decompress(chunk, fileio.READ_SIZE)
-            self.n_out += len(piece)
-            if piece:
-                yield piece
-            if member.eof or member.needs_input:
-                return
-            chunk = b""
-
-    def _open_member(self) -> LmzDecompressor:
-        return LmzDecompressor(
-            self._model, ignore_engine=self._ignore_engine, progress=self._tell(self.n_in, self.n_out)
-        )
-
-    def _tell(self, n_in: int, n_out: int) -> Callable[[int, int], None]:
-        """The progress of a member as progress of the file, of which this much came before."""
-
-        def tell(n_bytes_in: int, n_bytes_out: int) -> None:
-            if self._progress is not None:
-                self._progress(n_in + n_bytes_in, n_out + n_bytes_out)
-
-        return tell
 
 
 # --- what there is: files, models, this machine
