@@ -1,7 +1,14 @@
-"""Hypothesis profiles, and a few seconds of SmolLM2 when it is installed."""
+"""Hypothesis profiles, a few seconds of SmolLM2 when it is installed, and the command line in this process."""
+
+import io
+import sys
+from pathlib import Path
 
 import pytest
+from commands import Result, Run
 from hypothesis import HealthCheck, settings
+
+from llmzip.cli.app import main
 
 settings.register_profile("default", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
@@ -17,3 +24,21 @@ def smollm2():
         return registry.load("smollm2-135m")
     except ModelNotFound as error:
         pytest.skip(f"{error} ({error.hint})")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Run the command in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path.parent / "cache"))
+
+    def run(*argv: str, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capfdbinary.readouterr()
+        code = main(argv)
+        sys.stdout.flush()
+        out, err = capfdbinary.readouterr()
+        assert b"Traceback" not in err
+        return Result(code, out, err.decode())
+
+    return run

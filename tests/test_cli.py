@@ -3,7 +3,6 @@
 Runs on the toy model, so that no weights are needed.
 """
 
-import io
 import json
 import os
 import pty
@@ -19,67 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from commands import COMMAND, TEXT, Result, Run, environment, names, spoiled, stored
 
 from llmzip import container, get_info
 from llmzip.cli import fileio
-from llmzip.cli.app import main
 from llmzip.cli.display import Display, duration_text, printable, size_text, speed_text
 from llmzip.errors import ModelError
 from llmzip.models.known import BUNDLED
 from llmzip.models.toy import ToyModel
-
-ROOT = str(Path(__file__).parents[1])
-COMMAND = [sys.executable, "-m", "llmzip"]
-TEXT = b"It was the best of times, it was the worst of times, and then there was nothing left to say.\n" * 6
-
-
-@dataclass
-class Result:
-    code: int
-    out: bytes
-    err: str
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Run the command in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path.parent / "cache"))
-
-    def run(*argv: str, stdin: bytes = b"") -> Result:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        capfdbinary.readouterr()
-        before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
-        try:
-            code = main(argv)
-        finally:
-            signal.signal(signal.SIGTERM, before[0])
-            signal.signal(signal.SIGHUP, before[1])
-        sys.stdout.flush()
-        out, err = capfdbinary.readouterr()
-        assert b"Traceback" not in err
-        return Result(code, out, err.decode())
-
-    return run
-
-
-def stored(data: bytes) -> bytes:
-    """A file that needs no model."""
-    preamble = container.create_preamble()
-    return preamble + container.create_block(container.stored_block(data), last=True, before=preamble)
-
-
-def spoiled(data: bytes) -> bytes:
-    """The same, but the content check of the block is wrong."""
-    return stored(data)[:-1] + bytes([stored(data)[-1] ^ 1])
-
-
-def names(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()}
-
 
 # --- there and back
 
@@ -538,10 +484,6 @@ class Terminal:
                 break
             shown += piece
         return shown
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]), "COLUMNS": "100"}
 
 
 OnTerminal = Callable[..., Terminal]

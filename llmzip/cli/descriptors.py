@@ -10,7 +10,7 @@ import select
 import sys
 from typing import Any
 
-HOLE_SIZE = 1 << 15  # zeros that are left out of a file at a time: a multiple of all usual sizes of file system blocks
+HOLE_SIZE = 1 << 12  # zeros that are left out of a file at a time: the usual size of the blocks of file systems
 
 _ZEROS = bytes(HOLE_SIZE)
 _MAX_LINKS = 40
@@ -48,16 +48,18 @@ class Writer:
         if not self._sparse:
             write_all(self._descriptor, data)
             return
-        view = memoryview(data)
-        while view:
-            piece = view[: HOLE_SIZE - self._at % HOLE_SIZE]
-            self._in_hole = len(piece) == HOLE_SIZE and piece[0] == piece[-1] == 0 and bytes(piece) == _ZEROS
+        view, start, at = memoryview(data), 0, 0
+        while at < len(data):
+            n = min(HOLE_SIZE - self._at % HOLE_SIZE, len(data) - at)
+            # The first comparison spares nearly all others.
+            self._in_hole = data[at] == 0 and data[at : at + n] == _ZEROS
             if self._in_hole:
+                write_all(self._descriptor, view[start:at])
                 os.lseek(self._descriptor, HOLE_SIZE, os.SEEK_CUR)
-            else:
-                write_all(self._descriptor, piece)
-            self._at += len(piece)
-            view = view[len(piece) :]
+                start = at + n
+            at += n
+            self._at += n
+        write_all(self._descriptor, view[start:])
 
     def finish(self) -> None:
         """A hole at the end is a matter of the size of the file."""
