@@ -39,15 +39,15 @@ CASES: list[Case] = [
 class Campaign:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.text = ToyModel().speak(60_000)
-        self.packed = llmzip.compress(self.text, "toy", block_size=8192)
+        self.text = ToyModel().speak(6_000)
+        self.packed = llmzip.compress(self.text, "toy", block_size=2048)
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
 
     def prepare(self, folder: Path) -> None:
         (folder / "a").write_bytes(self.text)
         (folder / "b.lmz").write_bytes(self.packed)
-        (folder / "c").write_bytes(self.text[:4000])
+        (folder / "c").write_bytes(self.text[:1500])
 
     def seconds(self, case: Case) -> float:
         """How long it takes undisturbed."""
@@ -86,7 +86,7 @@ class Campaign:
         if left and not killed:
             self.fault(case, signals, f"{left} left")
         if (folder / source).exists():
-            self.same(case, signals, folder / source, {"a": self.text, "b.lmz": self.packed, "c": self.text[:4000]}[source])
+            self.same(case, signals, folder / source, {"a": self.text, "b.lmz": self.packed, "c": self.text[:1500]}[source])
         elif "--rm" not in words or not made:
             self.fault(case, signals, "the source is gone")
         if made:
@@ -99,7 +99,7 @@ class Campaign:
 
     def complete(self, case: Case, signals: list[signal.Signals], path: Path) -> None:
         data = path.read_bytes()
-        self.same(case, signals, path, self.text[:4000] if path.name == "c.lmz" else self.text, llmzip.decompress(data) if path.suffix else data)
+        self.same(case, signals, path, self.text[:1500] if path.name == "c.lmz" else self.text, llmzip.decompress(data) if path.suffix else data)
 
     def same(self, case: Case, signals: list[signal.Signals], path: Path, expected: bytes, found: bytes | None = None) -> None:
         if (path.read_bytes() if found is None else found) != expected:
