@@ -4,7 +4,7 @@
 #include <string.h>
 
 enum { MATCH_INPUT = 2 * CM_CONTEXTS, CONSTANT_INPUT };
-enum { MATCH_MINIMUM = 7, LONGEST = 511, LATEST_BITS = 20, HISTORY_LIMIT = 255, SLOT_LIMIT = 60, MATCH_LIMIT = 400, REFINE_LIMIT = 255 };
+enum { MATCH_MINIMUM = 7, LONGEST = 511, HISTORY_LIMIT = 255, SLOT_LIMIT = 60, MATCH_LIMIT = 400, REFINE_LIMIT = 255 };
 enum { RATE_BITS = 15 };
 
 typedef struct { /* one byte */
@@ -167,7 +167,7 @@ static void follow_match(Cm *m) { /* m->at is the next byte's */
     if (m->at < MATCH_MINIMUM) return;
     uint32_t h = 0;
     for (int i = 1; i <= MATCH_MINIMUM; i++) h = hash(h, data[m->at - i]);
-    int32_t *latest = m->latest + (h >> (32 - LATEST_BITS));
+    int32_t *latest = m->latest + (h >> (32 - CM_LATEST_BITS));
     if (!m->match_length && *latest) {
         int64_t then = *latest, length = 0;
         while (length < LONGEST && length < then && data[then - 1 - length] == data[m->at - 1 - length]) length++;
@@ -194,7 +194,7 @@ static void follow_text(Cm *m) {
 
 /* Code the next n bytes: read them, or, without words, give the tables (n * 8, 2) of 2^24, each less the one that the coder adds, and
  * the bits (n * 8) of those that are there. 0 where the words are not what an encoder writes. */
-int llmzip_cm_code(Cm *m, int64_t n, double *tables, int32_t *bits) {
+EXPORT int llmzip_cm_code(Cm *m, int64_t n, double *tables, int32_t *bits) {
     for (int64_t end = m->at + n; m->at < end;) {
         Byte byte;
         uint32_t path = 1;

@@ -8,6 +8,7 @@
 #define CM_CONTEXTS 12
 #define CM_INPUTS (2 * CM_CONTEXTS + 2) /* of a mixer: two for each context, the match, a constant */
 #define CM_MIXERS 3
+#define CM_LATEST_BITS 20
 
 typedef struct {
     /* tables of mixing/tables.py */

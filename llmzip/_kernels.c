@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_cm.h"
+#include "_learning.h"
 #include "_mixing.h"
 #ifdef _OPENMP
 #include <omp.h>
@@ -143,7 +145,7 @@ static int may_use_tiles(void) {
 #endif
 
 /* Levels: 0 portable, 1 avx2, 2 avx512-vnni, 3 amx. */
-int llmzip_best_level(void) {
+EXPORT int llmzip_best_level(void) {
 #if X86
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -158,7 +160,19 @@ int llmzip_best_level(void) {
     return 0;
 }
 
-int llmzip_threaded(void) {
+/* What Python mirrors by hand and native.py compares: a version, the structures in their order there, then for each part (0 the forward, 1 the
+ * adaptive layer, 2 context mixing) the sizes that its arrays are made by. */
+EXPORT const int64_t *llmzip_layout(void) {
+    static const int64_t layout[] = {
+        1, 8, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache), sizeof(Activations), sizeof(Buffers), sizeof(Mixing), sizeof(Cm),
+        2, HEAD_ROWS, MAX_HEAD_DIM,
+        8, CONTEXTS, SUCCESSORS, INPUTS, MIXERS, SLOT_BITS, SET_C_BITS, REFINING_BITS, BUCKETS,
+        5, CM_CONTEXTS, CM_INPUTS, CM_MIXERS, CM_LATEST_BITS, BUCKETS,
+    };
+    return layout;
+}
+
+EXPORT int llmzip_threaded(void) {
 #ifdef _OPENMP
     return 1;
 #else
@@ -175,17 +189,17 @@ int llmzip_threaded(void) {
 #define DISPATCH(f, ...) ((void)level, f##_portable(__VA_ARGS__))
 #endif
 
-void llmzip_pack(int level, const int8_t *w, int64_t n, int64_t k, int64_t k_stride, int paired, uint8_t *out, int threads) {
+EXPORT void llmzip_pack(int level, const int8_t *w, int64_t n, int64_t k, int64_t k_stride, int paired, uint8_t *out, int threads) {
     DISPATCH(pack, w, n, k, k_stride, paired, out, threads);
 }
 
-void llmzip_forward(int level, const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes, int64_t steps, int64_t n_symbols,
+EXPORT void llmzip_forward(int level, const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes, int64_t steps, int64_t n_symbols,
                     int16_t *scores, int threads) {
     DISPATCH(forward, m, cache, b, ids, lanes, steps, n_symbols, scores, threads);
 }
 
 /* One linear layer by itself, for the self-test: x (rows, k) -> out (rows, n). */
-void llmzip_linear(int level, const Matrix *w, Activations *a, const float *x, int64_t rows, float *out, int threads) {
+EXPORT void llmzip_linear(int level, const Matrix *w, Activations *a, const float *x, int64_t rows, float *out, int threads) {
 #pragma omp parallel num_threads(threads)
     {
         DISPATCH(quantize_rows, x, rows, (int)w->k, (int)w->k_stride, a);
@@ -194,7 +208,7 @@ void llmzip_linear(int level, const Matrix *w, Activations *a, const float *x, i
 }
 
 /* Begins a step of `rows` rows: their scores, `stride` apart, to weights, and the contexts. */
-void llmzip_mix_begin(int level, Mixing *m, const int16_t *scores, int64_t stride, int64_t rows, int64_t step, int threads) {
+EXPORT void llmzip_mix_begin(int level, Mixing *m, const int16_t *scores, int64_t stride, int64_t rows, int64_t step, int threads) {
     m->n_rows = rows;
     m->step = step;
     DISPATCH(weigh, m, scores, stride, threads);
@@ -202,7 +216,7 @@ void llmzip_mix_begin(int level, Mixing *m, const int16_t *scores, int64_t strid
 }
 
 /* Ends it; 0 where the bits that came lead to no symbol. */
-int llmzip_mix_end(int level, Mixing *m, int threads) {
+EXPORT int llmzip_mix_end(int level, Mixing *m, int threads) {
     int sound = llmzip_mix_symbols(m);
     if (!sound || m->plain) return sound;
     DISPATCH(learn_bias, m, threads);
@@ -212,9 +226,4 @@ int llmzip_mix_end(int level, Mixing *m, int threads) {
 
 /* A module with nothing in it: the functions above are reached through ctypes. */
 typedef struct _object PyObject;
-#if defined(_WIN32)
-__declspec(dllexport)
-#else
-__attribute__((visibility("default")))
-#endif
-PyObject *PyInit__kernels(void) { return 0; }
+EXPORT PyObject *PyInit__kernels(void) { return 0; }

@@ -5,6 +5,12 @@
 #define LLMZIP_LEARNING_H
 #include <stdint.h>
 
+#ifdef _WIN32 /* where one symbol is exported by name, no other is by itself */
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
 enum { TOP = 5120, BUCKETS = 33, WEIGHT_TOP = 1 << 22, TOTAL_BITS = 24 };
 
 static inline uint32_t hash(uint32_t h, uint32_t x) {

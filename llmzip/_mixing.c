@@ -5,7 +5,7 @@
 
 enum { MODEL_INPUT = 0, MATCH_INPUT = CONTEXTS + 1 };
 enum { MATCH_MINIMUM = 8, LONGEST = 511, COUNT_LIMIT = 200, ADAPT_LIMIT = 400, REFINE_LIMIT = 200 };
-enum { SLOT_BITS = 20, SLOT_TOP = 1 << 28, SET_C_BITS = 12, REFINING_BITS = 16, RATE_BITS = 16 };
+enum { SLOT_TOP = 1 << 28, RATE_BITS = 16 };
 static const int CONTEXT_LENGTHS[LENGTHS] = {1, 2, 3, 4, 6};
 
 static inline int depth_class(int depth) { return depth < 3 ? depth : depth < 5 ? 3 : depth < 8 ? 4 : 5; }
@@ -168,9 +168,9 @@ static void learn_node(const Mixing *m, const Node *node) {
     learn_cell(m->reciprocal, m->refining + node->refined, node->bit, REFINE_LIMIT);
 }
 
-int64_t llmzip_mix_row_bytes(void) { return sizeof(Row); }
+EXPORT int64_t llmzip_mix_row_bytes(void) { return sizeof(Row); }
 
-int64_t llmzip_mix_node_bytes(void) { return sizeof(Node); }
+EXPORT int64_t llmzip_mix_node_bytes(void) { return sizeof(Node); }
 
 /* ---- a step: every row has one symbol, `depth` decisions ------------------------------------------------------------------- */
 
@@ -202,7 +202,7 @@ void llmzip_mix_contexts(Mixing *m) {
 }
 
 /* Tables of the coder for the decision at `depth` of every row: (rows, 2), of 2^24, each less the one that the coder adds. */
-void llmzip_mix_predict(Mixing *m, int depth, double *out) {
+EXPORT void llmzip_mix_predict(Mixing *m, int depth, double *out) {
     for (int64_t r = 0; r < m->n_rows; r++) {
         Row *row = m->rows + r;
         Node *node = m->nodes + r * m->depth + depth;
@@ -220,7 +220,7 @@ void llmzip_mix_predict(Mixing *m, int depth, double *out) {
     }
 }
 
-void llmzip_mix_accept(Mixing *m, int depth, const int32_t *bits) {
+EXPORT void llmzip_mix_accept(Mixing *m, int depth, const int32_t *bits) {
     int shift = m->depth - 1 - depth;
     for (int64_t r = 0; r < m->n_rows; r++) {
         Row *row = m->rows + r;
@@ -239,7 +239,7 @@ void llmzip_mix_accept(Mixing *m, int depth, const int32_t *bits) {
 }
 
 /* All decisions of a step whose symbols are known: tables (depth, rows, 2) and bits (depth, rows). */
-void llmzip_mix_known(Mixing *m, const int32_t *symbols, double *tables, int32_t *bits) {
+EXPORT void llmzip_mix_known(Mixing *m, const int32_t *symbols, double *tables, int32_t *bits) {
     for (int d = 0; d < m->depth; d++) {
         llmzip_mix_predict(m, d, tables + d * m->n_rows * 2);
         for (int64_t r = 0; r < m->n_rows; r++) bits[d * m->n_rows + r] = symbols[r] >> (m->depth - 1 - d) & 1;

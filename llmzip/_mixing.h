@@ -11,6 +11,9 @@
 #define MIXERS 3
 #define SUCCESSORS 7   /* of a context */
 #define DEPTH_CLASSES 6
+#define SLOT_BITS 20
+#define SET_C_BITS 12
+#define REFINING_BITS 16
 #define RATE 37888          /* of the bias: 0.1 nats, in 2^-10 of a score unit of 1/256 bit */
 #define BIAS_TOP (1 << 24)
 

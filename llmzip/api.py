@@ -15,6 +15,7 @@ from llmzip import container, damage
 from llmzip.container import BlockEntry, MemberEntry
 from llmzip.damage import Damage
 from llmzip.file import FileArgument
+from llmzip.handles import flat
 from llmzip.limits import Limits
 from llmzip.stream import BLOCK_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
 
@@ -76,11 +77,11 @@ def decompress(
     """
     source = ModelSource(model, device=device, threads=threads)
     limits = Limits(max_size, memory)
-    return MemberReader(io.BytesIO(data).read, source, ignore_engine=ignore_engine, limits=limits, progress=progress).read()
+    return MemberReader(io.BytesIO(flat(data)).read, source, ignore_engine=ignore_engine, limits=limits, progress=progress).read()
 
 
 def salvage(
-    file: "FileArgument | bytearray | memoryview",
+    file: "FileArgument | Buffer",
     /,
     model: "Model | str | None" = None,
     *,
@@ -89,28 +90,31 @@ def salvage(
     ignore_engine: bool = False,
     max_size: int | None = None,
     memory: int | None = None,
+    doubtful: bool = False,
 ) -> tuple[bytes, list[Damage]]:
     """What is whole of a damaged or cut file, joined, and what is not; `file` as for `get_info`.
 
-    No damage: the same as `decompress`. Never a byte whose block does not pass its check.
+    No damage: the same as `decompress`. Never a byte whose block does not pass its check. `doubtful`: what follows a
+    damaged header in a file that is cut as well, though it may be of an .lmz file that is stored in this one.
     """
     source = ModelSource(model, device=device, threads=threads)
     with _opened(file) as opened:
-        pieces = list(damage.salvage(opened, source, ignore_engine=ignore_engine, limits=Limits(max_size, memory)))
+        limits = Limits(max_size, memory)
+        pieces = list(damage.salvage(opened, source, ignore_engine=ignore_engine, limits=limits, doubtful=doubtful))
     whole = b"".join(piece for piece in pieces if not isinstance(piece, Damage))
     return whole, [piece for piece in pieces if isinstance(piece, Damage)]
 
 
 @contextmanager
-def _opened(file: "FileArgument | bytearray | memoryview") -> Iterator[BinaryIO]:
+def _opened(file: "FileArgument | Buffer") -> Iterator[BinaryIO]:
     """A file with random access, from where it is."""
-    if isinstance(file, (bytes, bytearray, memoryview)):
-        yield io.BytesIO(file)
-    elif isinstance(file, (str, os.PathLike)):
+    if isinstance(file, (str, os.PathLike)):
         with builtins.open(file, "rb") as opened:
             yield opened
-    else:
+    elif hasattr(file, "read"):
         yield cast(BinaryIO, file)
+    else:
+        yield io.BytesIO(flat(file))
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ class Info:
         return next((member.engine_note for member in self.members if member.engine_note is not None), None)
 
 
-def get_info(file: "FileArgument | bytearray | memoryview", /) -> Info:
+def get_info(file: "FileArgument | Buffer", /) -> Info:
     """What is in an .lmz file, from its headers alone.
 
     `file` is a path (str or PathLike), a file object with random access, or the bytes of a file.

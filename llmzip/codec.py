@@ -93,7 +93,7 @@ def transcode(
 ) -> int:
     """Code every token of the lanes, in (step, lane) order; return the number of steps. Encoder and decoder run this very loop."""
     state = model.open(len(lanes.ids), window)
-    mixer = Mixer(lanes.ids, model.tokenizer.line_ends, plain=plain)
+    mixer = Mixer(lanes.ids, model.tokenizer.line_ends, plain=plain, threads=model.threads)
     chunk = coder.chunk if model.exact else 1
     step = 0
     while lanes.alive(step):

@@ -671,7 +671,7 @@ def map_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
 
 def explore_file(file: BinaryIO, start: int = 0) -> tuple[list[MemberEntry], LlmzipError | None]:
     """Where the blocks are as far as the file is whole, and the error that tells why no farther; as `map_file`."""
-    end = file.seek(0, io.SEEK_END)
+    end = end_of(file)
     at = _before_padding(file, start, end)
     indexed: list[MemberEntry] = []
     while at > start and (member := _member_by_index(file, start, at)) is not None:
@@ -690,7 +690,7 @@ def walk_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
 
     Reads no payload but the notes.
     """
-    members, error = _walk(file, start, file.seek(0, io.SEEK_END))
+    members, error = _walk(file, start, end_of(file))
     if error is not None:
         raise error
     return _with_content_offsets(members)
@@ -737,6 +737,12 @@ def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
     """Read one block of a mapped file."""
     header = read_header(file, member, entry)
     return parse_block(read_at(file, entry.offset, entry.size), header, f"block {entry.number}")
+
+
+def end_of(file: BinaryIO) -> int:
+    """The size of the file."""
+    file.seek(0, io.SEEK_END)
+    return file.tell()  # some objects do not say where `seek` has come to
 
 
 def _before(member: MemberEntry, offset: int) -> bytes:

@@ -2,11 +2,11 @@
 
 A block is given out only if its content check holds, and only from a place to which the file itself leads: by the headers
 before it, by the index of its member, or, where neither is left, by headers that lead from there to the end of the file.
-Other whole blocks may belong to an .lmz file that is stored in this one.
+Other whole blocks may belong to an .lmz file that is stored in this one. (A file that is cut just where such a stored one ends,
+and damaged before it, cannot be told from one whose last member that is.)
 """
 
 import hashlib
-import io
 import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -37,8 +37,8 @@ from llmzip.stream import ModelSource, Opener, Place
 
 SEARCH_SIZE = 1 << 20  # bytes that are searched at a time
 MAX_INDEX_ENTRIES = 1 << 20  # of an index that is looked for: more blocks than that has no file that one mends
-MAX_HEADER = 64  # bytes of a header that is not known
-MAX_BLOCK = 1 << 27  # bytes in the file of a block that is not known
+REPAIRED_SIZE = 24  # bytes of a header of which one may be wrong
+MAX_BLOCK = 1 << 28  # bytes in the file, above what any block has
 MAX_REREAD = 8  # times the size of the file: what is read of possible indexes, so that no file makes us read for ever
 
 
@@ -57,30 +57,37 @@ Pieces = Generator[bytes | Damage, None, int]  # returns where in the file it ha
 
 
 def salvage(
-    file: BinaryIO, source: ModelSource, *, ignore_engine: bool = False, limits: Limits = UNLIMITED
+    file: BinaryIO,
+    source: ModelSource,
+    *,
+    ignore_engine: bool = False,
+    limits: Limits = UNLIMITED,
+    doubtful: bool = False,
 ) -> Iterator[bytes | Damage]:
     """All that is whole in a file with random access, in its order, and a Damage for each stretch that is not.
 
+    In a file that is cut and has a damaged header as well, what comes after that is given out only if `doubtful`: it may
+    be of an .lmz file that is stored in the very block that is cut.
     Raises LimitExceeded where there is more content than `limits` allow.
     """
-    return _Salvage(file, Opener(source, ignore_engine, limits)).pieces()
+    return _Salvage(file, Opener(source, ignore_engine, limits), doubtful).pieces()
 
 
 class _Salvage:
     """One way through a file from its start to its end."""
 
-    def __init__(self, file: BinaryIO, opener: Opener) -> None:
+    def __init__(self, file: BinaryIO, opener: Opener, doubtful: bool) -> None:
         self._file = file
         self._opener = opener
         self._start = file.tell()
-        self._end = file.seek(0, io.SEEK_END)
+        self._end = container.end_of(file)
         self._content: int | None = 0  # where in the content the next block begins
         self._n_out = 0
         self._n_members = 0
         self._note: str | None = None  # of this member, as are these:
         self._whole = True
         self._digest = hashlib.sha256()
-        self._trail = _Trail(file, self._end)
+        self._trail = _Trail(file, self._end, doubtful)
 
     def pieces(self) -> Iterator[bytes | Damage]:
         at = self._start
@@ -100,21 +107,25 @@ class _Salvage:
     def _member(self, offset: int) -> Pieces:
         self._n_members += 1
         self._note, self._whole, self._digest = None, True, hashlib.sha256()
+        preamble, broken = None, None
         try:
             start = self._read(offset, PREAMBLE_SIZE)
             container.check_continuation(start, self._n_members - 1)
             preamble = container.parse_preamble(start)
-            if not preamble.short:
-                container.parse_header(self._read(offset + len(start), container.MAX_HEADER_SIZE), "block 1", start)
+            if preamble.short:
+                return (yield from self._short(offset, preamble))
+            container.parse_header(self._read(offset + PREAMBLE_SIZE, container.MAX_HEADER_SIZE), "block 1", start)
+        except LimitExceeded:
+            raise
         except LlmzipError as error:
-            mended = self._mended(offset)
-            if mended is None:
-                return (yield from self._after_damage(offset, offset, Member(self._likely_preamble(offset)), error))
-            yield self._damage(offset, offset + PREAMBLE_SIZE, 0, error)
+            broken = error
+        if broken is not None and (mended := self._mended(offset)) is not None:
+            yield self._damage(offset, offset + PREAMBLE_SIZE, 0, broken)
             preamble = mended
-        if preamble.short:
-            return (yield from self._short(offset, preamble))
-        return (yield from self._blocks(offset, offset + len(preamble.raw), Member(preamble)))
+        if broken is not None and preamble is None:
+            return (yield from self._after_damage(offset, offset, Member(self._likely_preamble(offset)), broken))
+        assert preamble is not None
+        return (yield from self._blocks(offset, offset + PREAMBLE_SIZE, Member(preamble)))
 
     def _blocks(self, offset: int | None, at: int, member: Member) -> Pieces:
         """Block after block, as their headers lead. `offset`: where the member begins; None: blocks of it are missing."""
@@ -122,7 +133,11 @@ class _Salvage:
             try:
                 header = member.parse_header(self._read(at, container.MAX_HEADER_SIZE))
             except LlmzipError as error:
-                return (yield from self._after_damage(offset, at, member, error))
+                repaired = self._repaired(at, member)
+                if repaired is None:
+                    return (yield from self._after_damage(offset, at, member, error))
+                header = repaired
+                yield self._damage(at, at + header.size, 0, error)
             number = member.n_blocks + 1 if offset is not None else None
             yield from self._block(at, header, number, member.fingerprint)
             member.add(header.kind, header.n_bytes, header.block_size, header.last)
@@ -177,15 +192,17 @@ class _Salvage:
         """The index, if there must be one. With it no content is lost."""
         if complete and not member.has_index:
             return at
-        seen = member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])
-        end = at + len(container.create_index(seen)) if complete else self._end
         try:
             if not complete:
-                return self._trail.index_end(at) or at
+                return self._trail.index_end(at)
+            seen = member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])
+            end = at + len(container.create_index(seen))
             if end > self._end:
                 raise TruncatedError("file ends in the index")
             container.check_index(self._read(at, end - at), seen, check_content=self._whole)
         except LlmzipError as error:
+            if not complete:
+                end, _ = self._trail.find_header(at)
             end = min(end, self._end)
             yield self._damage(at, end, 0, error)
         return end
@@ -233,6 +250,20 @@ class _Salvage:
             return preamble
         return None
 
+    def _repaired(self, at: int, member: Member) -> Header | None:
+        """The header that is here but for one byte, if there is one with which the checks of header and payload hold."""
+        data = self._read(at, container.MAX_HEADER_SIZE)
+        for i in range(min(REPAIRED_SIZE, len(data))):
+            for byte in range(256):
+                try:
+                    header = member.parse_header(data[:i] + bytes([byte]) + data[i + 1 :])
+                    if header.size > i:
+                        container.parse_block(self._read(at, header.block_size), header, member.where)
+                        return header
+                except LlmzipError:
+                    continue
+        return None
+
     def _likely_preamble(self, offset: int) -> Preamble:
         return container.parse_preamble(container.create_preamble(self._fingerprints(offset)[0]))
 
@@ -241,7 +272,7 @@ class _Salvage:
         found = [container.NO_MODEL]
         try:
             found.insert(0, self._opener.source.to_compress().fingerprint)
-        except LlmzipError:
+        except (LlmzipError, OSError):  # no model here: what is stored needs none
             pass
         named = self._read(offset, PREAMBLE_SIZE)[-container.FINGERPRINT_SIZE :]
         return [named, *found] if len(named) == container.FINGERPRINT_SIZE else found
@@ -267,9 +298,10 @@ class _Trail:
         re.DOTALL,
     )
 
-    def __init__(self, file: BinaryIO, end: int) -> None:
+    def __init__(self, file: BinaryIO, end: int, doubtful: bool) -> None:
         self._file = file
         self._end = end
+        self._doubtful = doubtful
         self._n_reread = 0
         self._dead: set[int] = set()  # headers that lead nowhere
 
@@ -306,8 +338,10 @@ class _Trail:
     def find_header(self, after: int) -> tuple[int, Preamble | None]:
         """The next place from which headers lead to the end of the file; its preamble, if a member begins there.
 
-        `after`: where what cannot be read begins. No such place: the end of the file.
+        `after`: where what cannot be read begins. No such place: the end of the file. Headers that lead to where the file
+        is cut may lie in the very block that is cut, unless that has to be another.
         """
+        may_be_cut = self._doubtful or self._end - after > MAX_BLOCK
         skip_to = after + 1
         for place, chunk in self._chunks(after + 1, container.MAX_HEADER_SIZE):
             for match in self._STARTS.finditer(chunk, 0, min(len(chunk), SEARCH_SIZE)):
@@ -321,68 +355,57 @@ class _Trail:
                         continue
                 except LlmzipError:
                     continue
-                stop, cut = self._follow(here, inside=preamble is None)
-                if stop == self._end and (not cut or self._ends_block(after, here)):
+                leads, stop = self._follow(here, inside=preamble is None, may_be_cut=may_be_cut)
+                if leads:
                     return here, preamble
                 if preamble is not None:
                     skip_to = stop  # a whole .lmz file inside a block
         return self._end, None
 
-    def _follow(self, at: int, *, inside: bool) -> tuple[int, bool]:
-        """How far headers lead from here, and whether the file is cut there. `inside`: a member, else it begins here."""
+    def _follow(self, at: int, *, inside: bool, may_be_cut: bool) -> tuple[bool, int]:
+        """Whether headers lead from here to the end of the file, and how far they do. `inside`: a member is, or begins here."""
         passed: list[int] = []
+        n_blocks = int(inside)  # of this member: a block that does not begin one is not its first
         try:
             while inside or (at < self._end and not is_padding(self._file, at)):
                 if at in self._dead:
-                    return at, False
+                    return False, at
                 passed.append(at)
-                at, inside = self._step(at, inside=inside, first=len(passed) == 1)
+                at, header = self._past_block(at, inside=inside)
+                inside = not header.last
+                n_blocks += header.kind != NOTE
+                if not inside:
+                    at = self.index_end(at) if n_blocks > 1 else at
+                    n_blocks = 0
+            leads = at == self._end or may_be_cut  # zeros at the end may be padding, or what is left of what was cut off
+            at = self._end
         except TruncatedError:
-            return self._end, True
+            leads, at = may_be_cut, self._end
         except LlmzipError:
+            leads = False
+        if not leads:
             self._dead.update(passed)
-            return at, False
-        return self._end, False
+        return leads, at
 
-    def _step(self, at: int, *, inside: bool, first: bool) -> tuple[int, bool]:
-        """Past the block or index that is here; whether a block of the same member follows."""
-        if not inside and not first and (end := self.index_end(at)) is not None:
-            return end, False
-        before = b""
-        if not inside:
-            preamble = container.parse_preamble(self._read(at, PREAMBLE_SIZE))
-            before = preamble.raw
-            at += len(before)
-        data = self._read(at, container.MAX_HEADER_SIZE)
-        if before and preamble.short:
-            header = container.parse_short_header(data, "a block", preamble)
+    def _past_block(self, at: int, *, inside: bool) -> tuple[int, Header]:
+        """Where a block ends that begins here, with its member unless `inside` one, and its header."""
+        if inside:
+            header = container.parse_header(self._read(at, container.MAX_HEADER_SIZE), "a block")
         else:
-            header = container.parse_header(data, "a block", before)
+            member = Member(container.parse_preamble(self._read(at, PREAMBLE_SIZE)))
+            at += len(member.preamble.raw)
+            header = member.parse_header(self._read(at, container.MAX_HEADER_SIZE))
         if at + header.block_size > self._end:
             raise TruncatedError("file ends in a block")
-        return at + header.block_size, not header.last
-
-    def _ends_block(self, start: int, end: int) -> bool:
-        """Whether a block with a payload that is whole lies here, but for its header.
-
-        In a file that is cut, headers that lead to the cut may lie within the very block that is cut.
-        """
-        if end - start > MAX_BLOCK:
-            return False
-        data = self._read(start, end - start)
-        payload_end = len(data) - container.TRAILER_SIZE
-        check = int.from_bytes(data[max(0, payload_end) :][: container.CHECK_SIZE], "little")
-        return any(container.crc16(data[size:payload_end]) == check for size in range(4, min(MAX_HEADER, payload_end)))
+        return at + header.block_size, header
 
     def begins_member(self, at: int) -> bool:
         """Whether a member may begin here, or the file end."""
         return at == self._end or container.begins_member(self._read(at, 2)) or is_padding(self._file, at)
 
-    def index_end(self, at: int) -> int | None:
-        """Where an index that begins here ends; None: none begins here. TruncatedError: the file ends in it."""
+    def index_end(self, at: int) -> int:
+        """Where the index ends that begins here. FormatError: it is none, or damaged; TruncatedError: the file ends in it."""
         data = self._read(at, 1 + container.MAX_VARINT_SIZE)
-        if data[:1] != bytes([container.INDEX_KIND]):
-            return None
         n_entries, _ = container.parse_varint(data, 1, "the index")
         if n_entries > MAX_INDEX_ENTRIES:
             raise FormatError("not an index")

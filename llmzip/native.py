@@ -6,10 +6,15 @@ Knows nothing of models but the C structures that `models/fused.py`, `mixing/fus
 import ctypes
 import importlib.util
 import os
+import threading
+from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from llmzip.errors import LlmzipError
 
 LEVELS = ("portable", "avx2", "avx512-vnni", "amx")  # instruction sets, in the order of the C enum
 
@@ -158,13 +163,43 @@ class Cm(Structure):
     )
 
 
-def _load() -> ctypes.CDLL | None:
+STRUCTS: tuple[type[Structure], ...] = (Matrix, Layer, Model, Cache, Activations, Buffers, Mixing, Cm)
+VERSION = 1  # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
+MORE_THREADS = 16  # than cores are allowed up to here, for tests of exactness on small machines; waiting threads cost
+
+
+def _find() -> str:
+    """The file of the library. Raises OSError, which says why there is none to use."""
+    if os.environ.get("LLMZIP_KERNELS") == "none":
+        raise OSError("switched off by LLMZIP_KERNELS")
     spec = importlib.util.find_spec("llmzip._kernels")
-    if os.environ.get("LLMZIP_KERNELS") == "none" or spec is None or spec.origin is None:
-        return None
-    # Threads that wait should sleep: a forward has hundreds of barriers, and on a busy machine spinning costs 50 times the speed.
+    if spec is None or spec.origin is None:
+        raise OSError("llmzip was installed without its compiled kernels: it found no C compiler")
+    return spec.origin
+
+
+def _load(path: str) -> ctypes.CDLL:
+    """Raises OSError or AttributeError where the file is no library, or not the one that belongs to this code."""
+    # Threads that wait should sleep: a forward has hundreds of barriers, and on a busy machine spinning costs 50 times the
+    # speed. The library for threads reads this when it is loaded; nobody else is to see it.
+    before = os.environ.get("GOMP_SPINCOUNT")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    library = ctypes.CDLL(spec.origin)
+    try:
+        library = ctypes.CDLL(path)
+    finally:
+        if before is None:
+            del os.environ["GOMP_SPINCOUNT"]
+    library.llmzip_layout.restype = POINTER(c_int64)
+    theirs = library.llmzip_layout()
+    ours = [VERSION, len(STRUCTS), *map(ctypes.sizeof, STRUCTS)]
+    if theirs[0] != VERSION or ours != theirs[: len(ours)]:
+        raise OSError("the compiled kernels belong to another version of llmzip")
+    _declare(library)
+    return library
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    """Types of arguments and results."""
     library.llmzip_mix_row_bytes.restype = library.llmzip_mix_node_bytes.restype = c_int64
     library.llmzip_mix_begin.argtypes = [c_int, POINTER(Mixing), c_void_p, c_int64, c_int64, c_int64, c_int]
     library.llmzip_mix_predict.argtypes = [POINTER(Mixing), c_int, c_void_p]
@@ -186,7 +221,6 @@ def _load() -> ctypes.CDLL | None:
         c_int, POINTER(Model), POINTER(Cache), POINTER(Buffers), c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int,
     ]  # fmt: skip
     library.llmzip_forward.restype = None
-    return library
 
 
 def _level(library: ctypes.CDLL | None) -> int:
@@ -198,15 +232,87 @@ def _level(library: ctypes.CDLL | None) -> int:
     return min(best, LEVELS.index(wanted)) if wanted in LEVELS else best
 
 
-library = _load()
+def _load_or_say_why() -> tuple[ctypes.CDLL | None, str]:
+    try:
+        return _load(_find()), ""
+    except (OSError, AttributeError) as error:
+        return None, str(error)
+
+
+library, why_no_library = _load_or_say_why()  # the reason is empty if there is one
 best_level = _level(library)
-n_threads = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def set_threads(threads: int) -> None:
-    """Threads that the kernels use. Changes no bit."""
-    global n_threads
-    n_threads = max(1, threads)
+def check_sizes(part: int, sizes: Sequence[int]) -> None:
+    """Compare sizes of arrays that a part of the C code has in its own constants. `part`: which, in the order of _kernels.c.
+
+    Raises LlmzipError: with other sizes it would write beyond the arrays.
+    """
+    assert library is not None
+    at = 2 + len(STRUCTS)
+    theirs = library.llmzip_layout()
+    for _ in range(part):
+        at += 1 + theirs[at]
+    if theirs[at + 1 : at + 1 + theirs[at]] != list(sizes):
+        raise LlmzipError("the compiled kernels belong to another version of llmzip", hint="install llmzip again: pip install --force-reinstall")
+
+
+def check_rounding() -> None:
+    """Raise LlmzipError in a process that rounds otherwise than to the nearest: its scores would be those of no other."""
+    one, half = 1.0, 2.0**-53  # of the last bit of 1
+    up, down, even = one + half, -one - half, (one + 2 * half) + half
+    if (up, down, even) != (1.0, -1.0, 1.0 + 2.0**-51):
+        raise LlmzipError(
+            "this process has changed how floating-point numbers are rounded, so nothing it wrote could be decoded elsewhere",
+            hint="restore the default, rounding to nearest (fesetround), before llmzip is used",
+        )
+
+
+# --- threads
+
+_pool_of = 0  # the process whose pool of threads has been started
+
+
+def clip_threads(wanted: int | None) -> int:
+    """How many threads a call of the library uses, if a caller wants so many; None or 0: one for each core at hand.
+
+    No more than the cores (or MORE_THREADS), and no more than the system lets this process start. A child of fork has none
+    of the threads that its parent has started, and would wait for them for ever: it gets one. Never changes a bit.
+    Raises ValueError for a negative number.
+    """
+    global _pool_of
+    if wanted is not None and wanted < 0:
+        raise ValueError("threads must be 0 or more")
+    n = min(wanted or _n_cores(), max(MORE_THREADS, os.cpu_count() or 1))
+    if n == 1 or _pool_of == os.getpid():
+        return min(n, _n_startable(n))
+    if _pool_of:
+        return 1
+    _pool_of = os.getpid()
+    return min(n, _n_startable(n))
+
+
+def _n_cores() -> int:
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@lru_cache
+def _n_startable(n: int) -> int:
+    """Up to `n`: the library would end the process if it could not start them."""
+    end = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(n - 1):
+            thread = threading.Thread(target=end.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        return 1 + len(started) // 2  # other programs of this user start some, too
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
+    return n
 
 
 def pointer(array: NDArray[np.generic] | None) -> int | None:

@@ -22,6 +22,7 @@ from llmzip.errors import (
     TruncatedError,
     UnsupportedError,
 )
+from llmzip.handles import flat
 from llmzip.limits import UNLIMITED, Limits
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class ModelSource:
         self, model: "Model | str | None" = None, *, device: str | None = None, threads: int | None = None
     ) -> None:
         self._given = model
+        self._default: Model | None = None
         self._device = device
         self._threads = threads
         self._loaded: dict[bytes, Model] = {}  # by the start of the fingerprint that a file holds
@@ -54,10 +56,15 @@ class ModelSource:
         """The given model, or the one of that name, or the default."""
         if self._given is not None and not isinstance(self._given, str):
             return self._given
+        if self._given is None and self._default is not None:
+            return self._default
         from llmzip.models import registry
 
         model = registry.load(self._given, device=self._device, threads=self._threads)
-        self._given = model
+        if self._given is None:
+            self._default = model  # not as given: what a file needs may be another
+        else:
+            self._given = model
         return model
 
     def to_decompress(self, fingerprint: bytes) -> "Model":
@@ -132,7 +139,7 @@ class Opener:
             try:
                 self.limits.check_memory(_memory_needed(header, model))
             except LimitExceeded as error:
-                raise _named(error, place) from error
+                raise named(error, place) from error
 
     def open(
         self,
@@ -156,27 +163,30 @@ class Opener:
         except TruncatedError as error:  # the payload is all here: it is what it codes that ends too early
             raise FormatError(f"{place}: {error}", hint=error.hint) from error
         except (ChecksumError, FormatError, UnsupportedError, LimitExceeded) as error:
-            raise _named(error, place) from error
+            raise named(error, place) from error
 
 
 def _memory_needed(header: Header, model: "Model | None") -> int:
-    return header.n_payload + 2 * header.body_size + 2 * header.n_bytes
+    needed = getattr(blocks, "memory_needed", None)
+    if needed is not None:
+        return int(needed(header, model))
+    return header.n_payload + header.body_size + header.n_bytes
 
 
-def _named(error: LlmzipError, place: "Place | str") -> LlmzipError:
+def named(error: LlmzipError, place: "Place | str") -> LlmzipError:
     """The error of what does not know which block it works on, with the name of that."""
     return type(error)(f"{place}: {error}", hint=error.hint)
 
 
 class LmzCompressor:
-    """Makes one member, block by block.
+    """Makes a member, block by block, or several.
 
     Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
     `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes.
     Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come out smaller.
     `plain` leaves out the adaptive layer: larger, and hardly faster; it shows what the layer is worth.
     Text and binary stretches go into blocks of their own; one that is not text may have eight times `block_size`.
-    One block is held back, because only `flush` knows which is the last. `report` gets a line on each block.
+    One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each block.
     """
 
     def __init__(
@@ -210,6 +220,7 @@ class LmzCompressor:
         self._member: Member | None = None  # None until the first block: then it is known whether a model is needed
         self._digest = hashlib.sha256()
         self._n_in = self._n_out = self._n_told = 0
+        self._n_members = 0  # that are finished
         self._flushed = False
 
     @property
@@ -221,7 +232,7 @@ class LmzCompressor:
         """Take content; return what of the member is ready, which may be nothing."""
         if self._flushed:
             raise ValueError("Compressor has been flushed")
-        self._held += memoryview(data).cast("B")
+        self.hold(data)
         if self._held:
             self._source.to_compress()  # a wrong name is told now, not at the end of the first block
         done: list[bytes] = []
@@ -229,10 +240,24 @@ class LmzCompressor:
             done += self._take(runs, last=False)
         return b"".join(done)
 
+    def hold(self, data: "Buffer", /) -> None:
+        """Take content and do nothing with it yet."""
+        self._held += flat(data)
+
+    def end_member(self) -> bytes:
+        """Finish the member, if there is content since the last one. What comes after it begins another."""
+        return self._finish() if self._held or self._member is not None else b""
+
     def flush(self) -> bytes:
-        """Finish the member: the last block and the index."""
+        """Finish the last member; the only one, if there is no content, is empty."""
         if self._flushed:
             raise ValueError("Repeated call to flush()")
+        done = self.end_member() if self._n_members else self._finish()
+        self._flushed = True
+        return done
+
+    def _finish(self) -> bytes:
+        """The last block of the member, and the index."""
         done: list[bytes] = []
         while runs := self._next_runs(last=True):
             done += self._take(runs, last=True)
@@ -243,7 +268,8 @@ class LmzCompressor:
             done.append(container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])))
             self._n_out += len(done[-1])
             self._tell(0)
-        self._flushed = True
+        self._member, self._digest = None, hashlib.sha256()
+        self._n_members += 1
         return b"".join(done)
 
     def _next_runs(self, *, last: bool) -> list[tuple[int, bool]]:
@@ -378,7 +404,7 @@ class LmzDecompressor:
         """
         if self.eof:
             raise EOFError("Already at end of stream")
-        self._input += memoryview(data).cast("B")
+        self._input += flat(data)
         pieces = [self._give(max_length)]
         stuck = False
         while not stuck and (max_length < 0 or (max_length > 0 and not pieces[-1])):

@@ -8,7 +8,12 @@ import pytest
 from commands import Result, Run
 from hypothesis import HealthCheck, settings
 
+from llmzip import native
 from llmzip.cli.app import main
+
+# Half of the tests compare the C library with its twins: without it they would test the twins alone.
+if native.library is None:
+    pytest.exit(f"the compiled kernels are needed for the tests: {native.why_no_library}", returncode=1)
 
 settings.register_profile("default", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")

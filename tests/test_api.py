@@ -113,3 +113,32 @@ def test_import_is_light() -> None:
 def test_the_version_is_written_once() -> None:
     written = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert llmzip.__version__ in (written, "0+unknown")  # unknown in a source tree that is not installed
+
+
+def test_limits() -> None:
+    data = llmzip.compress(TEXT, MODEL, block_size=64) + llmzip.compress(TEXT, MODEL)
+    assert llmzip.decompress(data, MODEL, max_size=2 * len(TEXT)) == TEXT * 2
+    for max_size in (0, len(TEXT), 2 * len(TEXT) - 1):
+        with pytest.raises(llmzip.LimitExceeded, match=f"above the limit of {max_size}$") as caught:
+            llmzip.decompress(data, MODEL, max_size=max_size)
+        assert "max_size=" in caught.value.hint
+    with pytest.raises(llmzip.LimitExceeded, match=r"^block 1 .*: decoding takes"):
+        llmzip.decompress(data, MODEL, memory=10)
+    with llmzip.open(io.BytesIO(data), "rb", model=MODEL, max_size=10) as file, pytest.raises(llmzip.LimitExceeded):
+        file.read()
+    assert llmzip.get_info(data).n_bytes == 2 * len(TEXT)
+
+
+def test_salvage() -> None:
+    data = llmzip.compress(TEXT, MODEL, block_size=64)
+    damaged = bytearray(data)
+    first, second, *_ = llmzip.get_info(data).blocks
+    damaged[7 + first.n_bytes_on_disk + second.n_bytes_on_disk // 2] ^= 1
+    content, damages = llmzip.salvage(damaged, MODEL)
+    assert content == TEXT[: first.n_bytes] + TEXT[first.n_bytes + second.n_bytes :]
+    (damage,) = damages
+    assert (damage.file_start, damage.file_end) == (7 + first.n_bytes_on_disk, 7 + first.n_bytes_on_disk + second.n_bytes_on_disk)
+    assert (damage.content_start, damage.content_end) == (first.n_bytes, first.n_bytes + second.n_bytes)
+    assert f"(content bytes {first.n_bytes} to {first.n_bytes + second.n_bytes - 1})" in str(damage.error)
+    with pytest.raises(llmzip.FormatError, match=r"block 2 \(content bytes"):
+        llmzip.decompress(damaged, MODEL)

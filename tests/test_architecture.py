@@ -15,7 +15,7 @@ PACKAGE = ROOT / "llmzip"
 
 # A module imports from its own layer and those below. The longest prefix counts.
 LAYERS = [
-    ["errors"],
+    ["errors", "handles"],
     ["container", "limits", "native", "tokens", "lz", "segments", "transforms"],
     ["mixing", "models"],
     ["rangecoder"],

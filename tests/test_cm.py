@@ -37,8 +37,7 @@ def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("stride", [0, 1, 2, 11, 255])
 @pytest.mark.parametrize("kind", KINDS)
 def test_c_and_python_write_the_same(kind: str, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    if native.library is None:
-        pytest.skip("the C kernels are not built here")
+    assert native.library is not None
     body = KINDS[kind]
     made = cm._encode(body, stride)
     monkeypatch.setattr(native, "library", None)
@@ -88,8 +87,7 @@ def test_noise_is_hopeless() -> None:
 
 def test_the_decoder_is_that_of_constriction(in_python: None) -> None:
     """The C reads by its own decoder: any words lead both to the same bytes, or both nowhere."""
-    if (library := native._load()) is None:
-        pytest.skip("the C kernels are not built here")
+    library = native._load(native._find())
     for seed in range(40):
         payload = b"\0" + random.Random(seed).randbytes(seed)
         found = []

@@ -18,8 +18,8 @@ from llmzip.rangecoder import Decoder, Encoder
 def engine(request, monkeypatch):
     if request.param == "python":
         monkeypatch.setattr(native, "library", None)
-    elif native.library is None:
-        pytest.skip("the C kernels are not built here")
+    else:
+        assert native.library is not None
 
 
 def random_scores(rows, n, seed=0):
@@ -93,8 +93,7 @@ def stream(kind, length, n, seed):
 @pytest.mark.parametrize("kind", ["noise", "one", "period", "alternating", "wrong"])
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_c_and_python_write_the_same(kind, lanes, monkeypatch):
-    if native.library is None:
-        pytest.skip("the C kernels are not built here")
+    assert native.library is not None
     n = 300
     ids = stream(kind, 3 * 120, n, 1).astype(np.int32).reshape(lanes, -1)
     scores = random_scores(lanes, n)
@@ -111,7 +110,7 @@ def test_every_level_writes_the_same(level, monkeypatch):
     scores = random_scores(3, n)
     payload = encode(ids, n, scores).payload()
     monkeypatch.setattr(native, "best_level", level)
-    monkeypatch.setattr(native, "n_threads", 1 + level % 2)
+    monkeypatch.setattr(native, "clip_threads", lambda wanted: 1 + level % 2)
     assert encode(ids, n, scores).payload() == payload
 
 

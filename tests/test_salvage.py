@@ -159,19 +159,29 @@ def test_other_damage_never_gives_wrong_bytes(data: st.DataObject) -> None:
     assert all(piece in BLOCKS for piece in found if isinstance(piece, bytes) and piece)
 
 
-def test_without_an_index_headers_that_lead_to_the_end_are_found() -> None:
-    """A file that is cut, and has a damaged header: what comes after that is known by the headers up to the cut."""
+def test_one_byte_of_a_header_is_repaired() -> None:
+    """A file that is cut, and has a damaged header."""
     data = MEMBERS[0]
     entries = container.map_file(io.BytesIO(data))[0].blocks
     cut = data[: entries[3].offset + 20]
     damaged = bytearray(cut)
-    damaged[entries[1].offset] ^= 0xFF
+    damaged[entries[1].offset] ^= 0xFF  # one byte of a header: its check tells what it was
     found = check(bytes(damaged))
-    assert whole(found) == TEXTS[0] + TEXTS[1]
+    check_ranges(found)
+    assert whole(found) == TEXTS[0] + NOISE[0] + TEXTS[1]
     first, last = (piece for piece in found if isinstance(piece, Damage))
-    assert (first.file_start, first.file_end) == (entries[1].offset, entries[2].offset)
-    assert (first.content_start, first.content_end) == (len(TEXTS[0]), None)
-    assert (last.file_start, last.file_end, last.content_start) == (entries[3].offset, len(cut), None)
+    assert (first.file_start, first.content_start, first.content_end) == (entries[1].offset, len(TEXTS[0]), len(TEXTS[0]))
+    assert (last.file_start, last.file_end, last.content_end) == (entries[3].offset, len(cut), None)
+
+
+def test_a_short_member_that_is_lost_costs_no_other() -> None:
+    """It has no index and no header check: the next member is where headers lead to the end from."""
+    short = bytearray(MEMBERS[3] + MEMBERS[1] + MEMBERS[5])
+    short[1:5] = bytes(4)
+    found = pieces(bytes(short))
+    assert whole(found) == TEXTS[3] + TEXTS[5] + NOISE[2]
+    (lost_member,) = (piece for piece in found if isinstance(piece, Damage))
+    assert (lost_member.file_start, lost_member.file_end, lost_member.content_end) == (0, len(MEMBERS[3]), None)
 
 
 @pytest.mark.parametrize("n_damaged", [1, 16, 40])
@@ -186,6 +196,23 @@ def test_a_file_that_is_stored_in_another_is_not_its_content(n_damaged: int) -> 
                 damaged[start : start + n_damaged] = bytes(n_damaged)
                 found = pieces(bytes(damaged[:end]))
                 assert all(piece in contents for piece in found if isinstance(piece, bytes)), (start, end)
+
+
+def test_what_is_in_doubt_comes_out_on_demand() -> None:
+    """A log that was flushed line by line, cut by a crash, with a bad sector: is what follows it its own?"""
+    lines = [MODEL.speak(20, seed) for seed in range(9)]
+    members = [llmzip.compress(line, MODEL) for line in lines]
+    data = b"".join(members)
+    at = len(b"".join(members[:3]))
+    damaged = (data[:at] + bytes(len(members[3])) + data[at + len(members[3]) :])[:-2]
+    content, (damage,) = llmzip.salvage(damaged, MODEL)
+    assert (content, damage.file_start, damage.file_end) == (b"".join(lines[:3]), at, len(damaged))
+    content, damages = llmzip.salvage(damaged, MODEL, doubtful=True)
+    assert content == b"".join(lines[:3] + lines[4:8])
+    assert [(lost.file_start, lost.file_end) for lost in damages] == [
+        (at, at + len(members[3])),
+        (len(data) - len(members[8]), len(damaged)),
+    ]
 
 
 def test_limits_of_salvage() -> None:

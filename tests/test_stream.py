@@ -232,6 +232,19 @@ def test_a_name_is_loaded_once_for_many_members(monkeypatch: pytest.MonkeyPatch)
     assert found == [ToyModel().fingerprint[:4]]
 
 
+def test_the_default_to_compress_with_is_not_demanded_of_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = pytest.importorskip("llmzip.models.registry")
+    monkeypatch.setattr(registry, "load", lambda name, **_: ToyModel(1))
+    monkeypatch.setattr(registry, "find", lambda fingerprint, **_: ToyModel())
+    source = ModelSource()
+    assert source.to_compress() is source.to_compress()
+    assert LmzDecompressor(source).decompress(compress(TEXT)) == TEXT
+    named = ModelSource("another")
+    assert named.to_compress() is named.to_compress()
+    with pytest.raises(ModelNotFound):
+        LmzDecompressor(named).decompress(compress(TEXT))
+
+
 def test_progress_is_cumulative() -> None:
     told: list[tuple[int, int]] = []
     compressor = LmzCompressor(ToyModel(), block_size=60, progress=lambda n_in, n_out: told.append((n_in, n_out)))

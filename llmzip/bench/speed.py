@@ -116,7 +116,7 @@ def run(name: str | None, path: Path, *, size: int, lanes: int | None, rounds: i
     data = path.read_bytes()[:size]
     model = registry.load(name, threads=threads)
     assert isinstance(model, LlamaModel)
-    torch.set_num_threads(threads or native.n_threads)
+    torch.set_num_threads(native.clip_threads(threads))
     tokens = model.tokenizer.encode(data)
     n_lanes = lanes or codec.choose_lanes(len(data), model.window)
     ids = np.stack([part[: len(tokens) // n_lanes] for part in np.array_split(tokens, n_lanes)])
@@ -129,7 +129,7 @@ def run(name: str | None, path: Path, *, size: int, lanes: int | None, rounds: i
     float_bits = float_forward(rival, model, ids, 8)
     return {
         "file": path.name, "bytes": len(data), "tokens": len(tokens), "lanes": n_lanes, "window": model.window, "overlap": model.overlap,
-        "kernels": model.kernels, "threads": native.n_threads, "rounds": rounds, **{k: round(v, 3) for k, v in median.items()},
+        "kernels": model.kernels, "threads": native.clip_threads(threads), "rounds": rounds, **{k: round(v, 3) for k, v in median.items()},
         "coded_bits": round(encoder.cost_bits, 1), "float32_bits": round(float_bits, 1),
         "coded_over_float32": round(encoder.cost_bits / float_bits, 5),
         "payload_over_coded_bytes": round(len(encoder.payload()) - encoder.cost_bits / 8, 2),

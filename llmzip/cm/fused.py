@@ -9,14 +9,17 @@ from numpy.typing import NDArray
 from llmzip import native
 from llmzip.cm import tables
 from llmzip.errors import FormatError
-from llmzip.mixing.tables import RECIPROCAL, SQUASH, STRETCH, first_refining
+from llmzip.mixing.tables import BUCKETS, RECIPROCAL, SQUASH, STRETCH, first_refining
 from llmzip.rangecoder import Encoder, words_of
+
+SIZES = (tables.CONTEXTS, tables.INPUTS, len(tables.SETS), tables.LATEST_BITS, BUCKETS)
 
 
 class Fused:
     """See `llmzip.cm.Engine`. `data` is preceded by the zeros that contexts look back to. `payload` None: it is known, and to be written."""
 
     def __init__(self, data: NDArray[np.uint8], stride: int, table_bits: int, payload: bytes | None) -> None:
+        native.check_sizes(2, SIZES)
         words = None if payload is None else words_of(payload)
         # Zeros cost nothing until they are touched.
         arrays: dict[str, NDArray[Any]] = {

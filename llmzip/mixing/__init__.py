@@ -47,17 +47,20 @@ class Mixer:
     """The adaptive layer of one block.
 
     `ids` (L, T) int32, C-contiguous, is the history: the symbol of every lane and step is written there as it is coded. `plain` leaves out all that
-    adapts: then the model's scores alone decide. `line_ends` (n,) tells which of the n symbols have a line end in them.
+    adapts: then the model's scores alone decide. `line_ends` (n,) tells which of the n symbols have a line end in them. `threads`: see
+    `native.clip_threads`.
     """
 
-    def __init__(self, ids: NDArray[np.int32], line_ends: NDArray[np.bool_], *, plain: bool = False) -> None:
+    def __init__(
+        self, ids: NDArray[np.int32], line_ends: NDArray[np.bool_], *, plain: bool = False, threads: int | None = None
+    ) -> None:
         self._ids = ids
         n_symbols = len(line_ends)
         self.depth = depth_of(n_symbols)
         if native.library is not None:
             from llmzip.mixing.fused import Fused
 
-            self._engine: Engine = Fused(self.depth, ids, line_ends, plain)
+            self._engine: Engine = Fused(self.depth, ids, line_ends, plain, threads)
         else:
             from llmzip.mixing.reference import Reference
 

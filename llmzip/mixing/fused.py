@@ -9,17 +9,24 @@ from numpy.typing import NDArray
 from llmzip import native
 from llmzip.mixing import tables
 
+SIZES = (
+    tables.CONTEXTS, tables.SUCCESSORS, tables.INPUTS, len(tables.SETS), tables.SLOT_BITS, tables.SETS[2].bit_length() - 1,
+    tables.REFINING_BITS, tables.BUCKETS,
+)  # fmt: skip
 _SUCCESSORS_INTS = 1 + tables.SUCCESSORS  # 32 bits each: a check and the entries
 
 
 class Fused:
     """See `llmzip.mixing.Engine`. Shapes: L lanes, T steps, n symbols in G groups of 256, D decisions."""
 
-    def __init__(self, depth: int, ids: NDArray[np.int32], line_ends: NDArray[np.bool_], plain: bool) -> None:
+    def __init__(
+        self, depth: int, ids: NDArray[np.int32], line_ends: NDArray[np.bool_], plain: bool, threads: int | None
+    ) -> None:
+        native.check_sizes(1, SIZES)
         assert native.library is not None and ids.dtype == np.int32 and ids.flags.c_contiguous
         lanes, steps = ids.shape
         n_groups = 1 << (depth - 8)
-        self._depth, self._n_symbols = depth, len(line_ends)
+        self._depth, self._n_symbols, self._threads = depth, len(line_ends), threads
         learnt = 0 if plain else 1  # no room for what is not learnt
         # Zeros cost nothing until they are touched.
         arrays: dict[str, NDArray[Any]] = {
@@ -57,7 +64,8 @@ class Fused:
             scores = np.ascontiguousarray(scores)
         self._rows = len(scores)
         native.library.llmzip_mix_begin(
-            native.best_level, byref(self._struct), scores.ctypes.data, scores.strides[0] // 2, self._rows, step, native.n_threads
+            native.best_level, byref(self._struct), scores.ctypes.data, scores.strides[0] // 2, self._rows, step,
+            native.clip_threads(self._threads),
         )
 
     def predict(self, depth: int) -> NDArray[np.float64]:
@@ -80,4 +88,4 @@ class Fused:
 
     def end(self) -> bool:
         assert native.library is not None
-        return bool(native.library.llmzip_mix_end(native.best_level, byref(self._struct), native.n_threads))
+        return bool(native.library.llmzip_mix_end(native.best_level, byref(self._struct), native.clip_threads(self._threads)))

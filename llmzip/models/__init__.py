@@ -45,6 +45,7 @@ class Model(Protocol):
     window: int  # default window and overlap, in tokens
     overlap: int
     max_window: int
+    threads: int | None  # that the caller wants; None: one for each core. Never changes a bit of an exact model
 
     @property
     def tokenizer(self) -> Tokenizer: ...

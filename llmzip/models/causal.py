@@ -14,8 +14,10 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from llmzip.errors import ModelInvalid
+from llmzip import native
+from llmzip.errors import EngineMismatch, ModelInvalid
 from llmzip.models import ESCAPE_SCORE, LOWEST_SCORE, SCORE_UNIT
+from llmzip.models.ops import threads_of_torch
 from llmzip.tokens.vocabulary import Vocabulary, spellings, token_table
 
 _LOG2_E = 1.4426950408889634
@@ -32,8 +34,8 @@ class CausalModel:
     def __init__(self, folder: str | Path, *, device: str | None = None, threads: int | None = None) -> None:
         folder = Path(folder)
         self.device = device or "cpu"
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self.threads = threads
+        self._n_threads = native.clip_threads(threads)
         if not (folder / "config.json").is_file():
             raise ModelInvalid(f"{folder} is no Hugging Face model folder: it has no config.json")
         try:
@@ -83,7 +85,7 @@ class CausalModel:
             "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
             "dtype": "float32",
             "isa": "cuda" if cuda else torch.backends.cpu.get_cpu_capability(),
-            "threads": 0 if cuda else torch.get_num_threads(),
+            "threads": 0 if cuda else self._n_threads,
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
@@ -92,10 +94,16 @@ class CausalModel:
     @torch.inference_mode()
     def step(self, ids: NDArray[np.int32], past: Any) -> tuple[torch.Tensor, Any]:
         """Read ids (L, C) after `past`; return the logits after the last of them (L, V) float32, and the new past."""
+        if native.clip_threads(self.threads) != self._n_threads:
+            raise EngineMismatch(
+                f"{self.name} was loaded with {self._n_threads} threads, of which a child of fork has none",
+                hint="load the model in the child, or start it with the method spawn",
+            )
         plain = np.where(ids < self.tokenizer.n_vocab, ids, self.start_id)
-        result = self._model(
-            input_ids=torch.from_numpy(plain).long().to(self.device), cache=past, use_cache=True, logits_to_keep=1
-        )
+        with threads_of_torch(self._n_threads):
+            result = self._model(
+                input_ids=torch.from_numpy(plain).long().to(self.device), cache=past, use_cache=True, logits_to_keep=1
+            )
         return result.logits[:, -1].float(), result.cache
 
 

@@ -23,7 +23,7 @@ def report(name: str | None, device: str | None, threads: int | None) -> Iterato
     for package in _PACKAGES:
         yield package, _version(package)
     yield "cpu", _cpu()
-    yield "threads", str(threads or native.n_threads)
+    yield "threads", str(native.clip_threads(threads))
     yield "device", device or "cpu"
     yield "fused kernels", _kernels()
     yield "model cache", str(known.cache_dir())
@@ -65,7 +65,7 @@ def _version(package: str) -> str:
 
 def _kernels() -> str:
     if native.library is None:
-        return "not built: torch operations are used, with the same bits, more slowly"
+        return f"{native.why_no_library}: torch operations are used, with the same bits, more slowly"
     threaded = "with" if native.library.llmzip_threaded() else "without"
     return f"{native.LEVELS[native.best_level]}, {threaded} threads"
 

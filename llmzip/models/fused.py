@@ -28,7 +28,7 @@ def supports(config: LlamaConfig) -> str:
     return ""
 
 
-def self_test(level: int, inner_sizes: set[int], digits: int, threads: int) -> bool:
+def self_test(level: int, inner_sizes: set[int], digits: int, threads: int | None) -> bool:
     """Whether a level gives the exact sums on extreme and on random values, for each number of inputs in use."""
     rng = np.random.default_rng(0)
     for k in sorted(inner_sizes):
@@ -42,10 +42,10 @@ def self_test(level: int, inner_sizes: set[int], digits: int, threads: int) -> b
     return True
 
 
-def best_exact_level(config: LlamaConfig) -> int:
+def best_exact_level(config: LlamaConfig, threads: int | None = None) -> int:
     """The fastest instruction set of this CPU that passes the self-test, or -1."""
     for level in range(native.best_level, -1, -1):
-        if self_test(level, config.inner_sizes, config.digits, native.n_threads):
+        if self_test(level, config.inner_sizes, config.digits, threads):
             return level
     return -1
 
@@ -59,14 +59,14 @@ def _oracle(weights: NDArray[np.int8], x: NDArray[np.float32], digits: int) -> N
     return out
 
 
-def _linear(level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int) -> NDArray[np.float32]:
+def _linear(level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int | None) -> NDArray[np.float32]:
     assert native.library is not None
     rows = len(x)
     matrix = PackedMatrix(level, weights, np.ones(len(weights), dtype=np.float32), threads=threads)
     activations = ActivationBuffer(rows, matrix.struct.k_stride, digits)
     out = np.empty((rows, len(weights)), dtype=np.float32)
     native.library.llmzip_linear(
-        level, matrix.struct, activations.struct, native.pointer(x), rows, native.pointer(out), threads
+        level, matrix.struct, activations.struct, native.pointer(x), rows, native.pointer(out), native.clip_threads(threads)
     )
     return out
 
@@ -82,7 +82,7 @@ class PackedMatrix:
         *,
         bias: NDArray[np.float32] | None = None,
         paired: bool = False,
-        threads: int,
+        threads: int | None,
     ) -> None:
         assert native.library is not None
         n, k = weights.shape
@@ -91,7 +91,7 @@ class PackedMatrix:
         self._packed = np.empty(panels * 32 * k_stride, dtype=np.uint8)
         self._scale, self._bias = np.ascontiguousarray(scale), bias
         native.library.llmzip_pack(
-            level, native.pointer(weights), n, k, k_stride, paired, native.pointer(self._packed), threads
+            level, native.pointer(weights), n, k, k_stride, paired, native.pointer(self._packed), native.clip_threads(threads)
         )
         self.struct = native.Matrix(
             native.pointer(self._packed), native.pointer(self._scale), native.pointer(bias), n, k, k_stride
@@ -112,9 +112,10 @@ class ActivationBuffer:
 
 
 class FusedLlama:
-    """The weights of a model, packed for one instruction set."""
+    """The weights of a model, packed for one instruction set. `threads`: see `native.clip_threads`."""
 
-    def __init__(self, config: LlamaConfig, tensors: Tensors, *, level: int, threads: int) -> None:
+    def __init__(self, config: LlamaConfig, tensors: Tensors, *, level: int, threads: int | None) -> None:
+        native.check_sizes(0, (HEAD_ROWS, MAX_HEAD_DIM))
         self.config, self.level, self.threads = config, level, threads
         self._keep: list[object] = [tensors]
         layers = [self._layer(tensors, f"layers.{i}.", config) for i in range(config.n_layers)]
@@ -201,7 +202,8 @@ class FusedState:
         self._logits = np.empty((min(rows, HEAD_ROWS), c.n_vocab), dtype=np.float32)
         self._activations = ActivationBuffer(rows, -(-inner // 4) * 4, c.digits)
         per_thread = -(-(max(self._cache.capacity, inner) + 32) // 16) * 16
-        self._scratch = np.empty(self._model.threads * per_thread * 12, dtype=np.uint8)
+        self._max_threads = native.clip_threads(self._model.threads)
+        self._scratch = np.empty(self._max_threads * per_thread * 12, dtype=np.uint8)
         self._buffers = native.Buffers(
             native.pointer(self._x), native.pointer(self._wide), native.pointer(self._attended), native.pointer(self._logits),
             self._activations.struct, native.pointer(self._scratch), per_thread,
@@ -233,6 +235,7 @@ class FusedState:
             raise ValueError("more lanes or positions than this state was opened for")
         native.library.llmzip_forward(
             self._model.level, pointer(self._model.struct), pointer(self._cache), pointer(self._buffers),
-            native.pointer(ids), lanes, steps, self._n_symbols, native.pointer(scores), self._model.threads,
+            native.pointer(ids), lanes, steps, self._n_symbols, native.pointer(scores),
+            min(self._max_threads, native.clip_threads(self._model.threads)),
         )  # fmt: skip
         self._cache.pos += steps

@@ -29,6 +29,8 @@ class LlamaModel:
     engine_note = ""
 
     def __init__(self, folder: Path, *, device: str | None = None, threads: int | None = None) -> None:
+        native.check_rounding()
+        native.clip_threads(threads)  # a number that cannot be is told before anything is done
         values, self._tensors = read_checkpoint(folder)
         self.config = LlamaConfig.of(values)
         self.config.check_bounds()
@@ -38,13 +40,12 @@ class LlamaModel:
         self.start_id, self.window, self.overlap = self.config.start_id, self.config.window, self.config.overlap
         self.max_window = self.config.max_window
         self.device = device or "cpu"
-        self._threads = threads
-        if threads is not None:
-            native.set_threads(threads)
+        self.threads = threads
         self._reference: ReferenceLlama | None = None
         self._fused, self.kernels = self._choose()
 
     def open(self, lanes: int, window: int) -> State:
+        native.check_rounding()
         self._check_window(window)
         if self._fused is None:
             return self.open_reference(lanes, window)
@@ -65,24 +66,26 @@ class LlamaModel:
         """The fused kernels of the best level that is exact here, or nothing; and the reason."""
         reason = f"device {self.device}" if self.device != "cpu" else supports(self.config)
         if not reason and native.library is None:
-            reason = "no compiled kernels here"
-        level = -1 if reason else best_exact_level(self.config)
+            reason = native.why_no_library
+        level = -1 if reason else best_exact_level(self.config, self.threads)
         if level >= 0:
-            fused = FusedLlama(self.config, self._tensors, level=level, threads=native.n_threads)
+            fused = FusedLlama(self.config, self._tensors, level=level, threads=self.threads)
             return fused, f"fused, {native.LEVELS[level]}: exact in the self-test"
         reference = self._load_reference()
         return None, f"torch operations ({reason or 'the fused kernels failed their self-test'}); {reference.why}"
 
     def _load_reference(self) -> "ReferenceLlama":
         if self._reference is None:
-            import torch
-
-            from llmzip.models.reference import ReferenceLlama
-
-            if self._threads is not None:
-                torch.set_num_threads(self._threads)
             try:
-                self._reference = ReferenceLlama(self.config, self._tensors, device=self.device)
+                from llmzip.models.reference import ReferenceLlama
+            except ImportError as error:
+                why = native.why_no_library or "the compiled kernels cannot take this model"
+                raise ModelInvalid(
+                    f"torch is needed to run {self.name} and cannot be imported ({error}); {why}",
+                    hint="install a C compiler and llmzip again, or torch",
+                ) from error
+            try:
+                self._reference = ReferenceLlama(self.config, self._tensors, device=self.device, threads=self.threads)
             except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
                 raise ModelInvalid(f"device {self.device}: {str(error).splitlines()[0]}") from error
         return self._reference

@@ -7,10 +7,13 @@ A result has the same bits on every device, for every batch shape and thread cou
 Shapes: R rows, K inputs, N outputs, L lanes, H heads, C steps, P positions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+from llmzip import native
 
 TINY = 2.0**-60  # least divisor; keeps a row of zeros finite
 LOG2_E = float.fromhex("0x1.715476p+0")  # float32
@@ -25,6 +28,17 @@ SPLIT = 1040  # 127 * 127 * 1040 < 2**24 and 16256 * 127 * 1040 < 2**31
 MASS = 32640.0  # what the integer probabilities of a row sum to
 
 IntMatmul = Callable[[Tensor, Tensor], Tensor]
+
+
+@contextmanager
+def threads_of_torch(wanted: int | None) -> Iterator[None]:
+    """Let torch use so many threads (see `native.clip_threads`), and as many as before afterwards: they are the process's, not ours."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(native.clip_threads(wanted))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def float32(value: float) -> float:

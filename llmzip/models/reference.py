@@ -18,13 +18,16 @@ MAX_ROWS = 256  # rows of activations in flight, when the lanes allow
 class ReferenceLlama:
     """The weights on a device."""
 
-    def __init__(self, config: LlamaConfig, tensors: Tensors, *, device: str) -> None:
-        self.config = config
+    def __init__(self, config: LlamaConfig, tensors: Tensors, *, device: str, threads: int | None = None) -> None:
+        self.config, self.threads = config, threads
         self.device = torch.device(device)
+        if self.device.type == "meta":
+            raise RuntimeError("it computes nothing")
         self.tensors: dict[str, Tensor] = {
             name: torch.from_numpy(array).to(self.device) for name, array in tensors.items() if not name.startswith("tokens.")
         }
-        self.matmul, self.why = ops.choose_matmul(self.device, config.inner_sizes)
+        with ops.threads_of_torch(threads):
+            self.matmul, self.why = ops.choose_matmul(self.device, config.inner_sizes)
 
     def linear(self, x: Tensor, name: str, factor: float = 1.0) -> Tensor:
         t = self.tensors
@@ -48,11 +51,13 @@ class ReferenceState:
         self._pos = 0
 
     def prompt(self, ids: NDArray[np.int32]) -> None:
-        for part in self._parts(ids):
-            self._run(part)
+        with ops.threads_of_torch(self._model.threads):
+            for part in self._parts(ids):
+                self._run(part)
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
-        return np.concatenate([self._scores(self._run(part), part.shape[1]) for part in self._parts(ids)], axis=1)
+        with ops.threads_of_torch(self._model.threads):
+            return np.concatenate([self._scores(self._run(part), part.shape[1]) for part in self._parts(ids)], axis=1)
 
     def _parts(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
         steps = max(1, MAX_ROWS // self._lanes)

@@ -91,6 +91,7 @@ class ToyModel:
     window = 64
     overlap = 16
     max_window = 4096
+    threads: int | None = None
 
     def __init__(self, salt: int = 0) -> None:
         self.name = "toy"
