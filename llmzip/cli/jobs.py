@@ -7,6 +7,7 @@ a model.
 import io
 import itertools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -38,6 +39,17 @@ _LESS_MEMORY = "fewer --lanes, a smaller --window or a smaller --block-size need
 
 class Stop(Exception):
     """An error that is not about one file, so that the next would fail too. Its cause tells."""
+
+
+def warn_of_slow_kernels(display: Display) -> None:
+    """One word where the same bits will take a hundred times as long."""
+    from llmzip import native
+
+    if native.library is None and os.environ.get("LLMZIP_KERNELS") != "none":
+        display.warning(
+            f"the compiled kernels are missing, so that this takes some hundred times as long ({printable(native.why_no_library)})",
+            hint="install llmzip again with a C compiler at hand",
+        )
 
 
 class Engine(StrEnum):
@@ -255,6 +267,7 @@ class Compressing:
     def _load(self, line: ProgressLine) -> "Model":
         line.status("loading the model")
         try:
+            warn_of_slow_kernels(self.display)
             return self.model.to_compress()
         except (ModelError, OSError, ValueError) as error:
             raise Stop from error
