@@ -257,8 +257,11 @@ def _converted(path: Path) -> Path:
     """The cached conversion of a Hugging Face folder or a GGUF file. It is found by content: a changed model is another one."""
     files = [path] if path.is_file() else sorted(path.glob("*.json")) + sorted(path.glob("*.safetensors"))
     digest = hashlib.sha256(f"numerics {checkpoint.NUMERICS}\n".encode())
-    for file in files:
-        digest.update(f"{'' if path.is_file() else file.name}\n{_sha256(file)}\n".encode())
+    try:
+        for file in filter(Path.is_file, files):  # reading a pipe would never end
+            digest.update(f"{'' if path.is_file() else file.name}\n{_sha256(file)}\n".encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise ModelInvalid(f"cannot read {file}: {error.strerror}") from error
     key = digest.hexdigest()[:16]
     stem = re.sub(r"[^\w.-]", "_", path.resolve().stem if path.is_file() else path.resolve().name).lstrip(".")
     folder = _models() / f"local--{stem}--{key}"
