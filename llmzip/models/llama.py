@@ -31,6 +31,7 @@ class LlamaModel:
     def __init__(self, folder: Path, *, device: str | None = None, threads: int | None = None) -> None:
         native.check_rounding()
         native.clip_threads(threads)  # a number that cannot be is told before anything is done
+        self.folder = folder  # what `registry.keep` copies
         values, self._tensors = read_checkpoint(folder)
         self.config = LlamaConfig.of(values)
         self.config.check_bounds()
