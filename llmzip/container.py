@@ -58,7 +58,7 @@ MAX_BODY_GROWTH = 2  # bytes of body for each byte of content: UTF-16 to UTF-8 t
 MAX_NOTE_SIZE = 4096
 MIN_LANES, MAX_LANES = 2, 1024  # as written; one lane is not written
 MIN_WINDOW, MAX_WINDOW = 8, 1 << 15
-MAX_POSITIONS = 1 << 17  # lanes x window: bounds the memory that a header can ask for
+MAX_POSITIONS = 1 << 17  # lanes x window: bounds the memory that a header can ask for; so does overlap <= window / 2 the time
 MAX_PARAMETERS_SIZE = 255  # so that a header has a greatest size
 
 MAX_VARINT_SIZE = 9
@@ -414,8 +414,8 @@ def _check_sizes(header: Header, where: str) -> None:
 def _check_window(window: int, overlap: int, lanes: int, where: str) -> None:
     if not MIN_WINDOW <= window <= MAX_WINDOW:
         raise FormatError(f"window of {where} is {window}, not {MIN_WINDOW} to {MAX_WINDOW}")
-    if overlap >= window:
-        raise FormatError(f"overlap of {where} is {overlap}, not below the window of {window}")
+    if overlap > window // 2:
+        raise FormatError(f"overlap of {where} is {overlap}, above half the window of {window}")
     if lanes * window > MAX_POSITIONS:
         raise FormatError(f"lanes x window of {where} is {lanes * window}, above {MAX_POSITIONS}")
 
