@@ -149,7 +149,7 @@ def whole_character(text: memoryview, at: int) -> int:
     """The last place up to `at` where a character of UTF-8 ends; the end of the text beyond it."""
     if at >= len(text):
         return len(text)
-    back = next((n for n in range(4) if at > n and text[at - n] & 0xC0 != 0x80), 0)
+    back = next((n for n in range(4) if at >= n and text[at - n] & 0xC0 != 0x80), 0)
     return at - back
 
 
@@ -185,11 +185,11 @@ class Texts:
         self._folder, self.sources, self._say = folder, sources, say
         self._made: list[Text] | None = None
 
-    def __iter__(self) -> Iterator[tuple[Source, Text]]:
+    def read(self) -> list[tuple[Source, Text]]:
         if self._made is None:
             self._folder.mkdir(exist_ok=True)
             self._made = [self._make(i, source) for i, source in enumerate(self.sources)]
-        return iter(zip(self.sources, self._made, strict=True))
+        return list(zip(self.sources, self._made, strict=True))
 
     def _make(self, index: int, source: Source) -> Text:
         self._say(f"reading {source.path}")
@@ -208,7 +208,7 @@ class Texts:
     def sample(self, total: int) -> Iterator[str]:
         """About `total` bytes of text to train on, drawn from the sources by weight: every n-th part."""
         whole = sum(source.weight for source in self.sources)
-        for source, text in self:
+        for source, text in self.read():
             wanted = total * source.weight / whole
             n_bytes = sum(len(part) for part, held_out in text if not held_out)
             every = max(1, round(n_bytes / wanted))
@@ -233,7 +233,7 @@ class Corpus:
         if not self._is_whole(key):
             (folder / "held-out").mkdir(parents=True, exist_ok=True)
             (folder / "done").unlink(missing_ok=True)
-            for index, (_, text) in enumerate(texts):
+            for index, (_, text) in enumerate(texts.read()):
                 self._write(index, text, encode)
             (folder / "done").write_text(json.dumps([key, self._digests()]), "utf-8")
         texts.forget()

@@ -177,9 +177,9 @@ def _from_nothing(work: Path, texts: Texts, shape: Shape, say: Say) -> tuple[Net
         text = path.read_bytes().decode()
         tokenizer = Tokenizer.from_str(text)
     except Exception:  # not there, or damaged: the library raises Exception itself. Made again, it is the same
-        made = texts.sample(SAMPLE_BYTES)
+        texts.read()  # here, so that its errors do not pass through the library
         say("training the tokenizer")
-        text = bpe.train(made, shape.n_vocab).to_str()
+        text = bpe.train(texts.sample(SAMPLE_BYTES), shape.n_vocab).to_str()
         write_atomically(path, text.encode())
         tokenizer = Tokenizer.from_str(text)
 
