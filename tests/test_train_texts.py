@@ -55,6 +55,13 @@ def test_utf_16_and_32_become_utf_8(tmp_path, monkeypatch, encoding, mark, chunk
     assert read(tmp_path / "a") == (PROSE.encode(), [])
 
 
+def test_cyrillic_utf_16_is_told_from_short_documents(tmp_path):
+    (tmp_path / "a").write_bytes("Все счастливые семьи похожи друг на друга\n".encode("utf-16-le") * 99)
+    assert read(tmp_path / "a") == ("Все счастливые семьи похожи друг на друга\n".encode() * 99, [])
+    (tmp_path / "b").write_bytes(b"document 7\n\0" * 99)
+    assert read(tmp_path / "b") == (b"document 7\n\0" * 99, [])
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bz2.compress, llmzip.compress])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "head only"])
 def test_a_damaged_file_is_named_and_the_others_are_read(tmp_path, pack, damage):
@@ -98,7 +105,7 @@ def test_zstd_is_read_or_says_what_it_needs(tmp_path, monkeypatch):
         read(tmp_path / "a")
     assert "zstandard" in caught.value.hint
     fake = type(sys)("zstandard")
-    fake.open = lambda path, mode: gzip.GzipFile(fileobj=open(tmp_path / "b", "rb"))
+    fake.open = lambda path, mode: gzip.open(tmp_path / "b", mode)
     (tmp_path / "b").write_bytes(gzip.compress(b"plain\n"))
     monkeypatch.setitem(sys.modules, "zstandard", fake)
     assert read(tmp_path / "a") == (b"plain\n", [])

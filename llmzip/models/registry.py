@@ -114,6 +114,20 @@ def remove(name: str) -> None:
 # ------------------------------------------------------------------ the cache
 
 
+def keep(folder: Path) -> Path | None:
+    """Put an exact model folder into the cache, so that `find` gets it by its fingerprint; None where there is no cache."""
+    config, tensors = checkpoint.read_checkpoint(folder)
+    for there in _installed():
+        if checkpoint.read_config(there)["fingerprint"] == config["fingerprint"]:
+            return there
+    target = models_dir() / f"kept--{config['fingerprint'][:16]}"
+    try:
+        checkpoint.write_checkpoint(target, config, tensors, (folder / checkpoint.TOKENIZER_FILE).read_bytes())
+    except OSError:
+        return None
+    return target
+
+
 def _folder(name: str) -> Path:
     return models_dir() / name.replace(":", "--").replace("/", "--")
 

@@ -269,7 +269,7 @@ class Corpus:
 
     def _held_out(self, index: int) -> Path:
         """A plain file, for other compressors to be measured on."""
-        name = re.sub(r"[^\w.-]", "_", self.sources[index].name)[:60]
+        name = re.sub(r"[^\w.-]", "_", self.sources[index].name, flags=re.ASCII)[:60]
         return self._folder / "held-out" / f"{index:02}-{name}.txt"
 
     def _digests(self) -> list[str]:

@@ -211,7 +211,7 @@ class Place:
 
 def keep(folder: Path) -> bool:
     """Put an exact model into the cache, so that its archives are decoded after the folder has gone; whether that was done."""
-    return registry.keep(folder) is not None  # type: ignore[attr-defined,unused-ignore]
+    return registry.keep(folder) is not None
 
 
 def foreign_in_model(folder: Path) -> str:

@@ -19,6 +19,7 @@ from llmzip.errors import LlmzipError
 
 CHUNK = 1 << 20  # bytes of text looked at in one go
 MOSTLY_NUL = 0.25  # share of NULs above which they cannot be the ends of documents
+CONTROLS = bytes({*range(1, 32)} - {*b"\b\t\n\v\f\r\x1b"})
 FEW_STRAY = 0.01  # share of bytes that are not UTF-8 and may be left out without a word
 
 Warn = Callable[[str], None]
@@ -85,8 +86,18 @@ def _encoding(head: bytes) -> tuple[bytes, str]:
     for mark, name in BOMS:
         if head.startswith(mark):
             return mark, name
-    kind = segments.utf16(head)
+    kind = 0 if _is_plain(head) else segments.utf16(head)
     return b"", {container.UTF16LE: "utf-16-le", container.UTF16BE: "utf-16-be"}.get(kind, "utf-8")
+
+
+def _is_plain(head: bytes) -> bool:
+    """Whether it is text in UTF-8, with some NULs as the ends of documents; ASCII may look like UTF-16 in an Asian script."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    n_controls = len(head) - len(head.translate(None, CONTROLS))
+    return head.count(0) <= MOSTLY_NUL * len(head) and n_controls <= segments.MAX_STRANGE * len(head)
 
 
 def _only_text(chunk: bytes) -> tuple[bytes, int]:
