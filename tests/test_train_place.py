@@ -1,6 +1,7 @@
 """Where training may write, and where not: everything is refused before any work, and nothing of a user's is touched."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -212,3 +213,21 @@ def test_seeds_and_devices_that_cannot_be(project):
         with pytest.raises(LlmzipError):
             train_tiny_on(("logs",), "m", **options)
     assert not (project / "m.work").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_midst_of_a_step_waits_for_its_end(number):
+    """A half step that was saved went on to another model (tests/kills_train.py found it)."""
+    done = []
+
+    def handler(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), run._undisturbed():
+            signal.raise_signal(number)
+            done.append("step")
+        assert done == ["step"] and signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)

@@ -8,8 +8,11 @@ import hashlib
 import io
 import math
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -215,6 +218,7 @@ class Run:
             torch.optim.AdamW(others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
         ]
         self._step = self._n_steps = 0
+        self._whole = True  # not in the midst of a step
         self._settings: dict[str, object] = {}
         self._loss: Callable[[Tensor], Tensor] = network.loss
 
@@ -250,7 +254,10 @@ class Run:
         told_at = first = self._step
         try:
             while not self._n_steps or self._step < self._n_steps:
-                loss = self._one_step()
+                self._whole = False
+                with _undisturbed():
+                    loss = self._one_step()
+                    self._whole = True
                 now = time.monotonic()
                 if not self._n_steps:
                     if self._step - first == TIMED[0]:
@@ -269,8 +276,9 @@ class Run:
                     self.look(LOOK_BYTES)
                     looked = told = time.monotonic()
                     told_at = self._step
-        except BaseException:  # interrupted, too: nothing is lost
-            self.save()
+        except BaseException:  # interrupted, too: nothing is lost. Half a step would be another model
+            if self._whole:
+                self.save()
             raise
         self.save()
 
@@ -375,6 +383,24 @@ class Run:
         for source, (kind, n_bytes, packed) in zip(self._corpus.sources, rows, strict=True):
             lines.append(f"| {kind} | {source.weight:g} | {n_bytes} | {packed} | {8 * packed / n_bytes:.3f} |")
         return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals that come within take effect at its end: half a step cannot be saved."""
+    came: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):
+                before[number] = signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for first in came[:1]:
+        signal.raise_signal(first)
 
 
 def _compiled(network: Network) -> Callable[[Tensor], Tensor]:
