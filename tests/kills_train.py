@@ -16,7 +16,21 @@ import time
 from pathlib import Path
 
 ENTRY = "import sys; from llmzip.cli.app import main; sys.exit(main())"
-COMMAND = [sys.executable, "-c", ENTRY, "train", "logs", "-o", "m", "--preset", "pocket-small", "--tokens", "16384", "-T", "1"]
+COMMAND = [
+    sys.executable,
+    "-c",
+    ENTRY,
+    "train",
+    "logs",
+    "-o",
+    "m",
+    "--preset",
+    "pocket-small",
+    "--tokens",
+    "16384",
+    "-T",
+    "1",
+]
 MOST_KILLS = 12  # in a row; then it may end
 
 
@@ -55,7 +69,10 @@ def prepare(folder: Path) -> dict[str, bytes]:
     (folder / "logs").mkdir(parents=True)
     (folder / "thesis").write_text("mine")
     for i in range(3):
-        lines = (f"worker-{rng.randrange(9)} {rng.choice(['read', 'write', 'close'])} {rng.randrange(999)}\n" for _ in range(3000))
+        lines = (
+            f"worker-{rng.randrange(9)} {rng.choice(['read', 'write', 'close'])} {rng.randrange(999)}\n"
+            for _ in range(3000)
+        )
         (folder / "logs" / f"{i}.log").write_text("".join(lines))
     return content(folder)
 
@@ -89,7 +106,9 @@ def main(n_kills: int, seed: int) -> int:
             n_ends += 1
             left = sorted(path.name for path in (folder / "m.work").iterdir())
             shutil.rmtree(folder)
-        print(f"{done} kills, {n_ends} trainings brought to their end, {n_faults} faults; left in DIR.work at last: {left}")
+        print(
+            f"{done} kills, {n_ends} trainings brought to their end, {n_faults} faults; left in DIR.work at last: {left}"
+        )
     return int(n_faults > 0)
 
 

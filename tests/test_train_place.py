@@ -27,7 +27,12 @@ def project(tmp_path, monkeypatch) -> Path:
     """home/project with a user's files, and the working directory in it."""
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
     here = tmp_path / "home" / "project"
-    for name, content in (("thesis.tex", "thesis"), ("sub/data.csv", "1,2"), ("logs/a.log", "line\n" * 900), ("../at_home", "x")):
+    for name, content in (
+        ("thesis.tex", "thesis"),
+        ("sub/data.csv", "1,2"),
+        ("logs/a.log", "line\n" * 900),
+        ("../at_home", "x"),
+    ):
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_text(content)
     monkeypatch.chdir(here)
@@ -59,7 +64,10 @@ def test_a_user_s_files_are_never_in_the_way(project, out):
     assert snapshot(project.parent) == before
 
 
-@pytest.mark.parametrize("name", ["ids", "text", "float", "exact", "replaced", "checkpoint.pt", "tokenizer.json", "held-out.jsonl", "stdin", "lock"])
+@pytest.mark.parametrize(
+    "name",
+    ["ids", "text", "float", "exact", "replaced", "checkpoint.pt", "tokenizer.json", "held-out.jsonl", "stdin", "lock"],
+)
 def test_names_of_the_work_folder_are_names_like_others(project, name):
     with Place(project / name, [project / "logs"], force=False) as place:
         assert place.work == project / f"{name}.work" and place.out == project / name
@@ -74,7 +82,9 @@ def test_a_work_folder_that_is_not_ours(project, kind):
         os.symlink("sub", work)
     else:
         work.mkdir()
-        (work / ("mine" if kind == "folder" else RECORD)).write_text('{"scripts": {}}' if kind == "foreign record" else '{"llmzip')
+        (work / ("mine" if kind == "folder" else RECORD)).write_text(
+            '{"scripts": {}}' if kind == "foreign record" else '{"llmzip'
+        )
     before = snapshot(project.parent)
     refused("m", "exists and is|damaged, or was not made by llmzip")
     assert snapshot(project.parent) == before

@@ -79,7 +79,9 @@ def test_a_damaged_file_is_named_and_the_others_are_read(tmp_path, pack, damage)
     assert bytes(text._view).endswith(PROSE.encode() + b"\0")
 
 
-@pytest.mark.parametrize("content", [random.Random(1).randbytes(50_000), bytes(5000), b"\x7fELF" + bytes(range(1, 32)) * 300])
+@pytest.mark.parametrize(
+    "content", [random.Random(1).randbytes(50_000), bytes(5000), b"\x7fELF" + bytes(range(1, 32)) * 300]
+)
 def test_what_is_no_text_is_named_and_left_out(tmp_path, content):
     folder = tmp_path / "logs"
     folder.mkdir()
@@ -94,7 +96,10 @@ def test_what_is_no_text_is_named_and_left_out(tmp_path, content):
 
 def test_bytes_that_are_not_utf_8_are_counted(tmp_path):
     (tmp_path / "a").write_bytes("Größe über Bäume öfter\n".encode("latin-1") * 100)
-    assert read(tmp_path / "a") == (b"Gre ber Bume fter\n" * 100, [f"{tmp_path / 'a'}: 500 of 2300 bytes are not UTF-8, and are left out"])
+    assert read(tmp_path / "a") == (
+        b"Gre ber Bume fter\n" * 100,
+        [f"{tmp_path / 'a'}: 500 of 2300 bytes are not UTF-8, and are left out"],
+    )
 
 
 def test_zstd_is_read_or_says_what_it_needs(tmp_path, monkeypatch):
@@ -247,8 +252,25 @@ def test_files_are_utf_8_in_any_locale(tmp_path):
     (tmp_path / "größe.txt").write_bytes(PROSE.encode() * 4)
     script = "import sys; from llmzip.cli.app import main; sys.exit(main())"
     made = []
-    for name, locale in (("a", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}), ("b", {"PYTHONUTF8": "1"})):
-        command = [sys.executable, "-c", script, "train", "größe.txt", "-o", name, "--tokens", "1", "--preset", "pocket-small", "-T", "1"]
+    for name, locale in (
+        ("a", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+        ("b", {"PYTHONUTF8": "1"}),
+    ):
+        command = [
+            sys.executable,
+            "-c",
+            script,
+            "train",
+            "größe.txt",
+            "-o",
+            name,
+            "--tokens",
+            "1",
+            "--preset",
+            "pocket-small",
+            "-T",
+            "1",
+        ]
         environment = os.environ | locale | {"LLMZIP_CACHE": str(tmp_path / "cache")}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
         assert done.returncode == 0, done.stderr

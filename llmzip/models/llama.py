@@ -29,6 +29,7 @@ class LlamaModel:
     engine_note = ""
 
     def __init__(self, folder: Path, *, device: str | None = None, threads: int | None = None) -> None:
+        self.folder = folder  # what `registry.keep` copies
         values, self._tensors = read_checkpoint(folder)
         self.config = LlamaConfig.of(values)
         self.config.check_bounds()

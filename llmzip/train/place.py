@@ -65,14 +65,20 @@ class Place:
             _lock(self._lock)
         except OSError as error:
             self._lock.close()
-            raise LlmzipError(f"another training is at work in {_text(self.work)}", hint="wait for it, or name another DIR") from error
+            raise LlmzipError(
+                f"another training is at work in {_text(self.work)}", hint="wait for it, or name another DIR"
+            ) from error
         try:
             self._check_out()  # a run that has just ended may have put its model there
             self._check_work()
             if not os.access(self.out.parent, os.W_OK | os.X_OK) or not os.access(self.work, os.W_OK | os.X_OK):
-                raise LlmzipError(f"nothing can be written to {_text(self.out.parent)}", hint="name another DIR with -o")
+                raise LlmzipError(
+                    f"nothing can be written to {_text(self.out.parent)}", hint="name another DIR with -o"
+                )
             if self.work.stat().st_dev != self.out.parent.stat().st_dev:
-                raise LlmzipError(f"{_text(self.work)} is on another disk than {self.shown}", hint="name another DIR with -o")
+                raise LlmzipError(
+                    f"{_text(self.work)} is on another disk than {self.shown}", hint="name another DIR with -o"
+                )
             if os.path.lexists(self.out):
                 self._keep_old()
         except BaseException:
@@ -89,7 +95,9 @@ class Place:
     def _refuse_what_holds_us(self) -> None:
         here = Path.cwd()
         if self.out == here or self.out in here.parents:
-            raise LlmzipError(f"{self.shown} is the folder that you stand in, or holds it", hint="name a new folder with -o")
+            raise LlmzipError(
+                f"{self.shown} is the folder that you stand in, or holds it", hint="name a new folder with -o"
+            )
         for library in (known.bundled_dir(), _cache()):
             if library is not None and (self.out.is_relative_to(library) or library.is_relative_to(self.out)):
                 raise LlmzipError(f"{self.shown} is where llmzip keeps its models", hint="name a new folder with -o")
@@ -97,7 +105,10 @@ class Place:
     def _refuse_overlap(self, corpus: Path) -> None:
         source = _resolved(corpus)
         if source.is_relative_to(self.out) or source.is_relative_to(self.work):
-            raise LlmzipError(f"the corpus {_text(corpus)} lies in {self.shown}, or in its work folder", hint="name another folder with -o")
+            raise LlmzipError(
+                f"the corpus {_text(corpus)} lies in {self.shown}, or in its work folder",
+                hint="name another folder with -o",
+            )
         if self.out.is_relative_to(source):
             raise LlmzipError(
                 f"{self.shown} lies in the corpus {_text(corpus)}, so that the model would be trained on itself",
@@ -120,7 +131,10 @@ class Place:
             raise LlmzipError(f"{_text(self.work)} exists and is no folder", hint="name another folder with -o")
         names = {entry.name for entry in self.work.iterdir()}
         if RECORD not in names and names - {LOCK, f".{RECORD}.new", "stdin"}:
-            raise LlmzipError(f"{_text(self.work)} exists and is not the work folder of a training", hint="name another folder with -o")
+            raise LlmzipError(
+                f"{_text(self.work)} exists and is not the work folder of a training",
+                hint="name another folder with -o",
+            )
         if RECORD in names:
             self._record()
 
@@ -128,7 +142,9 @@ class Place:
         try:
             kept = keep(self.out)
         except ModelInvalid as error:
-            raise LlmzipError(f"{self.shown} is damaged: {error}", hint="remove it, or name a new folder with -o") from error
+            raise LlmzipError(
+                f"{self.shown} is damaged: {error}", hint="remove it, or name a new folder with -o"
+            ) from error
         if not kept:
             raise LlmzipError(
                 f"{self.shown} is not replaced: the cache cannot hold it, and files written with it need it",
@@ -144,8 +160,13 @@ class Place:
             if record["llmzip train"] == FORMAT:
                 return dict(record["settings"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LlmzipError(f"{_text(path)} is damaged, or was not made by llmzip", hint="remove that folder, or name another with -o") from error
-        raise LlmzipError(f"{_text(self.work)} was made by another llmzip", hint="remove that folder, or name another with -o")
+            raise LlmzipError(
+                f"{_text(path)} is damaged, or was not made by llmzip",
+                hint="remove that folder, or name another with -o",
+            ) from error
+        raise LlmzipError(
+            f"{_text(self.work)} was made by another llmzip", hint="remove that folder, or name another with -o"
+        )
 
     def begin(self, settings: Mapping[str, Any], say: Say) -> None:
         """Take the work folder for this run: go on with it if it is the same, refuse if it is another that is not done."""
@@ -188,7 +209,9 @@ class Place:
         """Refuse to begin what the disk cannot hold."""
         free = shutil.disk_usage(self.work).free
         if free < n_bytes:
-            raise LlmzipError(f"{_text(self.work)} has room for {free / 1e6:.0f} MB, and the run needs {n_bytes / 1e6:.0f} MB")
+            raise LlmzipError(
+                f"{_text(self.work)} has room for {free / 1e6:.0f} MB, and the run needs {n_bytes / 1e6:.0f} MB"
+            )
 
     # --- the end
 
@@ -205,7 +228,9 @@ class Place:
         except (LlmzipError, OSError) as error:
             if old.exists() and not os.path.lexists(self.out):
                 os.rename(old, self.out)
-            raise LlmzipError(f"cannot put the model into place: {error}", hint=f"it is kept in {_text(staged)}") from error
+            raise LlmzipError(
+                f"cannot put the model into place: {error}", hint=f"it is kept in {_text(staged)}"
+            ) from error
         _remove(old)
 
 
@@ -222,7 +247,9 @@ def foreign_in_model(folder: Path) -> str:
         checkpoint.read_config(folder)
     except ModelInvalid:
         return "is not a model that llmzip made"
-    if others := sorted(entry.name for entry in folder.iterdir() if entry.name not in MODEL_FILES or not entry.is_file()):
+    if others := sorted(
+        entry.name for entry in folder.iterdir() if entry.name not in MODEL_FILES or not entry.is_file()
+    ):
         return f"holds more than a model: {', '.join(map(_text, others[:3]))}"
     card = folder / CARD
     if card.exists() and not _is_our_card(card.read_bytes()):

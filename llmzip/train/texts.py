@@ -33,7 +33,9 @@ def _open_zstd(path: Path) -> Any:
         except ImportError:
             continue
         return getattr(found, name)(path, "rb")
-    raise LlmzipError(f"{path} is packed with zstd, which needs a package", hint="pip install zstandard, or unpack it first")
+    raise LlmzipError(
+        f"{path} is packed with zstd, which needs a package", hint="pip install zstandard, or unpack it first"
+    )
 
 
 PACKED: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
@@ -70,7 +72,11 @@ def read(path: Path, warn: Warn) -> Iterator[bytes]:
         yield decoded
     if n_left_out:
         whole = n_left_out + n_text
-        warn(f"{path} is not text, and is left out" if not n_text else f"{path}: {n_left_out} of {whole} bytes are not text, and are left out")
+        warn(
+            f"{path} is not text, and is left out"
+            if not n_text
+            else f"{path}: {n_left_out} of {whole} bytes are not text, and are left out"
+        )
     if n_stray > FEW_STRAY * n_text:
         warn(f"{path}: {n_stray} of {n_text} bytes are not UTF-8, and are left out")
 
@@ -128,7 +134,11 @@ def _chunks(path: Path, warn: Warn) -> Iterator[bytes]:
         if isinstance(error, LlmzipError) and stream is None:
             raise
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        warn(f"{path} cannot be read to its end ({reason}): the {n_bytes} bytes before are used" if n_bytes else f"{path} cannot be read ({reason}), and is left out")
+        warn(
+            f"{path} cannot be read to its end ({reason}): the {n_bytes} bytes before are used"
+            if n_bytes
+            else f"{path} cannot be read ({reason}), and is left out"
+        )
     finally:
         if stream is not None:
             stream.close()
