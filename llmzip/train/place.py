@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from llmzip.errors import LlmzipError, ModelInvalid
-from llmzip.models import checkpoint, known, registry
+from llmzip.models import checkpoint, known, registry, staging
 
 if sys.platform == "win32":
     import msvcrt
@@ -63,11 +63,13 @@ class Place:
         self._lock = (self.work / LOCK).open("ab")
         try:
             _lock(self._lock)
-        except OSError as error:
+        except (BlockingIOError, PermissionError) as error:
             self._lock.close()
             raise LlmzipError(
                 f"another training is at work in {_text(self.work)}", hint="wait for it, or name another DIR"
             ) from error
+        except OSError:  # a drive without locks
+            pass
         try:
             self._check_out()  # a run that has just ended may have put its model there
             self._check_work()
@@ -197,9 +199,7 @@ class Place:
         """What a process that was killed has left half written."""
         for name in STAGED:
             (self.work / name).unlink(missing_ok=True)
-        for name in ("exact", "model"):
-            for staging in self.work.glob(f".{name}.*"):
-                _remove(staging)
+        staging.sweep(self.work)
 
     def end_reading(self) -> None:
         """What pipes gave is not needed any more."""
@@ -269,15 +269,15 @@ def _is_our_card(card: bytes) -> bool:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Whole or not at all, whatever happens to the process or the machine."""
-    staging = path.with_name(f".{path.name}.new")
+    fresh = path.with_name(f".{path.name}.new")
     try:
-        with staging.open("wb") as file:
+        with fresh.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(staging, path)
+        os.replace(fresh, path)
     except BaseException:
-        staging.unlink(missing_ok=True)  # on a full disk it would be in the way
+        fresh.unlink(missing_ok=True)  # on a full disk it would be in the way
         raise
 
 
@@ -294,10 +294,8 @@ def _resolved(path: Path) -> Path:
 
 
 def _cache() -> Path | None:
-    try:
-        return known.models_dir().resolve()
-    except RuntimeError:  # no home, so no cache
-        return None
+    folder = known.models_dir()
+    return folder and folder.resolve()
 
 
 def _text(path: Path | str) -> str:
