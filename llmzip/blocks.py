@@ -149,6 +149,29 @@ def decompress(block: Block, model: "Model | None", progress: Progress | None = 
     return data
 
 
+def memory_needed(header: container.Header, model: "Model | None") -> int:
+    """Bytes that decoding this block takes at most beside the weights of the model, within a factor of some two.
+
+    `model` None: it is not loaded yet, and what it takes for its positions is left out.
+    """
+    held = 3 * header.n_payload + 2 * header.body_size  # as read, as cut; the body, and in one piece
+    if header.mask:
+        from llmzip import transforms
+
+        held += 3 * transforms.most_on_the_way(header.mask, header.n_bytes)  # what one reads and makes, and its pieces
+    if header.kind == LZMA:
+        return held + max(lz.MIN_DICTIONARY, header.body_size)
+    if header.kind == CM:
+        from llmzip import cm
+
+        return held + cm.memory_needed(header.body_size)
+    if header.kind == MODEL:
+        from llmzip import codec
+
+        return held + codec.memory_needed(header, model)
+    return held
+
+
 def _body(block: Block, model: "Model | None", progress: Progress | None) -> bytes:
     if block.kind == STORED:
         return block.payload

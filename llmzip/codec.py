@@ -10,13 +10,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.container import MAX_LANES, MAX_POSITIONS, MIN_WINDOW, MODEL, Block, content_check, stored_block
+from llmzip.container import MAX_LANES, MAX_POSITIONS, MIN_WINDOW, MODEL, Block, Header, content_check, stored_block
 from llmzip.errors import ChecksumError, FormatError, UnsupportedError
 from llmzip.mixing import Coder, Mixer
 from llmzip.models import Model, State
 from llmzip.rangecoder import Decoder, Encoder
 
 LANE_SIZE = 16384  # bytes; a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
+ADAPTIVE_SIZE = 6 * (32 << 18) + (4 << 20) + (33 * 4 << 16) + (4 << 18) + (1 << 20)  # bytes: successors, biases, refining, matches, weights
 CHUNK_ROWS = 256  # rows of scores that an encoder asks for at a time: 25 MB at V = 49 152, and what the kernels take in one go
 
 Progress = Callable[[int], object]
@@ -164,6 +165,17 @@ def compress_block(
         overlap=None if default else overlap,
         plain=plain,
     )
+
+
+def memory_needed(header: Header, model: Model | None) -> int:
+    """Bytes that decoding a model block takes at most: ids, the adaptive layer, and, if `model` is known, its positions and scores."""
+    n_tokens = header.body_size if header.n_tokens is None else header.n_tokens
+    needed = 8 * (n_tokens + header.lanes) + (0 if header.plain else ADAPTIVE_SIZE)
+    if model is not None:
+        window = model.window if header.window is None else header.window
+        needed += model.state_bytes(header.lanes, min(window, -(-n_tokens // header.lanes) + 1))
+        needed += 16 * header.lanes * model.tokenizer.n_symbols  # scores and weights
+    return needed
 
 
 def decode_block(model: Model, block: Block, progress: Progress | None = None) -> bytes:

@@ -73,7 +73,7 @@ def apply(data: bytes, wanted: int) -> tuple[int, bytes, bytes]:
 def undo(mask: int, body: bytes, side: bytes, n_bytes: int) -> bytes:
     """The content, of `n_bytes`, unless body or side are damaged: then FormatError or other content."""
     reader = Side(side)
-    limit = MAX_BODY_GROWTH * n_bytes  # of everything on the way
+    limit = most_on_the_way(mask, n_bytes)
     try:
         for bit, (_, inverse) in reversed(_TRANSFORMS.items()):
             if mask & bit:
@@ -82,6 +82,11 @@ def undo(mask: int, body: bytes, side: bytes, n_bytes: int) -> bytes:
         raise FormatError("side information is too short") from error
     reader.check_end()
     return body
+
+
+def most_on_the_way(mask: int, n_bytes: int) -> int:
+    """Bytes of anything between body and content: all steps but the last one, from UTF-8 to UTF-16, only add."""
+    return (MAX_BODY_GROWTH if mask & (UTF16LE | UTF16BE) else 1) * n_bytes
 
 
 def _check_limit(size: int, limit: int) -> None:
@@ -184,12 +189,11 @@ def _with_cr(body: bytes, side: Side, limit: int) -> bytes:
     _check_limit(len(body) + n_ends - n_lone, limit)
     lone = _read_gaps(side, n_lone, n_ends)
     content = body.replace(b"\n", b"\r\n")
-    if n_lone:
-        made = np.frombuffer(content, np.uint8)
-        kept = np.ones(len(made), dtype=bool)
-        kept[_places(made, lone) - 1] = False  # the CR that was put there
-        content = made[kept].tobytes()
-    return content
+    if not n_lone:
+        return content
+    view, places = memoryview(content), _places(np.frombuffer(content, np.uint8), lone)
+    pairs = zip([0, *places], [*(places - 1), len(content)], strict=True)  # without the CR that was put there
+    return b"".join(view[start:end] for start, end in pairs)
 
 
 def _read_gaps(side: Side, n: int, limit: int) -> NDArray[np.int64]:
@@ -246,7 +250,8 @@ def _with_repeats(body: bytes, side: Side, limit: int) -> bytes:
         source = content[start : start + length]
         content += source if len(source) == length else (source * -(-length // len(source)))[:length]
     _check_limit(len(content) + len(body) - at, limit)
-    return bytes(content + body[at:])
+    content += body[at:]
+    return bytes(content)
 
 
 def _find_copies(data: bytes) -> Iterator[tuple[int, int, int]]:
