@@ -224,6 +224,20 @@ EXPORT int llmzip_mix_end(int level, Mixing *m, int threads) {
     return sound;
 }
 
+static volatile float one = 1, half = 0x1p-24f; /* of the last bit of 1; as local variables GCC computes with them itself */
+
+/* Whether each of so many threads rounds to the nearest. */
+EXPORT int llmzip_rounding(int threads) {
+    int sound = 1;
+#pragma omp parallel num_threads(threads) reduction(& : sound)
+    {
+        float up = one + half, down = -one - half, even = one + half * 2;
+        even += half;
+        sound = up == 1 && down == -1 && even == 1 + 0x1p-22f;
+    }
+    return sound;
+}
+
 /* A module with nothing in it: the functions above are reached through ctypes. */
 typedef struct _object PyObject;
 EXPORT PyObject *PyInit__kernels(void) { return 0; }

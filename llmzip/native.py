@@ -6,10 +6,10 @@ Knows nothing of models but the C structures that `models/fused.py`, `mixing/fus
 import ctypes
 import importlib.util
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,6 +200,7 @@ def _load(path: str) -> ctypes.CDLL:
 
 def _declare(library: ctypes.CDLL) -> None:
     """Types of arguments and results."""
+    library.llmzip_rounding.argtypes, library.llmzip_rounding.restype = [c_int], c_int
     library.llmzip_mix_row_bytes.restype = library.llmzip_mix_node_bytes.restype = c_int64
     library.llmzip_mix_begin.argtypes = [c_int, POINTER(Mixing), c_void_p, c_int64, c_int64, c_int64, c_int]
     library.llmzip_mix_predict.argtypes = [POINTER(Mixing), c_int, c_void_p]
@@ -239,10 +240,6 @@ def _load_or_say_why() -> tuple[ctypes.CDLL | None, str]:
         return None, str(error)
 
 
-library, why_no_library = _load_or_say_why()  # the reason is empty if there is one
-best_level = _level(library)
-
-
 def check_sizes(part: int, sizes: Sequence[int]) -> None:
     """Compare sizes of arrays that a part of the C code has in its own constants. `part`: which, in the order of _kernels.c.
 
@@ -257,20 +254,52 @@ def check_sizes(part: int, sizes: Sequence[int]) -> None:
         raise LlmzipError("the compiled kernels belong to another version of llmzip", hint="install llmzip again: pip install --force-reinstall")
 
 
-def check_rounding() -> None:
-    """Raise LlmzipError in a process that rounds otherwise than to the nearest: its scores would be those of no other."""
+def check_rounding(threads: int = 1) -> None:
+    """Raise LlmzipError in a process that rounds otherwise than to the nearest: its scores would be those of no other.
+
+    Looks at this thread, and at so many of the library's: each has the mode that the one that started it had then.
+    """
     one, half = 1.0, 2.0**-53  # of the last bit of 1
     up, down, even = one + half, -one - half, (one + 2 * half) + half
-    if (up, down, even) != (1.0, -1.0, 1.0 + 2.0**-51):
+    if (up, down, even) != (1.0, -1.0, 1.0 + 2.0**-51) or (library is not None and not library.llmzip_rounding(threads)):
         raise LlmzipError(
             "this process has changed how floating-point numbers are rounded, so nothing it wrote could be decoded elsewhere",
-            hint="restore the default, rounding to nearest (fesetround), before llmzip is used",
+            hint="restore the default, rounding to nearest (fesetround), before llmzip is used, or run llmzip in a process of its own",
         )
 
 
 # --- threads
 
-_pool_of = 0  # the process whose pool of threads has been started
+
+def _has_openmp() -> bool:
+    """Whether a library for threads that others use, too, is in this process."""
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            return b"libgomp" in maps.read()
+    except OSError:
+        return False
+
+
+def _is_forked() -> bool:
+    """Whether this process has been forked and has started no program since (PF_FORKNOEXEC of Linux)."""
+    try:
+        with open("/proc/self/stat", "rb") as stat:
+            return bool(int(stat.read().rpartition(b")")[2].split()[6]) & 0x40)
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+class _Pool:
+    """What is known of the threads of the library, which it shares with torch and others that are loaded before."""
+
+    def __init__(self) -> None:
+        self.shared = _has_openmp()
+        self.lost = self.shared and _is_forked()  # others may have started threads before the fork
+        self.process = 0  # that has started threads of ours
+        self.of_thread = threading.local()  # .n: how many a thread that calls has for sure
+
+    def after_fork(self) -> None:
+        self.lost = self.lost or self.shared or self.process != 0 or "torch" in sys.modules
 
 
 def clip_threads(wanted: int | None) -> int:
@@ -280,23 +309,22 @@ def clip_threads(wanted: int | None) -> int:
     of the threads that its parent has started, and would wait for them for ever: it gets one. Never changes a bit.
     Raises ValueError for a negative number.
     """
-    global _pool_of
     if wanted is not None and wanted < 0:
         raise ValueError("threads must be 0 or more")
     n = min(wanted or _n_cores(), max(MORE_THREADS, os.cpu_count() or 1))
-    if n == 1 or _pool_of == os.getpid():
-        return min(n, _n_startable(n))
-    if _pool_of:
+    if n == 1 or _pool.lost or _pool.process not in (0, os.getpid()):  # a fork by other means than Python's is seen by its number
         return 1
-    _pool_of = os.getpid()
-    return min(n, _n_startable(n))
+    if n > getattr(_pool.of_thread, "n", 1):
+        n = _n_startable(n)
+    if n > 1:
+        _pool.of_thread.n, _pool.process = n, os.getpid()
+    return n
 
 
 def _n_cores() -> int:
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-@lru_cache
 def _n_startable(n: int) -> int:
     """Up to `n`: the library would end the process if it could not start them."""
     end = threading.Event()
@@ -306,13 +334,25 @@ def _n_startable(n: int) -> int:
             thread = threading.Thread(target=end.wait, daemon=True)
             thread.start()
             started.append(thread)
-    except RuntimeError:
-        return 1 + len(started) // 2  # other programs of this user start some, too
+    except (RuntimeError, MemoryError):
+        n = 1 + len(started) // 2  # other programs of this user start some, too
     finally:
         end.set()
         for thread in started:
             thread.join()
+    left = [f"/proc/self/task/{thread.native_id}" for thread in started]
+    for _ in range(10_000):  # one that has been joined counts for a moment more
+        if not any(map(os.path.exists, left)):
+            break
+        os.sched_yield()
     return n
+
+
+_pool = _Pool()  # before the library is loaded, which brings a library for threads with it
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.after_fork)
+library, why_no_library = _load_or_say_why()  # the reason is empty if there is one
+best_level = _level(library)
 
 
 def pointer(array: NDArray[np.generic] | None) -> int | None:

@@ -137,7 +137,7 @@ class Opener:
         """Raise LimitExceeded for a block that takes too much memory, which its header tells."""
         if self.limits.memory is not None:
             try:
-                self.limits.check_memory(_memory_needed(header, model))
+                self.limits.check_memory(blocks.memory_needed(header, model))
             except LimitExceeded as error:
                 raise named(error, place) from error
 
@@ -164,13 +164,6 @@ class Opener:
             raise FormatError(f"{place}: {error}", hint=error.hint) from error
         except (ChecksumError, FormatError, UnsupportedError, LimitExceeded) as error:
             raise named(error, place) from error
-
-
-def _memory_needed(header: Header, model: "Model | None") -> int:
-    needed = getattr(blocks, "memory_needed", None)
-    if needed is not None:
-        return int(needed(header, model))
-    return header.n_payload + header.body_size + header.n_bytes
 
 
 def named(error: LlmzipError, place: "Place | str") -> LlmzipError:

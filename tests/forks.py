@@ -52,6 +52,36 @@ PATTERNS = {
         if not pid:
             os._exit(not np.array_equal(model.open_reference(1, 64).forward(ids), scores))
         ended(pid)""",
+    "torch operations in whole blocks, then fork": """
+        model = registry.load('pocket'); model._fused = None
+        packed = llmzip.compress(TEXT[:300], model)
+        pid = os.fork()
+        if not pid:
+            os._exit(llmzip.compress(TEXT[:300], model) != packed or llmzip.decompress(packed, model) != TEXT[:300])
+        ended(pid)""",
+    "torch was used before, then fork": """
+        import torch
+        torch.set_num_threads(2); torch.ones(3_000_000).add_(1)
+        ended(child())""",
+    "torch was used before and llmzip imported, then fork": """
+        import torch
+        torch.set_num_threads(2); torch.ones(3_000_000).add_(1)
+        from llmzip import native
+        ended(child())""",
+    "torch was used between, then fork": """
+        registry.load('pocket', threads=1)
+        import torch
+        torch.set_num_threads(2); torch.ones(3_000_000).add_(1)
+        ended(child())""",
+    "fork in another thread": """
+        packed = work()
+        other = threading.Thread(target=lambda: ended(child(packed))); other.start(); other.join()""",
+    "fork by C": """
+        import ctypes
+        packed = work()
+        pid = ctypes.PyDLL(None).fork()
+        if not pid: os._exit(work(packed) != packed)
+        ended(pid)""",
     "fork of a fork": """
         packed = work()
         pid = os.fork()
@@ -94,7 +124,10 @@ PATTERNS = {
         packed = work()
         with multiprocessing.get_context('spawn').Pool(1) as pool: assert pool.map(llmzip.decompress, [packed]) == [TEXT]""",
 }
-SLOW = {"multiprocessing, spawn", "threads that compress while it forks", "multiprocessing, a pool by fork"}
+SLOW = {
+    "multiprocessing, spawn", "threads that compress while it forks", "multiprocessing, a pool by fork",
+    "torch was used before and llmzip imported, then fork", "torch was used between, then fork",
+}  # fmt: skip
 
 
 def try_pattern(pattern: str, seed: int) -> str:

@@ -150,11 +150,32 @@ def test_threads_that_cannot_be_started(monkeypatch):
     def start(self):
         raise RuntimeError("can't start new thread")
 
-    native._n_startable.cache_clear()
-    with monkeypatch.context() as patch:
-        patch.setattr("threading.Thread.start", start)
-        assert native.clip_threads(4) == 1
-    native._n_startable.cache_clear()
+    monkeypatch.setattr(native, "_pool", native._Pool())
+    monkeypatch.setattr("threading.Thread.start", start)
+    assert native.clip_threads(4) == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit of the address space")
+def test_each_thread_that_calls_is_told_what_it_can_have():
+    """The library has a pool for each of them: what one could start says nothing of the next. Without room it would end the process."""
+    code = """
+import resource, threading
+import numpy as np
+from llmzip.models import registry
+state = registry.load("pocket", threads=2).open(2, 64)
+ids = np.arange(32, dtype=np.int32).reshape(2, 16)
+found, turn = [state.forward(ids)], threading.Event()
+state.reset()
+other = threading.Thread(target=lambda: turn.wait() and found.append(state.forward(ids)))
+other.start()
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + (6 << 20), -1))  # the stack of a thread has 8 MiB
+turn.set()
+other.join()
+print(np.array_equal(*found))
+"""
+    done = run(code)
+    assert done.stdout == "True\n", done.stderr
 
 
 @pytest.mark.parametrize("device", ["meta", "foo", "cuda:99"])
@@ -206,6 +227,25 @@ print(llmzip.decompress(llmzip.compress(TEXT, model)) == TEXT)
 """
     done = use(tmp_path, code)
     assert done.stdout == "True True\nTrue\n", done.stderr
+
+
+@pytest.mark.skipif(sysconfig.get_platform() != "linux-x86_64", reason="sets the control register of x86")
+@pytest.mark.parametrize("mode", [1, 2, 3])
+def test_threads_that_were_started_in_another_mode_are_refused(mode, tmp_path):
+    """They keep the mode of the one that started them, and would write what nobody can read."""
+    code = f"""
+openmp, nothing = ctypes.CDLL("libgomp.so.1"), ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda data: None)
+library.set({mode})
+openmp.GOMP_parallel(nothing, None, 2, 0)
+library.set(0)
+try:
+    print(llmzip.decompress(llmzip.compress(TEXT, threads=2), threads=1) == TEXT)
+except LlmzipError as error:
+    print("rounded" in str(error))
+print(llmzip.decompress(llmzip.compress(TEXT, threads=1), threads=1) == TEXT)
+"""
+    done = use(tmp_path, code)
+    assert done.stdout == "True\nTrue\n", done.stderr
 
 
 @pytest.mark.skipif(sysconfig.get_platform() != "linux-x86_64", reason="sets the control register of x86")

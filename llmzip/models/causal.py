@@ -39,10 +39,11 @@ class CausalModel:
         if not (folder / "config.json").is_file():
             raise ModelInvalid(f"{folder} is no Hugging Face model folder: it has no config.json")
         try:
-            self._model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
-            )
-            self._model.to(self.device).eval()
+            with threads_of_torch(self._n_threads):
+                self._model = transformers.AutoModelForCausalLM.from_pretrained(
+                    folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+                )
+                self._model.to(self.device).eval()
             tokenizer_json = (folder / "tokenizer.json").read_bytes()
         except Exception as error:  # of transformers, torch, pickle, safetensors and whatever they call
             raise ModelInvalid(f"{folder}: {_first_line(error)}") from error
@@ -142,6 +143,10 @@ class CausalState:
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         assert ids.shape == (self._lanes, 1), "one batch shape and one token at a time, in both directions"
         logits, self._past = self._model.step(ids, self._past)
+        with threads_of_torch(self._model._n_threads):
+            return self._scores(logits)
+
+    def _scores(self, logits: torch.Tensor) -> NDArray[np.int16]:
         if not bool(torch.isfinite(logits).all()):
             raise ModelInvalid(f"{self._model.name}: the model gives scores that are no numbers")
         units = (logits - logits.amax(-1, keepdim=True)) * (SCORE_UNIT * _LOG2_E)

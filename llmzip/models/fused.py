@@ -203,6 +203,7 @@ class FusedState:
         self._activations = ActivationBuffer(rows, -(-inner // 4) * 4, c.digits)
         per_thread = -(-(max(self._cache.capacity, inner) + 32) // 16) * 16
         self._max_threads = native.clip_threads(self._model.threads)
+        native.check_rounding(self._max_threads)
         self._scratch = np.empty(self._max_threads * per_thread * 12, dtype=np.uint8)
         self._buffers = native.Buffers(
             native.pointer(self._x), native.pointer(self._wide), native.pointer(self._attended), native.pointer(self._logits),

@@ -29,8 +29,7 @@ class LlamaModel:
     engine_note = ""
 
     def __init__(self, folder: Path, *, device: str | None = None, threads: int | None = None) -> None:
-        native.check_rounding()
-        native.clip_threads(threads)  # a number that cannot be is told before anything is done
+        native.check_rounding(native.clip_threads(threads))
         self.folder = folder  # what `registry.keep` copies
         values, self._tensors = read_checkpoint(folder)
         self.config = LlamaConfig.of(values)

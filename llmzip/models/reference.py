@@ -23,10 +23,10 @@ class ReferenceLlama:
         self.device = torch.device(device)
         if self.device.type == "meta":
             raise RuntimeError("it computes nothing")
-        self.tensors: dict[str, Tensor] = {
-            name: torch.from_numpy(array).to(self.device) for name, array in tensors.items() if not name.startswith("tokens.")
-        }
         with ops.threads_of_torch(threads):
+            self.tensors: dict[str, Tensor] = {
+                name: torch.from_numpy(array).to(self.device) for name, array in tensors.items() if not name.startswith("tokens.")
+            }
             self.matmul, self.why = ops.choose_matmul(self.device, config.inner_sizes)
 
     def linear(self, x: Tensor, name: str, factor: float = 1.0) -> Tensor:
@@ -43,8 +43,9 @@ class ReferenceState:
         c = model.config
         self._model, self._lanes, self._window, self._n_symbols = model, lanes, window, n_symbols
         shape = (c.n_layers, lanes, c.n_kv_heads, window)
-        self._k, self._v = (torch.zeros((*shape, c.head_dim), dtype=torch.int8, device=model.device) for _ in range(2))
-        self._k_scale, self._v_scale = (torch.zeros(shape, device=model.device) for _ in range(2))
+        with ops.threads_of_torch(model.threads):  # many zeros are written by many
+            self._k, self._v = (torch.zeros((*shape, c.head_dim), dtype=torch.int8, device=model.device) for _ in range(2))
+            self._k_scale, self._v_scale = (torch.zeros(shape, device=model.device) for _ in range(2))
         self._pos = 0
 
     def reset(self) -> None:
