@@ -139,10 +139,12 @@ def root(
     pass
 
 
-def _model_source(name: str | None, engine: Engine, device: str | None, threads: int) -> ModelSource:
+def _model_source(
+    name: str | None, engine: Engine, device: str | None, threads: int, display: Display
+) -> ModelSource:
     if engine is Engine.transformers and name is None:
         raise typer.BadParameter("--engine transformers needs -m FOLDER")
-    return jobs.model_source(name, engine, device, threads)
+    return jobs.model_source(name, engine, device, threads, display)
 
 
 def _handling(
@@ -207,7 +209,7 @@ def compress(
     if level:
         parameters["lane_size"] = jobs.lane_size_of_level(level)
         model = model or (jobs.model_of_level(level, display) if engine is Engine.exact else None)
-    work = Compressing(display, _model_source(model, engine, device, threads), handling, parameters, verify or rm)
+    work = Compressing(display, _model_source(model, engine, device, threads, display), handling, parameters, verify or rm)
     return lambda: work.each(names)
 
 
@@ -237,7 +239,7 @@ def decompress(
     if salvage and rm:
         raise typer.BadParameter("--rm would delete what --salvage could not read")
     display = Display(quiet=quiet, verbose=verbose)
-    reading = _reading(_model_source(model, engine, device, threads), ignore_engine, max_size, memory)
+    reading = _reading(_model_source(model, engine, device, threads, display), ignore_engine, max_size, memory)
     work = Decompressing(display, reading, handling, salvage)
     return lambda: jobs.each_file(names, display, work)
 
@@ -257,7 +259,7 @@ def test(
 ) -> Job:
     """Decode each FILE and compare its checksums; write nothing."""
     display = Display(quiet=quiet, verbose=verbose)
-    work = Testing(display, _reading(_model_source(model, engine, device, threads), ignore_engine, max_size, memory))
+    work = Testing(display, _reading(_model_source(model, engine, device, threads, display), ignore_engine, max_size, memory))
     return lambda: jobs.each_file(files or [fileio.STDIO], display, work)
 
 
