@@ -74,14 +74,18 @@ def _choose(model: "Model", data: bytes, is_text: bool, progress: Progress | Non
         found.append(_cm_block(data, mask, body, side, is_text, progress))
     if is_text and not hopeless:
         found.append(_around(_model_block(model, body, _scaled(progress, len(body), len(data)), coding), data, mask, side))
+    if mask:  # what is left without its repeats may be such that no coder makes it smaller
+        found.append(_around(stored_block(body), data, mask, side))
     found.sort(key=_size)
     looks = "random" if hopeless else "text" if is_text else "binary"
-    return Choice(found[0], f"looks {looks}; {', '.join(f'{describe(block)} {_size(block)}' for block in found)} bytes")
+    sizes = ", ".join(f"{describe(block)} {container.size_of(block) or 'too long'}" for block in found)
+    return Choice(found[0], f"looks {looks}; {sizes} bytes")
 
 
 def _size(block: Block) -> int:
-    """In the file."""
-    return len(container.create_block(block, last=True))
+    """In the file. What a reader would refuse comes last: a coder can make a body longer than the format allows."""
+    size = container.size_of(block)
+    return 4 * container.MAX_BLOCK_SIZE if size is None else size
 
 
 def describe(block: Block) -> str:

@@ -307,13 +307,14 @@ def train(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     device: Device = None,
     threads: Threads = 0,
+    force: Annotated[bool, typer.Option("-f", "--force", help="Replace a model that is at DIR; the cache keeps it.")] = False,
     quiet: Quiet = 0,
 ) -> Job:
     """Train a model on your kind of text. The same command goes on with a run that was interrupted."""
     if (minutes is None) == (tokens is None):
         raise typer.BadParameter("say how long: --minutes or --tokens")
     options = {
-        "preset": preset, "init": init, "minutes": minutes, "tokens": tokens, "rate": rate, "seed": seed, "device": device, "threads": threads or None,
+        "preset": preset, "init": init, "minutes": minutes, "tokens": tokens, "rate": rate, "seed": seed, "device": device, "threads": threads or None, "force": force,
     }  # fmt: skip
     return lambda: train_model(corpora, out, options, Display(quiet=quiet))
 
