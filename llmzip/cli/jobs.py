@@ -47,7 +47,7 @@ def warn_of_slow_kernels(display: Display) -> None:
 
     if native.library is None and os.environ.get("LLMZIP_KERNELS") != "none":
         display.warning(
-            f"the compiled kernels are missing, so that this takes some hundred times as long ({printable(native.why_no_library)})",
+            f"without the compiled kernels this takes a hundred times as long: {printable(native.why_no_library)}",
             hint="install llmzip again with a C compiler at hand",
         )
 
@@ -90,7 +90,7 @@ def keep_model(model: "Model", display: Display) -> None:
     kept = registry.keep(model)
     if kept is None:
         display.warning(
-            f"the model {printable(model.name)} cannot be kept in the cache: its files need it, in {folder_text(model)}",
+            f"the model {printable(model.name)} cannot be kept in the cache; its files need it: {folder_text(model)}",
             hint="keep that folder, or set LLMZIP_CACHE to a folder that can be written",
         )
     elif models is not None and kept.parent == models and kept not in before:
@@ -128,7 +128,9 @@ def model_of_level(level: int, display: Display) -> str:
     name, _ = known.LEVELS[level]
     if known.is_installed(name):
         return name
-    display.note(f"-{level} is for {name}, which is not installed; taking {known.DEFAULT_MODEL} (llmzip models pull {name})")
+    display.note(
+        f"-{level} is for {name}, which is not installed; taking {known.DEFAULT_MODEL} (llmzip models pull {name})"
+    )
     return known.DEFAULT_MODEL
 
 
@@ -184,12 +186,18 @@ class Handling:
         if not self.remove:
             if source.changed_while_read():
                 name = fileio.shown(source.name, "standard input")
-                display.warning("has changed while it was read; what was added since the start was not taken", name=name)
+                display.warning(
+                    "has changed while it was read; what was added since the start was not taken", name=name
+                )
                 return WARNING
         elif output.is_safe or self.force:
             fileio.delete(source)
         else:
-            display.warning("is kept, because its result may not be safe on the disk", name=source.name, hint="use -f to remove it all the same")
+            display.warning(
+                "is kept, because its result may not be safe on the disk",
+                name=source.name,
+                hint="use -f to remove it all the same",
+            )
         return WARNING if refused else 0
 
 
@@ -282,7 +290,9 @@ class Compressing:
     def _compress(self, source: fileio.Source, output: fileio.Output, line: ProgressLine, check: Check | None) -> None:
         chunks = source.chunks()
         first = next(chunks, b"")
-        coder = LmzCompressor(self._load(line) if first else None, progress=line, report=self._report(source), **self.parameters)
+        coder = LmzCompressor(
+            self._load(line) if first else None, progress=line, report=self._report(source), **self.parameters
+        )
         n_in = n_out = 0
         try:
             for chunk in itertools.chain([first], chunks, [b""]):
