@@ -85,6 +85,8 @@ class Campaign:
             + (", left-over" if left else "")
         )
         self.counts[f"{case[0]}: {what}"] += 1
+        if self.counts.total() % 10 == 0:
+            print(f"{self.counts.total()} runs, {len(self.faults)} faults", flush=True)
         if b"Traceback" in err or b"Exception ignored" in err:
             self.fault(case, signals, err.decode())
         if left and not killed:
