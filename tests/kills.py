@@ -79,14 +79,22 @@ class Campaign:
         left = [path.name for path in folder.iterdir() if path.name.startswith(".llmzip-")]
         made = (folder / output).exists()
         killed = signal.SIGKILL in signals
-        what = ("done" if code == 0 else f"ended with {code}") + (", output" if made else ", no output") + (", left-over" if left else "")
+        what = (
+            ("done" if code == 0 else f"ended with {code}")
+            + (", output" if made else ", no output")
+            + (", left-over" if left else "")
+        )
         self.counts[f"{case[0]}: {what}"] += 1
+        if self.counts.total() % 10 == 0:
+            print(f"{self.counts.total()} runs, {len(self.faults)} faults", flush=True)
         if b"Traceback" in err or b"Exception ignored" in err:
             self.fault(case, signals, err.decode())
         if left and not killed:
             self.fault(case, signals, f"{left} left")
         if (folder / source).exists():
-            self.same(case, signals, folder / source, {"a": self.text, "b.lmz": self.packed, "c": self.text[:1500]}[source])
+            self.same(
+                case, signals, folder / source, {"a": self.text, "b.lmz": self.packed, "c": self.text[:1500]}[source]
+            )
         elif "--rm" not in words or not made:
             self.fault(case, signals, "the source is gone")
         if made:
@@ -94,14 +102,26 @@ class Campaign:
         if (folder / source).exists():
             subprocess.run([*COMMAND, words[0], "-m", "toy", "-f", source], cwd=folder, env=environment(), check=True)
             self.complete(case, signals, folder / output)
-        if left and [path for path in folder.iterdir() if path.name.startswith(".llmzip-")] and (folder / source).exists():
+        if (
+            left
+            and [path for path in folder.iterdir() if path.name.startswith(".llmzip-")]
+            and (folder / source).exists()
+        ):
             self.fault(case, signals, "the next run leaves what was left")
 
     def complete(self, case: Case, signals: list[signal.Signals], path: Path) -> None:
         data = path.read_bytes()
-        self.same(case, signals, path, self.text[:1500] if path.name == "c.lmz" else self.text, llmzip.decompress(data) if path.suffix else data)
+        self.same(
+            case,
+            signals,
+            path,
+            self.text[:1500] if path.name == "c.lmz" else self.text,
+            llmzip.decompress(data) if path.suffix else data,
+        )
 
-    def same(self, case: Case, signals: list[signal.Signals], path: Path, expected: bytes, found: bytes | None = None) -> None:
+    def same(
+        self, case: Case, signals: list[signal.Signals], path: Path, expected: bytes, found: bytes | None = None
+    ) -> None:
         if (path.read_bytes() if found is None else found) != expected:
             self.fault(case, signals, f"{path.name} is not what it should be")
 

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from checkpoints import invented_text, tiny_llama_folder
 from commands import COMMAND, TEXT, Result, Run, environment, names, spoiled, stored
 
 from llmzip import container, get_info
@@ -572,20 +574,22 @@ def test_progress_on_a_terminal(tmp_path: Path, on_terminal: OnTerminal) -> None
     [(signal.SIGINT, 130, b"llmzip: interrupted\n"), (signal.SIGTERM, 128 + signal.SIGTERM, b"")],
 )
 def test_signals_leave_nothing_behind(tmp_path: Path, number: signal.Signals, code: int, said: bytes) -> None:
-    (tmp_path / "a").write_bytes(ToyModel().speak(1 << 20))
     process = subprocess.Popen(
-        [*COMMAND, "compress", "-m", "toy", "a"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
+        [*COMMAND, "compress", "-m", "toy", "-", "-o", "a"],
+        cwd=tmp_path,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    end = time.monotonic() + 30
-    while len(names(tmp_path)) < 2 and time.monotonic() < end:
-        time.sleep(0.02)
-    (temporary,) = names(tmp_path) - {"a"}
+    assert process.stdin is not None
+    process.stdin.write(b"x" * 100_000)  # more than a pipe holds: taken once it is at work
+    process.stdin.flush()
+    (temporary,) = names(tmp_path)
     assert stat.S_IMODE((tmp_path / temporary).stat().st_mode) == 0o600
-    time.sleep(1)  # until it is at work
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (code, said)
-    assert names(tmp_path) == {"a"}
+    assert names(tmp_path) == set()
 
 
 def test_a_reader_that_has_enough(tmp_path: Path) -> None:
@@ -645,3 +649,25 @@ def test_a_level_whose_model_is_not_installed_takes_the_bundled_one(run: Run) ->
     result = run("compress", "-9", "notes")
     assert result.code == 0 and "llmzip models pull smollm2-135m" in result.err
     assert get_info("notes.lmz").fingerprint == BUNDLED["pocket"][:8]
+
+
+def test_a_model_of_ones_own_is_kept(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`compress -m FOLDER`, the folder gone, and the file still decodes."""
+    from llmzip.models.convert import convert_hf
+
+    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "mine"
+    convert_hf(tiny_llama_folder(tmp_path / "hf"), folder, name="mine", license="mine", source="made here")
+    text = invented_text(100)
+    Path("a").write_bytes(text)
+    said = run("compress", "-m", "mine", "a")
+    assert said.code == 0 and f"is kept in {tmp_path / 'cache'}" in said.err
+    assert get_info("a.lmz").blocks[0].kind == "model"
+    assert run("compress", "-m", "mine", "-f", "a").err == ""  # once is enough
+    shutil.rmtree(folder)
+    back = run("decompress", "-v", "-c", "a.lmz")
+    assert (back.code, back.out) == (0, text) and f"is in {tmp_path / 'cache'}" in back.err
+    (name,) = [row["name"] for row in json.loads(run("models", "--json").out) if row["installed"] and "mine" in str(row["name"])]
+    removed = run("models", "remove", name)
+    assert removed.code == 0 and "need it to be decoded" in removed.err
+    assert run("decompress", "-c", "a.lmz").code == 1

@@ -89,7 +89,9 @@ def test_files_called_as_commands(run: Run, tmp_path: Path) -> None:
     assert names(tmp_path) == {"test", "test.lmz"}
 
 
-@pytest.mark.parametrize(("word", "hint"), [("decompres", "llmzip decompress --help"), ("frobnicate", "lists the commands")])
+@pytest.mark.parametrize(
+    ("word", "hint"), [("decompres", "llmzip decompress --help"), ("frobnicate", "lists the commands")]
+)
 def test_a_misspelled_command_is_no_file(run: Run, tmp_path: Path, word: str, hint: str) -> None:
     Path("a.txt").write_bytes(b"content")
     result = run(word, "a.txt")
@@ -99,7 +101,19 @@ def test_a_misspelled_command_is_no_file(run: Run, tmp_path: Path, word: str, hi
 
 def test_nothing_but_compressed_data_where_help_was_not_asked_for(run: Run) -> None:
     """Whatever is wrong with the words: standard output has the archive, or nothing."""
-    wrong = [["--frobnicate"], ["-S"], ["-o"], ["-Z"], ["-m"], ["info"], ["-r"], ["-dt9", "nix"], ["--level=99"], ["-T", "x"], ["models", "pull"]]
+    wrong = [
+        ["--frobnicate"],
+        ["-S"],
+        ["-o"],
+        ["-Z"],
+        ["-m"],
+        ["info"],
+        ["-r"],
+        ["-dt9", "nix"],
+        ["--level=99"],
+        ["-T", "x"],
+        ["models", "pull"],
+    ]
     for words in wrong:
         result = run(*words, stdin=b"content")
         assert (result.code, result.out) == (1, b""), words
@@ -110,7 +124,9 @@ def test_nothing_but_compressed_data_where_help_was_not_asked_for(run: Run) -> N
 def test_help_that_nobody_asked_for(tmp_path: Path) -> None:
     """At a terminal, with no words at all."""
     master, slave = pty.openpty()
-    done = subprocess.run(COMMAND, stdin=slave, stdout=slave, stderr=subprocess.PIPE, env=environment(), cwd=tmp_path, timeout=60)
+    done = subprocess.run(
+        COMMAND, stdin=slave, stdout=slave, stderr=subprocess.PIPE, env=environment(), cwd=tmp_path, timeout=60
+    )
     os.close(slave)
     os.close(master)
     assert done.returncode == 1 and done.stderr.startswith(b"Usage: llmzip ")
@@ -134,7 +150,9 @@ def on_path(tmp_path: Path) -> dict[str, str]:
     folder.mkdir()
     for name, function in (("llmzip", "main"), ("lmzcat", "cat")):
         script = folder / name
-        script.write_text(f"#!{sys.executable}\nimport sys\nfrom llmzip.__main__ import {function}\nsys.exit({function}())\n")
+        script.write_text(
+            f"#!{sys.executable}\nimport sys\nfrom llmzip.__main__ import {function}\nsys.exit({function}())\n"
+        )
         script.chmod(0o755)
     return environment() | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
@@ -146,10 +164,14 @@ def test_tar(tmp_path: Path, on_path: dict[str, str], program: str) -> None:
     (folder / "below").mkdir(parents=True)
     (folder / "below" / "bytes").write_bytes(os.urandom(70_000))
     (folder / "zeros").write_bytes(bytes(300_000))
-    subprocess.run(["tar", "-I", program, "-cf", "x.tar.lmz", "folder"], cwd=tmp_path, env=on_path, check=True, timeout=120)
+    subprocess.run(
+        ["tar", "-I", program, "-cf", "x.tar.lmz", "folder"], cwd=tmp_path, env=on_path, check=True, timeout=120
+    )
     assert (tmp_path / "x.tar.lmz").stat().st_size < 75_000
     (tmp_path / "out").mkdir()
-    subprocess.run(["tar", "-I", program, "-xf", "../x.tar.lmz"], cwd=tmp_path / "out", env=on_path, check=True, timeout=120)
+    subprocess.run(
+        ["tar", "-I", program, "-xf", "../x.tar.lmz"], cwd=tmp_path / "out", env=on_path, check=True, timeout=120
+    )
     for path in ("below/bytes", "zeros"):
         assert (tmp_path / "out" / "folder" / path).read_bytes() == (folder / path).read_bytes()
 
@@ -157,7 +179,9 @@ def test_tar(tmp_path: Path, on_path: dict[str, str], program: str) -> None:
 def test_shell(tmp_path: Path, on_path: dict[str, str]) -> None:
     """What logrotate does with compresscmd, and zcat."""
     (tmp_path / "f").write_bytes(bytes(range(256)) * 40)
-    script = "set -e; llmzip < f > g; llmzip -d < g | cmp - f; mv g g.lmz; lmzcat g.lmz | cmp - f; lmzcat < g.lmz | cmp - f"
+    script = (
+        "set -e; llmzip < f > g; llmzip -d < g | cmp - f; mv g g.lmz; lmzcat g.lmz | cmp - f; lmzcat < g.lmz | cmp - f"
+    )
     subprocess.run(["sh", "-c", script], cwd=tmp_path, env=on_path, check=True, timeout=120)
 
 

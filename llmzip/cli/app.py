@@ -109,7 +109,8 @@ EngineName = Annotated[
 IgnoreEngine = Annotated[bool, typer.Option("--ignore-engine", help="Try to decode what another engine has written.")]
 MaxSize = Annotated[str | None, typer.Option("--max-size", metavar="SIZE", help="Refuse a FILE of more content.")]
 Memory = Annotated[
-    str | None, typer.Option("--memory", metavar="SIZE", help="Refuse a block that takes more to decode, beside its model.")
+    str | None,
+    typer.Option("--memory", metavar="SIZE", help="Refuse a block that takes more to decode, beside its model."),
 ]
 Suffix = Annotated[str, typer.Option("-S", "--suffix", metavar=".SUF", help="Suffix of compressed files.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
@@ -139,10 +140,12 @@ def root(
     pass
 
 
-def _model_source(name: str | None, engine: Engine, device: str | None, threads: int) -> ModelSource:
+def _model_source(
+    name: str | None, engine: Engine, device: str | None, threads: int, display: Display
+) -> ModelSource:
     if engine is Engine.transformers and name is None:
         raise typer.BadParameter("--engine transformers needs -m FOLDER")
-    return jobs.model_source(name, engine, device, threads)
+    return jobs.model_source(name, engine, device, threads, display)
 
 
 def _handling(
@@ -177,7 +180,9 @@ def compress(
     verify: Annotated[bool, typer.Option("--verify", help="Decode the result and compare it with the source.")] = False,
     level: Annotated[
         int | None,
-        typer.Option("-1...-9", "--level", min=1, max=9, help="Fast ... small: models and lanes; 5 if not given.", show_default=False),
+        typer.Option(
+            "-1...-9", "--level", min=1, max=9, show_default=False, help="Fast ... small: models, lanes; 5 if not given."
+        ),
     ] = None,
     model: ModelName = None,
     engine: EngineName = Engine.exact,
@@ -192,7 +197,9 @@ def compress(
     overlap: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Tokens that a window takes from the one before.")
     ] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="Without the adaptive layer: larger; shows what it is worth.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Without the adaptive layer: larger; shows what it is worth.")
+    ] = False,
     block_size: Annotated[str, typer.Option(metavar="SIZE", help="Content of a block, up to 64M.")] = "1M",
     suffix: Suffix = fileio.SUFFIX,
     quiet: Quiet = 0,
@@ -207,7 +214,8 @@ def compress(
     if level:
         parameters["lane_size"] = jobs.lane_size_of_level(level)
         model = model or (jobs.model_of_level(level, display) if engine is Engine.exact else None)
-    work = Compressing(display, _model_source(model, engine, device, threads), handling, parameters, verify or rm)
+    source = _model_source(model, engine, device, threads, display)
+    work = Compressing(display, source, handling, parameters, verify or rm)
     return lambda: work.each(names)
 
 
@@ -219,7 +227,9 @@ def decompress(
     keep: Keep = False,
     force: Force = False,
     rm: Annotated[bool, typer.Option("--rm", help="Delete the source once the result is safe on the disk.")] = False,
-    salvage: Annotated[bool, typer.Option("--salvage", help="Write what is whole of a damaged FILE; say what is not.")] = False,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Write what is whole of a damaged FILE; say what is not.")
+    ] = False,
     max_size: MaxSize = None,
     memory: Memory = None,
     model: ModelName = None,
@@ -237,7 +247,7 @@ def decompress(
     if salvage and rm:
         raise typer.BadParameter("--rm would delete what --salvage could not read")
     display = Display(quiet=quiet, verbose=verbose)
-    reading = _reading(_model_source(model, engine, device, threads), ignore_engine, max_size, memory)
+    reading = _reading(_model_source(model, engine, device, threads, display), ignore_engine, max_size, memory)
     work = Decompressing(display, reading, handling, salvage)
     return lambda: jobs.each_file(names, display, work)
 
@@ -257,7 +267,8 @@ def test(
 ) -> Job:
     """Decode each FILE and compare its checksums; write nothing."""
     display = Display(quiet=quiet, verbose=verbose)
-    work = Testing(display, _reading(_model_source(model, engine, device, threads), ignore_engine, max_size, memory))
+    source = _model_source(model, engine, device, threads, display)
+    work = Testing(display, _reading(source, ignore_engine, max_size, memory))
     return lambda: jobs.each_file(files or [fileio.STDIO], display, work)
 
 

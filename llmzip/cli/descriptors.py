@@ -1,6 +1,6 @@
 """Bytes through descriptors of the system: every one of them, or an error. Waits where a descriptor would rather not.
 
-Whether a read or write may block belongs to the open file, which other processes share: any of them can have changed it.
+Whether a read or write may block belongs to the open file, which others share: any of them can have changed it.
 """
 
 import io
@@ -36,7 +36,7 @@ def write_all(descriptor: int, data: "bytes | memoryview") -> None:
 
 
 class Writer:
-    """Writes to a descriptor. Where `sparse`, zeros become holes: then it must be a regular file, and stand at its end."""
+    """Writes to a descriptor. `sparse`: zeros become holes; it must be a regular file and stand at its end."""
 
     def __init__(self, descriptor: int, *, sparse: bool) -> None:
         self._descriptor = descriptor

@@ -77,7 +77,9 @@ def printable(text: str) -> str:
 
 def width(text: str) -> int:
     """Columns on a terminal: East Asian characters take two, marks that combine none."""
-    return sum(0 if combining(c) or category(c) in ("Me", "Cf") else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(
+        0 if combining(c) or category(c) in ("Me", "Cf") else 2 if east_asian_width(c) in "WF" else 1 for c in text
+    )
 
 
 def _first_columns(text: str, columns: int) -> str:
@@ -390,7 +392,19 @@ def _info_details(info: "Info", verbose: bool) -> Iterator[str]:
     for note in sorted({member.engine_note for member in info.members if member.engine_note}):
         yield "  bound to " + printable(", ".join(note.splitlines()))
     if verbose:
-        header = ["member", "block", "kind", "content", "size", "bits/byte", "lanes", "tokens", "window", "overlap", "transforms"]
+        header = [
+            "member",
+            "block",
+            "kind",
+            "content",
+            "size",
+            "bits/byte",
+            "lanes",
+            "tokens",
+            "window",
+            "overlap",
+            "transforms",
+        ]
         rows = [_block_cells(i + 1, block) for member in info.members for i, block in enumerate(member.blocks)]
         yield from ("  " + line for line in table(header, rows, text_columns=(2, 10)))
 

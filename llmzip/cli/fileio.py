@@ -34,7 +34,16 @@ _STEERING = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]|\xc2[\x80-\x9f]")
 _STEERING_8_BIT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")  # where a terminal takes each byte for a character
 
 _MAX_TEMPORARIES = 1000
-_NOT_HERE = {errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EROFS, errno.ENOTTY}
+_NOT_HERE = {
+    errno.EPERM,
+    errno.EACCES,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EROFS,
+    errno.ENOTTY,
+}
 
 
 class Refused(LlmzipError):
@@ -153,7 +162,9 @@ class Source:
         if force:
             return
         if self.like.st_nlink > 1:
-            raise Skipped(f"has {self.like.st_nlink - 1} other name(s) that --rm would leave", hint="use -f to do it all the same")
+            raise Skipped(
+                f"has {self.like.st_nlink - 1} other name(s) that --rm would leave", hint="use -f to do it all the same"
+            )
         if lost := _special_bits(self.like):
             raise Skipped(f"has {lost} set, which its result would not", hint="use -f to do it all the same")
 
@@ -220,7 +231,7 @@ class Output:
         pass
 
     def complete(self, like: os.stat_result | None) -> list[str]:
-        """Everything is written: make it last, with the times and permissions of the source. What could not be done of it."""
+        """Make it last, with the times and permissions of the source. Returns what of that was refused."""
         return []
 
     def check_written(self) -> None:
@@ -282,7 +293,8 @@ def _takes_holes(descriptor: int) -> bool:
 class FileOutput(Output):
     """A regular file: complete under its name, or not there.
 
-    Errors of the system name it as the user does. The temporary file is locked while we live, so that the next who writes this output can tell one whose writer was killed.
+    Errors of the system name it as the user does. The temporary file is locked while we live, so that the next who writes
+    this output can tell one whose writer was killed.
     """
 
     def __init__(self, name: str, *, replace: bool) -> None:
@@ -370,7 +382,9 @@ class FileOutput(Output):
         while chunk := self.read(READ_SIZE):
             digest.update(chunk)
         if digest.digest() != self._digest.digest():
-            raise LlmzipError(f"{self.name} does not read back as it was written", hint="this disk loses data; nothing was deleted")
+            raise LlmzipError(
+                f"{self.name} does not read back as it was written", hint="this disk loses data; nothing was deleted"
+            )
 
     def publish(self) -> None:
         assert self._temporary is not None
@@ -409,7 +423,7 @@ def discard_temporaries() -> None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Whether nobody else holds it. Where a file system has no locks, nobody else takes a file for a left-over either."""
+    """Whether nobody else holds it. Without locks here, nobody takes a file for a left-over either."""
     if fcntl is None:
         return True
     try:

@@ -41,7 +41,7 @@ class Misused(LlmzipError):
 
 
 def translate(words: Sequence[str], commands: Mapping[str, Options]) -> list[str]:
-    """The words for the subcommand that is meant. Those that begin with one keep it; without one, it is compress or a mode."""
+    """The words for the subcommand that is meant: the one that they begin with, or that of a mode, or compress."""
     if words and words[0] in commands:
         return _for_compress(words[1:], commands["compress"]) if words[0] == "compress" else list(words)
     if not words:
@@ -58,7 +58,11 @@ def translate(words: Sequence[str], commands: Mapping[str, Options]) -> list[str
 
 
 def _all_options(commands: Mapping[str, Options]) -> dict[str, bool]:
-    return {name: takes for command in ("info", "test", "decompress", "compress") for name, takes in commands[command].items()}
+    return {
+        name: takes
+        for command in ("info", "test", "decompress", "compress")
+        for name, takes in commands[command].items()
+    }
 
 
 def _for_compress(words: Sequence[str], known: Options) -> list[str]:
@@ -67,7 +71,9 @@ def _for_compress(words: Sequence[str], known: Options) -> list[str]:
     return ["compress", *_spelled(options), "--", *files]
 
 
-def _for_mode(mode: str, options: list[tuple[str, str | None]], files: list[str], commands: Mapping[str, Options]) -> list[str]:
+def _for_mode(
+    mode: str, options: list[tuple[str, str | None]], files: list[str], commands: Mapping[str, Options]
+) -> list[str]:
     """What is for another mode is left out, as gzip and xz do: `tar -I 'llmzip -9' -xf` gives both -9 and -d."""
     elsewhere = _all_options(commands)
     kept = []

@@ -47,7 +47,7 @@ def warn_of_slow_kernels(display: Display) -> None:
 
     if native.library is None and os.environ.get("LLMZIP_KERNELS") != "none":
         display.warning(
-            f"the compiled kernels are missing, so that this takes some hundred times as long ({printable(native.why_no_library)})",
+            f"without the compiled kernels this takes a hundred times as long: {printable(native.why_no_library)}",
             hint="install llmzip again with a C compiler at hand",
         )
 
@@ -55,6 +55,50 @@ def warn_of_slow_kernels(display: Display) -> None:
 class Engine(StrEnum):
     exact = "exact"
     transformers = "transformers"
+
+
+class ToldSource(ModelSource):
+    """What is compressed with is kept, so that its files find it again; with -v, where a model was found."""
+
+    def __init__(self, name: str | None, display: Display, *, device: str | None, threads: int | None) -> None:
+        super().__init__(name, device=device, threads=threads)
+        self._display = display
+
+    def to_compress(self) -> "Model":
+        is_named = isinstance(self._given, str)
+        model = super().to_compress()
+        if is_named:
+            keep_model(model, self._display)
+        return model
+
+    def to_decompress(self, fingerprint: bytes) -> "Model":
+        is_new = self._given is None and fingerprint not in self._loaded
+        model = super().to_decompress(fingerprint)
+        if is_new:
+            self._display.detail(f"the model {printable(model.name)} is in {folder_text(model)}")
+        return model
+
+
+def keep_model(model: "Model", display: Display) -> None:
+    """A model of the user's own goes into the cache: files that name it can be decoded when its folder is gone."""
+    from llmzip.models import known, registry
+
+    if getattr(model, "folder", None) is None:
+        return
+    models = known.models_dir()
+    before = set(models.iterdir()) if models is not None and models.is_dir() else set()
+    kept = registry.keep(model)
+    if kept is None:
+        display.warning(
+            f"the model {printable(model.name)} cannot be kept in the cache; its files need it: {folder_text(model)}",
+            hint="keep that folder, or set LLMZIP_CACHE to a folder that can be written",
+        )
+    elif models is not None and kept.parent == models and kept not in before:
+        display.note(f"the model {model.name} is kept in {kept}: its files will find it there")
+
+
+def folder_text(model: "Model") -> str:
+    return printable(str(getattr(model, "folder", "no folder")))
 
 
 class TransformersSource(ModelSource):
@@ -70,10 +114,11 @@ class TransformersSource(ModelSource):
         return self._given
 
 
-def model_source(name: str | None, engine: Engine, device: str | None, threads: int) -> ModelSource:
+def model_source(name: str | None, engine: Engine, device: str | None, threads: int, display: Display) -> ModelSource:
     """What loads each model once, when the first block of any of the files needs it."""
-    kind = TransformersSource if engine is Engine.transformers else ModelSource
-    return kind(name, device=device, threads=threads or None)
+    if engine is Engine.transformers:
+        return TransformersSource(name, device=device, threads=threads or None)
+    return ToldSource(name, display, device=device, threads=threads or None)
 
 
 def model_of_level(level: int, display: Display) -> str:
@@ -83,7 +128,9 @@ def model_of_level(level: int, display: Display) -> str:
     name, _ = known.LEVELS[level]
     if known.is_installed(name):
         return name
-    display.note(f"-{level} is for {name}, which is not installed; taking {known.DEFAULT_MODEL} (llmzip models pull {name})")
+    display.note(
+        f"-{level} is for {name}, which is not installed; taking {known.DEFAULT_MODEL} (llmzip models pull {name})"
+    )
     return known.DEFAULT_MODEL
 
 
@@ -139,12 +186,18 @@ class Handling:
         if not self.remove:
             if source.changed_while_read():
                 name = fileio.shown(source.name, "standard input")
-                display.warning("has changed while it was read; what was added since the start was not taken", name=name)
+                display.warning(
+                    "has changed while it was read; what was added since the start was not taken", name=name
+                )
                 return WARNING
         elif output.is_safe or self.force:
             fileio.delete(source)
         else:
-            display.warning("is kept, because its result may not be safe on the disk", name=source.name, hint="use -f to remove it all the same")
+            display.warning(
+                "is kept, because its result may not be safe on the disk",
+                name=source.name,
+                hint="use -f to remove it all the same",
+            )
         return WARNING if refused else 0
 
 
@@ -237,7 +290,9 @@ class Compressing:
     def _compress(self, source: fileio.Source, output: fileio.Output, line: ProgressLine, check: Check | None) -> None:
         chunks = source.chunks()
         first = next(chunks, b"")
-        coder = LmzCompressor(self._load(line) if first else None, progress=line, report=self._report(source), **self.parameters)
+        coder = LmzCompressor(
+            self._load(line) if first else None, progress=line, report=self._report(source), **self.parameters
+        )
         n_in = n_out = 0
         try:
             for chunk in itertools.chain([first], chunks, [b""]):
@@ -469,7 +524,11 @@ def pull_model(name: str, display: Display) -> int:
 def remove_model(name: str, display: Display) -> int:
     from llmzip.models import registry
 
-    return one_file(name, display, registry.remove)
+    def work(name: str) -> None:
+        registry.remove(name)
+        display.note(f"{name} is removed; files that were compressed with it need it to be decoded")
+
+    return one_file(name, display, work)
 
 
 def show_doctor(display: Display, model: str | None, device: str | None, threads: int | None) -> int:
