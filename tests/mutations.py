@@ -1,9 +1,10 @@
-"""Damage that knows the format: fields, payloads and orders changed under right checksums, read in every way. A campaign, not a test of the suite.
+"""Damage that knows the format: fields, payloads and orders changed under right checksums, read in every way.
 
     PYTHONPATH=tests python tests/mutations.py [--runs 20000] [--seed 0] [--worst 10]
 
-A read may give the content that was compressed, or what the changed file truly says (its content check is right, for a stored block made anew),
-or an LlmzipError. Any other exception, and any other bytes, stop it with exit code 1. Prints the reads that took the most time and memory.
+The content checks stay as they were, so a read may give what was compressed, of every block in the order of the file, or an LlmzipError;
+`salvage` may leave out blocks as well. Any other exception, and any other bytes, stop it with exit code 1. Prints the reads that took the
+most time and memory. A campaign: the suite has a small one (test_campaigns.py).
 """
 
 import argparse
@@ -15,8 +16,9 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import llmzip
 from llmzip import cm, codec, container, lz, transforms
@@ -25,10 +27,17 @@ from llmzip.errors import LlmzipError
 from llmzip.models.toy import ToyModel
 
 MODEL = ToyModel()
-Built = tuple[bytes, list[Block]]  # a file, and its blocks
+Built = tuple[bytes, list[Block]]  # content, and its blocks
 
 
-def bases() -> list[tuple[bytes, list[Block]]]:
+class Read(NamedTuple):
+    seconds: float  # of CPU
+    grown: int  # MB by which the peak of memory went up
+    what: str
+    outcome: str
+
+
+def bases() -> list[Built]:
     """Contents, and the blocks that they are coded in: each kind, each transform, and several in one member."""
     text = MODEL.speak(300)
     windows = b"".join(text[at : at + 20] + b"\r\n" for at in range(0, 300, 20)) + b"lone\n"
@@ -56,10 +65,23 @@ def bases() -> list[tuple[bytes, list[Block]]]:
     return found
 
 
+def originals(known: list[Built]) -> dict[bytes, bytes]:
+    """The content that each content check is of. A block that ends up elsewhere brings its check with it."""
+    found = {}
+    for data, blocks in known:
+        at = 0
+        for block in blocks:
+            found[block.content_check] = data[at : at + block.n_bytes]
+            at += block.n_bytes
+    return found
+
+
 def build(blocks: list[Block], chance: random.Random) -> bytes:
     """The file of these blocks, whatever a reader says of them, its checksums right."""
-    if len(blocks) == 1 and chance.random() < 0.3 and not blocks[0].mask and blocks[0].kind != container.NOTE and blocks[0].lanes == 1 and blocks[0].window is None:
-        return short(blocks[0])
+    block = blocks[0]
+    plain = not block.mask and block.kind != container.NOTE and block.lanes == 1 and block.window is None
+    if len(blocks) == 1 and plain and chance.random() < 0.3:
+        return short(block)
     made = before = container.create_preamble(MODEL.fingerprint)
     entries = []
     for i, block in enumerate(blocks):
@@ -76,7 +98,8 @@ def build(blocks: list[Block], chance: random.Random) -> bytes:
 
 def short(block: Block) -> bytes:
     form = next(byte for byte, of in container.SHORT_FORMS.items() if of[0] == block.kind)
-    made = b"\xfc" + bytes([form]) + (MODEL.fingerprint[:4] if block.kind == container.MODEL else b"") + container.create_varint(block.n_bytes)
+    fingerprint = MODEL.fingerprint[:4] if block.kind == container.MODEL else b""
+    made = b"\xfc" + bytes([form]) + fingerprint + container.create_varint(block.n_bytes)
     if block.kind != container.STORED:
         made += container.create_varint(len(block.payload))
     made += block.payload
@@ -158,9 +181,44 @@ WAYS: tuple[Callable[[bytes], bytes | None], ...] = (lambda data: llmzip.decompr
 NAMES = ("decompress", "in order", "seek", "info", "salvage")
 
 
-def is_right(found: bytes | None, contents: list[bytes], name: str) -> bool:
-    """`salvage` may leave out what is damaged: then each part of the content that is there is whole."""
-    return found is None or found in contents or (name == "salvage" and any(found in content or not found for content in contents))
+def allowed(blocks: list[Block], original: dict[bytes, bytes]) -> tuple[bytes, set[bytes]]:
+    """What a read of all of the blocks may give, and what salvage may: any of them, in their order. `original`: by content check."""
+    parts = [b"" if block.kind == container.NOTE else original[block.content_check] for block in blocks]
+    some = {b"".join(chosen) for n in range(len(parts) + 1) for chosen in itertools.combinations(parts, n)}
+    return b"".join(parts), some
+
+
+def run(seed: int, known: list[Built], contents: dict[bytes, bytes]) -> Iterator[Read]:
+    """Read one changed file in every way. Raises AssertionError for what no read may give."""
+    chance = random.Random(seed)
+    blocks = list(chance.choice(known)[1])
+    at = chance.randrange(len(blocks))
+    for _ in range(chance.choice([1, 1, 2])):
+        blocks[at] = mutate(chance, blocks[at])
+    if len(blocks) > 1 and chance.random() < 0.2:
+        chance.shuffle(blocks)
+    try:
+        data = build(blocks, chance)
+    except (AssertionError, OverflowError):  # not a number that a varint holds
+        return
+    whole, some = allowed(blocks, contents)
+    for name, way in zip(NAMES, WAYS, strict=True):
+        before, began = peak(), time.process_time()
+        try:
+            found, outcome = way(data), "content"
+        except LlmzipError as error:
+            found, outcome = None, type(error).__name__
+        except Exception as error:
+            raise AssertionError(f"seed {seed}, {name}: {type(error).__name__}: {error}; file {data[:60].hex(' ')}") from error
+        right = found is None or found == whole or (name == "salvage" and found in some)
+        assert right, f"seed {seed}, {name}: other bytes: {found!r:.200}"
+        what = f"seed {seed}, {name}, {len(data)} bytes, {outcome}"
+        yield Read(time.process_time() - began, (peak() - before) // 1024, what, f"{name}: {outcome}")
+
+
+def peak() -> int:
+    """KiB of memory that this process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> int:
@@ -170,46 +228,22 @@ def main() -> int:
     parser.add_argument("--worst", type=int, default=10)
     arguments = parser.parse_args()
     known, start = bases(), time.monotonic()
-    worst: list[tuple[float, int, str]] = []
+    contents = originals(known)
+    worst: list[Read] = []
     outcomes: collections.Counter[str] = collections.Counter()
-    for seed in range(arguments.seed, arguments.seed + arguments.runs):
-        chance = random.Random(seed)
-        content, blocks = chance.choice(known)
-        blocks = list(blocks)
-        at = chance.randrange(len(blocks))
-        for _ in range(chance.choice([1, 1, 2])):
-            blocks[at] = mutate(chance, blocks[at])
-        if len(blocks) > 1 and chance.random() < 0.2:
-            chance.shuffle(blocks)
+    for done in range(arguments.runs):
         try:
-            data = build(blocks, chance)
-        except (AssertionError, OverflowError):  # not a number that a varint holds
-            continue
-        parts = [block.payload for block in blocks if block.kind == container.STORED and block.is_content(block.payload)]
-        contents = [content]
-        for n in range(len(parts) + 1):  # `salvage` gives those that are whole
-            contents += [b"".join(some) for some in itertools.combinations(parts, n)]
-        for name, way in zip(NAMES, WAYS, strict=True):
-            before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-            try:
-                found, outcome = way(data), "content"
-            except LlmzipError as error:
-                found, outcome = None, type(error).__name__
-            except Exception as error:
-                print(f"seed {seed}, {name}: {type(error).__name__}: {error}; file {data[:60].hex(' ')}")
-                return 1
-            outcomes[f"{name}: {outcome}"] += 1
-            if not is_right(found, contents, name):
-                print(f"seed {seed}, {name}: other bytes: {found!r:.200}")
-                return 1
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            took = (time.process_time() - began, (peak - before) // 1024, f"seed {seed}, {name}, {len(data)} bytes, {outcome}")
-            (heapq.heappush if len(worst) < arguments.worst else heapq.heappushpop)(worst, took)
-        if (seed + 1) % 100 == 0:
-            print(f"{seed + 1 - arguments.seed} mutations, {time.monotonic() - start:.0f} s", flush=True)
-    print(f"{arguments.runs} mutations: no other bytes, no other exception. Peak {peak // 1024} MB. {dict(outcomes.most_common())}")
-    for seconds, grown, what in sorted(worst, reverse=True):
-        print(f"{seconds:.2f} s CPU, peak raised by {grown} MB: {what}")
+            for read in run(arguments.seed + done, known, contents):
+                outcomes[read.outcome] += 1
+                worst = heapq.nlargest(arguments.worst, [*worst, read])
+        except AssertionError as error:
+            print(error)
+            return 1
+        if (done + 1) % 100 == 0:
+            print(f"{done + 1} mutations, {time.monotonic() - start:.0f} s", flush=True)
+    print(f"{arguments.runs} mutations: no other bytes, no other exception. Peak {peak() // 1024} MB. {dict(outcomes.most_common())}")
+    for read in worst:
+        print(f"{read.seconds:.2f} s CPU, peak raised by {read.grown} MB: {read.what}")
     return 0
 
 
