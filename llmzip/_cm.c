@@ -139,17 +139,21 @@ static void learn_decision(const Cm *m, Byte *byte, int depth, int within, const
     }
 }
 
-/* constriction's RangeDecoder, for one bit whose ones have the upper p of 2^24; -1 where no encoder leads. */
+enum { INVALID = -1, TOO_EARLY = -2 };
+
+/* constriction's RangeDecoder, for one bit whose ones have the upper p of 2^24; INVALID where no encoder leads, TOO_EARLY where it wants
+ * more words than an encoder leaves (rangecoder.py: Decoder). */
 static int read_bit(Cm *m, int32_t p) {
     uint64_t scale = m->range >> TOTAL_BITS, zeros = (1u << TOTAL_BITS) - (uint32_t)p, quantile = (m->point - m->lower) / scale;
-    if (quantile >> TOTAL_BITS) return -1;
+    if (quantile >> TOTAL_BITS) return INVALID;
     int bit = quantile >= zeros;
     m->lower += bit ? scale * zeros : 0;
     m->range = scale * (bit ? (uint64_t)p : zeros);
     if (m->range >> 32 == 0) {
+        if (m->next_word == m->n_words) return TOO_EARLY;
         m->lower <<= 32;
         m->range <<= 32;
-        m->point = m->point << 32 | (m->next_word < m->n_words ? m->words[m->next_word++] : 0);
+        m->point = m->point << 32 | m->words[m->next_word++];
     }
     return bit;
 }
@@ -193,7 +197,7 @@ static void follow_text(Cm *m) {
 /* ---- the loop of both directions --------------------------------------------------------------------------------------------- */
 
 /* Code the next n bytes: read them, or, without words, give the tables (n * 8, 2) of 2^24, each less the one that the coder adds, and
- * the bits (n * 8) of those that are there. 0 where the words are not what an encoder writes. */
+ * the bits (n * 8) of those that are there. 1, or INVALID or TOO_EARLY where the words are not what an encoder writes. */
 EXPORT int llmzip_cm_code(Cm *m, int64_t n, double *tables, int32_t *bits) {
     for (int64_t end = m->at + n; m->at < end;) {
         Byte byte;
@@ -206,7 +210,7 @@ EXPORT int llmzip_cm_code(Cm *m, int64_t n, double *tables, int32_t *bits) {
             gather(m, &byte, depth, path, within, &node);
             mix(m, byte.before, path, &node);
             int bit = m->words ? read_bit(m, node.p) : m->data[m->at] >> (7 - depth) & 1;
-            if (bit < 0) return 0;
+            if (bit < 0) return bit;
             if (!m->words) {
                 *tables++ = (double)((1 << TOTAL_BITS) - node.p - 1);
                 *tables++ = (double)(node.p - 1);

@@ -164,7 +164,7 @@ EXPORT int llmzip_best_level(void) {
  * adaptive layer, 2 context mixing) the sizes that its arrays are made by. */
 EXPORT const int64_t *llmzip_layout(void) {
     static const int64_t layout[] = {
-        1, 8, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache), sizeof(Activations), sizeof(Buffers), sizeof(Mixing), sizeof(Cm),
+        2, 8, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache), sizeof(Activations), sizeof(Buffers), sizeof(Mixing), sizeof(Cm),
         2, HEAD_ROWS, MAX_HEAD_DIM,
         8, CONTEXTS, SUCCESSORS, INPUTS, MIXERS, SLOT_BITS, SET_C_BITS, REFINING_BITS, BUCKETS,
         5, CM_CONTEXTS, CM_INPUTS, CM_MIXERS, CM_LATEST_BITS, BUCKETS,

@@ -72,12 +72,13 @@ def decompress(
 
     The file names its model; `model` is only to override the search for it. `max_size` (bytes of content) and `memory`
     (bytes that a block may take to decode, beside the model) bound what a file from a stranger can ask for.
-    Raises FormatError for bytes after the last member but zeros, TruncatedError for an early end, and so for no bytes at
-    all, LimitExceeded before anything is decoded that goes beyond the bounds.
+    Raises FormatError for bytes after the last member but zeros, TruncatedError for an early end, and so for no bytes
+    at all, LimitExceeded before anything is decoded that goes beyond the bounds.
     """
     source = ModelSource(model, device=device, threads=threads)
     limits = Limits(max_size, memory)
-    return MemberReader(io.BytesIO(flat(data)).read, source, ignore_engine=ignore_engine, limits=limits, progress=progress).read()
+    read = io.BytesIO(flat(data)).read
+    return MemberReader(read, source, ignore_engine=ignore_engine, limits=limits, progress=progress).read()
 
 
 def salvage(
@@ -171,7 +172,8 @@ def get_info(file: "FileArgument | Buffer", /) -> Info:
     `file` is a path (str or PathLike), a file object with random access, or the bytes of a file.
     """
     with _opened(file) as opened:
-        members = tuple(_member_info(member, i + 1) for i, member in enumerate(container.walk_file(opened, opened.tell())))
+        walked = container.walk_file(opened, opened.tell())
+    members = tuple(_member_info(member, i + 1) for i, member in enumerate(walked))
     return Info(
         n_bytes=sum(member.n_bytes for member in members),
         n_bytes_on_disk=sum(member.n_bytes_on_disk for member in members),

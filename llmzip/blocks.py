@@ -74,14 +74,18 @@ def _choose(model: "Model", data: bytes, is_text: bool, progress: Progress | Non
         found.append(_cm_block(data, mask, body, side, is_text, progress))
     if is_text and not hopeless:
         found.append(_around(_model_block(model, body, _scaled(progress, len(body), len(data)), coding), data, mask, side))
+    if mask:  # what is left without its repeats may be such that no coder makes it smaller
+        found.append(_around(stored_block(body), data, mask, side))
     found.sort(key=_size)
     looks = "random" if hopeless else "text" if is_text else "binary"
-    return Choice(found[0], f"looks {looks}; {', '.join(f'{describe(block)} {_size(block)}' for block in found)} bytes")
+    sizes = ", ".join(f"{describe(block)} {container.size_of(block) or 'too long'}" for block in found)
+    return Choice(found[0], f"looks {looks}; {sizes} bytes")
 
 
 def _size(block: Block) -> int:
-    """In the file."""
-    return len(container.create_block(block, last=True))
+    """In the file. What a reader would refuse comes last: a coder can make a body longer than the format allows."""
+    size = container.size_of(block)
+    return 4 * container.MAX_BLOCK_SIZE if size is None else size
 
 
 def describe(block: Block) -> str:
@@ -143,6 +147,29 @@ def decompress(block: Block, model: "Model | None", progress: Progress | None = 
     if not block.is_content(data):
         raise ChecksumError("the decoded bytes are not the ones that were compressed")
     return data
+
+
+def memory_needed(header: container.Header, model: "Model | None") -> int:
+    """Bytes that decoding this block takes at most beside the weights of the model, within a factor of some two.
+
+    `model` None: it is not loaded yet, and what it takes for its positions is left out.
+    """
+    held = 3 * header.n_payload + 2 * header.body_size  # as read, as cut; the body, and in one piece
+    if header.mask:
+        from llmzip import transforms
+
+        held += 3 * transforms.most_on_the_way(header.mask, header.n_bytes)  # what one reads and makes, and its pieces
+    if header.kind == LZMA:
+        return held + max(lz.MIN_DICTIONARY, header.body_size)
+    if header.kind == CM:
+        from llmzip import cm
+
+        return held + cm.memory_needed(header.body_size)
+    if header.kind == MODEL:
+        from llmzip import codec
+
+        return held + codec.memory_needed(header, model)
+    return held
 
 
 def _body(block: Block, model: "Model | None", progress: Progress | None) -> bytes:

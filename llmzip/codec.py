@@ -10,14 +10,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.container import MODEL, Block, content_check, stored_block
+from llmzip.container import MAX_LANES, MAX_POSITIONS, MIN_WINDOW, MODEL, Block, Header, content_check, stored_block
 from llmzip.errors import ChecksumError, FormatError, UnsupportedError
 from llmzip.mixing import Coder, Mixer
 from llmzip.models import Model, State
 from llmzip.rangecoder import Decoder, Encoder
 
 LANE_SIZE = 16384  # bytes; a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
-MAX_LANE_POSITIONS = 1 << 17  # lanes x window (format.md 3.2): bounds the memory that a file can ask for
+ADAPTIVE_SIZE = 6 * (32 << 18) + (4 << 20) + (33 * 4 << 16) + (4 << 18) + (1 << 20)  # bytes: successors, biases, refining, matches, weights
 CHUNK_ROWS = 256  # rows of scores that an encoder asks for at a time: 25 MB at V = 49 152, and what the kernels take in one go
 
 Progress = Callable[[int], object]
@@ -26,7 +26,7 @@ Progress = Callable[[int], object]
 class Lanes:
     """The ids of a block as (L, T), known beforehand or found step by step, and when to stop.
 
-    `n_tokens` None: one lane, which ends when its ids spell `n_bytes` bytes.
+    `n_tokens` None: one lane, which ends when its ids spell `n_bytes` bytes. Each id spells a byte or more.
     """
 
     def __init__(self, ids: NDArray[np.int32], n_tokens: int | None, model: Model, n_bytes: int) -> None:
@@ -34,7 +34,7 @@ class Lanes:
         self.n_tokens = n_tokens
         self.n_bytes = n_bytes
         self._size = model.tokenizer.size
-        self._found_bytes = 0
+        self._found_tokens = self._found_bytes = 0
 
     @classmethod
     def cut(cls, tokens: NDArray[np.int32], lanes: int, model: Model, n_bytes: int) -> "Lanes":
@@ -48,7 +48,7 @@ class Lanes:
     def blank(cls, lanes: int, n_tokens: int | None, model: Model, n_bytes: int) -> "Lanes":
         """Lanes to be found. A token spells at least one byte, so a lane has at most `n_bytes` of them."""
         n_steps = n_bytes if n_tokens is None else -(-n_tokens // lanes)
-        return cls(np.full((lanes, n_steps), model.start_id, dtype=np.int32), n_tokens, model, n_bytes)
+        return cls(np.zeros((lanes, n_steps), dtype=np.int32), n_tokens, model, n_bytes)  # no memory before it is written
 
     def alive(self, step: int) -> int:
         """How many lanes have a token at this step: all, the first few, or none."""
@@ -58,11 +58,12 @@ class Lanes:
         return min(lanes, max(0, self.n_tokens - step * lanes))
 
     def put(self, symbols: NDArray[np.int32]) -> None:
-        """Count the symbols of a step, which are in `ids` already."""
-        if self.n_tokens is None:
-            self._found_bytes += self._size(symbols)
-            if self._found_bytes > self.n_bytes:
-                raise FormatError("the code stream spells more bytes than the block has")
+        """Count the symbols of a step, which are in `ids` already. FormatError as soon as they cannot be those of the block."""
+        self._found_tokens += len(symbols)
+        self._found_bytes += self._size(symbols)
+        to_come = 0 if self.n_tokens is None else self.n_tokens - self._found_tokens
+        if self._found_bytes + to_come > self.n_bytes:
+            raise FormatError("the code stream spells more bytes than the block has")
 
     def done_bytes(self, step: int) -> int:
         """Bytes done, for a progress display."""
@@ -124,7 +125,7 @@ def _open_window(model: Model, state: State, ids: NDArray[np.int32], step: int, 
 
 def choose_lanes(n_bytes: int, window: int, lane_size: int = LANE_SIZE) -> int:
     """Lanes of about `lane_size` bytes for a block, from its size alone: never from this machine."""
-    return max(1, min(-(-n_bytes // lane_size), MAX_LANE_POSITIONS // window, 256))
+    return max(1, min(-(-n_bytes // lane_size), MAX_POSITIONS // window, 256))
 
 
 def compress_block(
@@ -142,9 +143,7 @@ def compress_block(
 
     Raises ValueError for lanes, window or overlap outside the format's limits or the model's.
     """
-    window, overlap = _coding(model, window, overlap)
-    if lanes is not None and not 1 <= lanes <= min(1024, MAX_LANE_POSITIONS // window):
-        raise ValueError(f"lanes must be 1 to {min(1024, MAX_LANE_POSITIONS // window)} with a window of {window}")
+    window, overlap = _coding(model, window, overlap, 1 if lanes is None else lanes)
     if not data:
         return stored_block(data)
     tokens = model.tokenizer.encode(data)
@@ -168,13 +167,24 @@ def compress_block(
     )
 
 
+def memory_needed(header: Header, model: Model | None) -> int:
+    """Bytes that decoding a model block takes at most: ids, the adaptive layer, and, if `model` is known, its positions and scores."""
+    n_tokens = header.body_size if header.n_tokens is None else header.n_tokens
+    needed = 8 * (n_tokens + header.lanes) + (0 if header.plain else ADAPTIVE_SIZE)
+    if model is not None:
+        window = model.window if header.window is None else header.window
+        needed += model.state_bytes(header.lanes, min(window, -(-n_tokens // header.lanes) + 1))
+        needed += 16 * header.lanes * model.tokenizer.n_symbols  # scores and weights
+    return needed
+
+
 def decode_block(model: Model, block: Block, progress: Progress | None = None) -> bytes:
     """What a model block codes, `n_bytes` of it. Comparing it with the content check is for the caller.
 
     Raises FormatError, or ChecksumError for another number of bytes, where the payload is not what was written.
     """
     try:
-        window, overlap = _coding(model, block.window, block.overlap)
+        window, overlap = _coding(model, block.window, block.overlap, block.lanes)
     except ValueError as error:
         raise UnsupportedError(str(error)) from error
     lanes = Lanes.blank(block.lanes, block.n_tokens, model, block.n_bytes)
@@ -185,14 +195,16 @@ def decode_block(model: Model, block: Block, progress: Progress | None = None) -
     return model.tokenizer.decode(tokens)
 
 
-def _coding(model: Model, window: int | None, overlap: int | None) -> tuple[int, int]:
-    """Window and overlap with the model's defaults filled in, checked."""
-    if window is None and overlap is None:
-        return model.window, model.overlap
+def _coding(model: Model, window: int | None, overlap: int | None, lanes: int) -> tuple[int, int]:
+    """Window and overlap with the model's defaults filled in, checked: they bound memory and time of both directions."""
+    if overlap is None:
+        overlap = model.overlap if window is None else min(model.overlap, window // 4)
     window = model.window if window is None else window
-    overlap = min(model.overlap, window // 4) if overlap is None else overlap
-    if not 8 <= window <= model.max_window:
-        raise ValueError(f"window must be 8 to {model.max_window} tokens for {model.name}")
-    if not 0 <= overlap < window:
-        raise ValueError("overlap must be less than the window")
+    if not MIN_WINDOW <= window <= model.max_window:
+        raise ValueError(f"window must be {MIN_WINDOW} to {model.max_window} tokens for {model.name}")
+    if not 0 <= overlap <= window // 2:
+        raise ValueError(f"overlap must be at most {window // 2}, half the window")
+    most = min(MAX_LANES, MAX_POSITIONS // window)
+    if not 1 <= lanes <= most:
+        raise ValueError(f"lanes must be 1 to {most} with a window of {window}")
     return window, overlap

@@ -58,7 +58,7 @@ MAX_BODY_GROWTH = 2  # bytes of body for each byte of content: UTF-16 to UTF-8 t
 MAX_NOTE_SIZE = 4096
 MIN_LANES, MAX_LANES = 2, 1024  # as written; one lane is not written
 MIN_WINDOW, MAX_WINDOW = 8, 1 << 15
-MAX_POSITIONS = 1 << 17  # lanes x window: bounds the memory that a header can ask for
+MAX_POSITIONS = 1 << 17  # lanes x window: bounds the memory that a header can ask for; so does overlap <= window / 2 the time
 MAX_PARAMETERS_SIZE = 255  # so that a header has a greatest size
 
 MAX_VARINT_SIZE = 9
@@ -246,14 +246,29 @@ class Header:
 
 
 def create_block(block: Block, *, last: bool, before: bytes = b"") -> bytes:
-    """The block's bytes.
+    """The block's bytes. Raises FormatError for a block that a reader would refuse.
 
     `before` is the preamble for the first block of a member: covered by the header check, not repeated.
     """
-    header = _create_header_fields(block, last)
-    header += struct.pack("<H", crc16(before + header))
+    header = _create_header(block, last, before)
     payload = block.side + block.payload
     return header + payload + struct.pack("<H", crc16(payload)) + block.content_check
+
+
+def size_of(block: Block) -> int | None:
+    """Bytes that a block takes in a file; None if a reader would refuse it, so that it must not be written."""
+    try:
+        return len(_create_header(block, True, b"")) + len(block.side) + len(block.payload) + TRAILER_SIZE
+    except FormatError:
+        return None
+
+
+def _create_header(block: Block, last: bool, before: bytes) -> bytes:
+    """What the reader itself takes: nothing else is written."""
+    header = _create_header_fields(block, last)
+    header += struct.pack("<H", crc16(before + header))
+    parse_header(header, f"the {KIND_NAMES[block.kind]} block to be written", before)
+    return header
 
 
 def _create_header_fields(block: Block, last: bool) -> bytes:
@@ -399,8 +414,8 @@ def _check_sizes(header: Header, where: str) -> None:
 def _check_window(window: int, overlap: int, lanes: int, where: str) -> None:
     if not MIN_WINDOW <= window <= MAX_WINDOW:
         raise FormatError(f"window of {where} is {window}, not {MIN_WINDOW} to {MAX_WINDOW}")
-    if overlap >= window:
-        raise FormatError(f"overlap of {where} is {overlap}, not below the window of {window}")
+    if overlap > window // 2:
+        raise FormatError(f"overlap of {where} is {overlap}, above half the window of {window}")
     if lanes * window > MAX_POSITIONS:
         raise FormatError(f"lanes x window of {where} is {lanes * window}, above {MAX_POSITIONS}")
 
@@ -455,11 +470,15 @@ def create_short(block: Block, content: bytes, fingerprint: bytes) -> bytes | No
     if len(content) > MAX_SHORT_SIZE or block.lanes > 1 or block.window is not None or block.mask:
         return None
     form = next(byte for byte, short in SHORT_FORMS.items() if short == (block.kind, block.plain))
-    member = MAGIC[:1] + bytes([form]) + (fingerprint[:FINGERPRINT_SIZE] if block.kind == MODEL else b"")
-    member += create_varint(block.n_bytes)
+    preamble = MAGIC[:1] + bytes([form]) + (fingerprint[:FINGERPRINT_SIZE] if block.kind == MODEL else b"")
+    header = create_varint(block.n_bytes)
     if block.kind != STORED:
-        member += create_varint(len(block.payload))
-    member += block.payload
+        header += create_varint(len(block.payload))
+    try:
+        parse_short_header(header, "the short member to be written", parse_preamble(preamble))
+    except FormatError:  # a payload as long as its content: that is for a block of the long form
+        return None
+    member = preamble + header + block.payload
     return member + content_check(member + content, SHORT_CHECK_SIZE)
 
 

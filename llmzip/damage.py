@@ -1,9 +1,9 @@
 """Damaged files: what of them is whole, and where they are not.
 
-A block is given out only if its content check holds, and only from a place to which the file itself leads: by the headers
-before it, by the index of its member, or, where neither is left, by headers that lead from there to the end of the file.
-Other whole blocks may belong to an .lmz file that is stored in this one. (A file that is cut just where such a stored one ends,
-and damaged before it, cannot be told from one whose last member that is.)
+A block is given out only if its content check holds, and only from a place to which the file itself leads: by the
+headers before it, by the index of its member, or, where neither is left, by headers that lead from there to the end of
+the file. Other whole blocks may belong to an .lmz file that is stored in this one. (A file that is cut just where such
+a stored one ends, and damaged before it, cannot be told from one whose last member that is.)
 """
 
 import hashlib
@@ -44,7 +44,7 @@ MAX_REREAD = 8  # times the size of the file: what is read of possible indexes, 
 
 @dataclass(frozen=True)
 class Damage:
-    """A stretch of a file that is not whole. Ranges are half-open: bytes from the start of the file, and of its content."""
+    """A stretch of a file that is not whole. Ranges are half-open, in bytes of the file, and of its content."""
 
     file_start: int
     file_end: int
@@ -66,8 +66,8 @@ def salvage(
 ) -> Iterator[bytes | Damage]:
     """All that is whole in a file with random access, in its order, and a Damage for each stretch that is not.
 
-    In a file that is cut and has a damaged header as well, what comes after that is given out only if `doubtful`: it may
-    be of an .lmz file that is stored in the very block that is cut.
+    In a file that is cut and has a damaged header as well, what comes after that is given out only if `doubtful`: it
+    may be of an .lmz file that is stored in the very block that is cut.
     Raises LimitExceeded where there is more content than `limits` allow.
     """
     return _Salvage(file, Opener(source, ignore_engine, limits), doubtful).pieces()
@@ -128,7 +128,7 @@ class _Salvage:
         return (yield from self._blocks(offset, offset + PREAMBLE_SIZE, Member(preamble)))
 
     def _blocks(self, offset: int | None, at: int, member: Member) -> Pieces:
-        """Block after block, as their headers lead. `offset`: where the member begins; None: blocks of it are missing."""
+        """Block after block, as headers lead. `offset`: where the member begins; None: blocks of it are missing."""
         while not member.ended:
             try:
                 header = member.parse_header(self._read(at, container.MAX_HEADER_SIZE))
@@ -251,7 +251,7 @@ class _Salvage:
         return None
 
     def _repaired(self, at: int, member: Member) -> Header | None:
-        """The header that is here but for one byte, if there is one with which the checks of header and payload hold."""
+        """The header that is here but for one byte, if with one the checks of header and payload hold."""
         data = self._read(at, container.MAX_HEADER_SIZE)
         for i in range(min(REPAIRED_SIZE, len(data))):
             for byte in range(256):
@@ -281,7 +281,7 @@ class _Salvage:
 class _Trail:
     """Where a file goes on after a place that cannot be read: looks at headers and indexes alone."""
 
-    # What can begin a member, and the kinds that a block of content can have: all but model blocks have two flags at most.
+    # What can begin a member, and the kind bytes of blocks with content: but for model blocks, of two flags at most.
     _STARTS = re.compile(
         b"\xfc(?=[%s])|[%s]"
         % (
@@ -322,7 +322,9 @@ class _Trail:
         for place, chunk in self._chunks(at, len(container.END_MAGIC) - 1):
             for match in re.finditer(re.escape(container.END_MAGIC), chunk):
                 end = place + match.end()
-                size = INDEX_END.unpack(self._read(end - INDEX_END.size, INDEX_END.size))[0] if end >= INDEX_END.size else 0
+                if end < at + INDEX_END.size:
+                    continue
+                size, _ = INDEX_END.unpack(self._read(end - INDEX_END.size, INDEX_END.size))
                 begin = end - INDEX_END.size - size
                 if begin < at or self._n_reread + size > MAX_REREAD * self._end:
                     continue
@@ -338,8 +340,8 @@ class _Trail:
     def find_header(self, after: int) -> tuple[int, Preamble | None]:
         """The next place from which headers lead to the end of the file; its preamble, if a member begins there.
 
-        `after`: where what cannot be read begins. No such place: the end of the file. Headers that lead to where the file
-        is cut may lie in the very block that is cut, unless that has to be another.
+        `after`: where what cannot be read begins. No such place: the end of the file. Headers that lead to where the
+        file is cut may lie in the very block that is cut, unless that has to be another.
         """
         may_be_cut = self._doubtful or self._end - after > MAX_BLOCK
         skip_to = after + 1
@@ -363,7 +365,7 @@ class _Trail:
         return self._end, None
 
     def _follow(self, at: int, *, inside: bool, may_be_cut: bool) -> tuple[bool, int]:
-        """Whether headers lead from here to the end of the file, and how far they do. `inside`: a member is, or begins here."""
+        """Whether headers lead from here to the end, and how far. `inside`: a member; else it begins here."""
         passed: list[int] = []
         n_blocks = int(inside)  # of this member: a block that does not begin one is not its first
         try:
@@ -377,7 +379,7 @@ class _Trail:
                 if not inside:
                     at = self.index_end(at) if n_blocks > 1 else at
                     n_blocks = 0
-            leads = at == self._end or may_be_cut  # zeros at the end may be padding, or what is left of what was cut off
+            leads = at == self._end or may_be_cut  # zeros at the end may be padding, or stand for what was cut off
             at = self._end
         except TruncatedError:
             leads, at = may_be_cut, self._end
@@ -404,7 +406,7 @@ class _Trail:
         return at == self._end or container.begins_member(self._read(at, 2)) or is_padding(self._file, at)
 
     def index_end(self, at: int) -> int:
-        """Where the index ends that begins here. FormatError: it is none, or damaged; TruncatedError: the file ends in it."""
+        """Where the index ends that begins here. FormatError: it is none or damaged; TruncatedError: it is cut."""
         data = self._read(at, 1 + container.MAX_VARINT_SIZE)
         n_entries, _ = container.parse_varint(data, 1, "the index")
         if n_entries > MAX_INDEX_ENTRIES:

@@ -56,7 +56,7 @@ class _Blocks:
         self._content = b""
 
     def check(self, offset: int | None = None) -> int:
-        """The size of the content. Raises the error that ends the whole part, if `offset` (None: the end) is beyond it."""
+        """The size of the content. Raises the error that ends it if `offset` (None: the end) lies beyond it."""
         if self._error is not None and (offset is None or offset > self._n_bytes):
             raise type(self._error)(str(self._error), hint=self._error.hint) from self._error
         return self._n_bytes
@@ -156,7 +156,7 @@ class LmzFile(io.BufferedIOBase):
 
     `file` is a path, or a file object, which stays open when this is closed. Modes: "r", "w", "x" (must not exist) and
     "a" (append a member, to an .lmz file that is whole), each with or without "b". Members that follow each other read
-    as one. `seek` decodes only the blocks that are then read. "w" empties a file when the first bytes come to be written.
+    as one. `seek` decodes only the blocks that are then read. "w" empties a file when there are bytes to write.
 
     A writer that nobody closes is finished when it is collected or the program ends, with a ResourceWarning. In a child
     of fork it is only closed, unless the child has written to it.
@@ -258,9 +258,9 @@ class LmzFile(io.BufferedIOBase):
     def flush(self) -> None:
         """Finish a member of what was written so far and give it to the file, so that it can be read whatever happens.
 
-        What is written then begins another member, which knows nothing of this one. Of a log of 1000 lines, 97 KB: never
-        flushed 5.5 KB, every 100 lines 7.8 KB, every 10 lines 15 KB, each line 48 KB and 16 ms. So give a logging handler
-        a `logging.handlers.MemoryHandler` before it.
+        What is written then begins another member, which knows nothing of this one. A log of 1000 lines, 97 KB, takes
+        5.5 KB if it is never flushed, 7.8 KB every 100 lines, 15 KB every 10 lines, 48 KB and 16 ms a line each line.
+        So put a `logging.handlers.MemoryHandler` before the handler that writes.
         """
         file = self._open_handle()
         if self._compressor is None or not self._is_ours():
@@ -393,7 +393,7 @@ class LmzFile(io.BufferedIOBase):
             raise ValueError("write to a file after an error in compressing")
         else:
             self._process = os.getpid()
-            # Gone while it works: if it raises, the member has a hole, and close must not finish it as if it were whole.
+            # Gone while it works: if it raises, the member has a hole, and must not be finished as if it were whole.
             compressor, self._compressor = self._compressor, None
             self._put(compressor.compress(content))
             self._compressor = compressor
@@ -446,7 +446,8 @@ def _check_whole(path: "str | bytes | os.PathLike[str] | os.PathLike[bytes]") ->
             hint = "append to a whole .lmz file; llmzip decompress --salvage saves what is whole of this one"
             raise FormatError(f"cannot append to {os.fsdecode(path)}: {error}", hint=hint) from error
         if members[-1].offset + members[-1].size < container.end_of(file):
-            raise FormatError(f"cannot append to {os.fsdecode(path)}: there are zeros after its last member", hint="cut them off")
+            message = f"cannot append to {os.fsdecode(path)}: there are zeros after its last member"
+            raise FormatError(message, hint="cut them off")
 
 
 def _plain_mode(mode: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from llmzip.errors import FormatError
 
 MIN_DICTIONARY = 4096
+STEP = 1 << 18  # bytes coded in one go: between two, Ctrl-C is heard
 SAMPLE_SIZE = 1 << 18  # bytes that the settings are chosen on
 HOPELESS = 0.995  # coded share above which other settings would not help either: encrypted or compressed already
 X86 = 255  # filter byte; 0 is none, 1 to 32 the distance of a delta filter
@@ -68,7 +69,9 @@ def create_payload(body: bytes, *, thorough: bool = True) -> bytes:
 def _code(body: bytes, settings: Settings) -> bytes:
     chain = settings.chain(len(body))
     chain[-1] |= {"preset": 9 | lzma.PRESET_EXTREME}
-    return settings.pack() + lzma.compress(body, format=lzma.FORMAT_RAW, filters=chain)
+    coder = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=chain)
+    pieces = [coder.compress(body[at : at + STEP]) for at in range(0, len(body), STEP)]
+    return b"".join([settings.pack(), *pieces, coder.flush()])
 
 
 def parse_payload(payload: bytes, n_bytes: int) -> bytes:

@@ -164,7 +164,7 @@ class Cm(Structure):
 
 
 STRUCTS: tuple[type[Structure], ...] = (Matrix, Layer, Model, Cache, Activations, Buffers, Mixing, Cm)
-VERSION = 1  # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
+VERSION = 2  # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
 MORE_THREADS = 16  # than cores are allowed up to here, for tests of exactness on small machines; waiting threads cost
 
 

@@ -137,7 +137,7 @@ class Opener:
         """Raise LimitExceeded for a block that takes too much memory, which its header tells."""
         if self.limits.memory is not None:
             try:
-                self.limits.check_memory(_memory_needed(header, model))
+                self.limits.check_memory(blocks.memory_needed(header, model))
             except LimitExceeded as error:
                 raise named(error, place) from error
 
@@ -151,7 +151,7 @@ class Opener:
         note: str | None,
         progress: Callable[[int], object] | None = None,
     ) -> bytes:
-        """The content of a block, compared with its content check. `fingerprint` and `note` are what its member says."""
+        """The content of a block, compared with its content check. `fingerprint` and `note` are its member's."""
         model = None
         if block.kind == container.MODEL:
             model = self.source.to_decompress(fingerprint)
@@ -164,13 +164,6 @@ class Opener:
             raise FormatError(f"{place}: {error}", hint=error.hint) from error
         except (ChecksumError, FormatError, UnsupportedError, LimitExceeded) as error:
             raise named(error, place) from error
-
-
-def _memory_needed(header: Header, model: "Model | None") -> int:
-    needed = getattr(blocks, "memory_needed", None)
-    if needed is not None:
-        return int(needed(header, model))
-    return header.n_payload + header.body_size + header.n_bytes
 
 
 def named(error: LlmzipError, place: "Place | str") -> LlmzipError:
@@ -186,7 +179,7 @@ class LmzCompressor:
     Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come out smaller.
     `plain` leaves out the adaptive layer: larger, and hardly faster; it shows what the layer is worth.
     Text and binary stretches go into blocks of their own; one that is not text may have eight times `block_size`.
-    One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each block.
+    One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each.
     """
 
     def __init__(
@@ -478,7 +471,8 @@ class LmzDecompressor:
             try:
                 header = member.parse_header(bytes(self._input[: container.MAX_HEADER_SIZE]))
             except (FormatError, UnsupportedError) as error:
-                raise type(error)(f"{error} (byte {self._n_in} of the file, content byte {self._n_out})", hint=error.hint) from error
+                message = f"{error} (byte {self._n_in} of the file, content byte {self._n_out})"
+                raise type(error)(message, hint=error.hint) from error
             self._opener.limits.check_size(self._n_out + header.n_bytes)
             self._opener.check(header, Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes))
             self._header = header
@@ -507,9 +501,9 @@ class LmzDecompressor:
 class MemberReader:
     """The content of all members in their order, from anything that gives bytes: a pipe, a file, a socket.
 
-    `read` is asked for at most so many bytes and may give fewer; none at all are the end. Zeros after a member up to the
-    end of the file are padding, as tapes and block devices leave it. No byte is given out before its block is checked,
-    and what is whole before an error can be had by `read1`, block by block.
+    `read` is asked for at most so many bytes and may give fewer; none at all are the end. Zeros after a member up to
+    the end of the file are padding, as tapes and block devices leave it. No byte is given out before its block is
+    checked, and what is whole before an error can be had by `read1`, block by block.
     """
 
     def __init__(

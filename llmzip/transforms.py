@@ -4,6 +4,7 @@ Pure functions of bytes. `apply` gives the body and the *side information* that 
 FormatError, or gives bytes that the content check refuses, in bounded memory.
 """
 
+import codecs
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -30,7 +31,7 @@ MIN_COPY = 4096  # bytes: a copy costs some 8 bytes, and so much does the adapti
 MIN_COPY_WRITTEN = 256  # what the format allows: bounds the number of copies in a body
 HASHED = 1024  # bytes hashed together; two copies of MIN_COPY bytes share a hashed block whatever their offsets
 HASH_BITS = 20
-PIECE = 1 << 18  # symbols packed at a time: bits take a byte each on the way
+PIECE = 1 << 18  # bytes or symbols worked on at a time, where that takes many times their size on the way
 
 
 class Side:
@@ -72,7 +73,7 @@ def apply(data: bytes, wanted: int) -> tuple[int, bytes, bytes]:
 def undo(mask: int, body: bytes, side: bytes, n_bytes: int) -> bytes:
     """The content, of `n_bytes`, unless body or side are damaged: then FormatError or other content."""
     reader = Side(side)
-    limit = MAX_BODY_GROWTH * n_bytes  # of everything on the way
+    limit = most_on_the_way(mask, n_bytes)
     try:
         for bit, (_, inverse) in reversed(_TRANSFORMS.items()):
             if mask & bit:
@@ -81,6 +82,11 @@ def undo(mask: int, body: bytes, side: bytes, n_bytes: int) -> bytes:
         raise FormatError("side information is too short") from error
     reader.check_end()
     return body
+
+
+def most_on_the_way(mask: int, n_bytes: int) -> int:
+    """Bytes of anything between body and content: all steps but the last one, from UTF-8 to UTF-16, only add."""
+    return (MAX_BODY_GROWTH if mask & (UTF16LE | UTF16BE) else 1) * n_bytes
 
 
 def _check_limit(size: int, limit: int) -> None:
@@ -115,10 +121,15 @@ def _to_utf16(codec: str) -> Callable[[bytes, Side, int], bytes]:
             raise FormatError("side information of UTF-16 is damaged")
         head, tail = side.take(ends >> 2 & 3), side.take(ends & 3)
         _check_limit(len(body), limit)  # UTF-16 has two bytes at most for each of UTF-8
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        pieces = [head]
         try:
-            return head + body.decode("utf-8").encode(codec) + tail
+            for at in range(0, len(body), PIECE):  # one character of four bytes makes a string of four bytes for each
+                piece = body[at : at + PIECE]
+                pieces.append(decoder.decode(piece, at + len(piece) == len(body)).encode(codec))
         except UnicodeError as error:
             raise FormatError(f"body that was UTF-16 is not UTF-8: {error}") from error
+        return b"".join([*pieces, tail])
 
     return inverse
 
@@ -176,18 +187,36 @@ def _with_cr(body: bytes, side: Side, limit: int) -> bytes:
     if n_lone > min(n_ends, MAX_LONE_ENDS):
         raise FormatError("side information has too many lone line ends")
     _check_limit(len(body) + n_ends - n_lone, limit)
-    pieces, at, end = [], 0, -1
-    lone = -1
-    for _ in range(n_lone):
-        before, lone = lone, lone + side.varint() + 1
-        if lone >= n_ends:
+    lone = _read_gaps(side, n_lone, n_ends)
+    content = body.replace(b"\n", b"\r\n")
+    if not n_lone:
+        return content
+    view, places = memoryview(content), _places(np.frombuffer(content, np.uint8), lone)
+    pairs = zip([0, *places], [*(places - 1), len(content)], strict=True)  # without the CR that was put there
+    return b"".join(view[start:end] for start, end in pairs)
+
+
+def _read_gaps(side: Side, n: int, limit: int) -> NDArray[np.int64]:
+    """What `_create_gaps` wrote: `n` ascending numbers below `limit`."""
+    numbers = np.empty(n, dtype=np.int64)
+    number = -1
+    for i in range(n):
+        number += side.varint() + 1
+        if number >= limit:
             raise FormatError("side information names a line end that is not there")
-        for _ in range(lone - before):
-            end = body.index(b"\n", end + 1)
-        pieces += [body[at:end].replace(b"\n", b"\r\n"), b"\n"]
-        at = end + 1
-    pieces.append(body[at:].replace(b"\n", b"\r\n"))
-    return b"".join(pieces)
+        numbers[i] = number
+    return numbers
+
+
+def _places(content: NDArray[np.uint8], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the line ends of these ascending numbers are; looked for piece by piece, for there may be as many as bytes."""
+    found, before = [], 0
+    for at in range(0, len(content), PIECE):
+        ends = np.flatnonzero(content[at : at + PIECE] == ord("\n"))
+        first, last = np.searchsorted(numbers, (before, before + len(ends)))
+        found.append(ends[numbers[first:last] - before] + at)
+        before += len(ends)
+    return np.concatenate(found)
 
 
 # Long repeats: copies of what came before in the body, as in LZ77
@@ -217,10 +246,12 @@ def _with_repeats(body: bytes, side: Side, limit: int) -> bytes:
         at += gap
         if not 1 <= distance <= len(content):
             raise FormatError("a copy is from before the start of the block")
-        source = content[-distance:][:length]
-        content += (source * -(-length // len(source)))[:length]
+        start = len(content) - distance
+        source = content[start : start + length]
+        content += source if len(source) == length else (source * -(-length // len(source)))[:length]
     _check_limit(len(content) + len(body) - at, limit)
-    return bytes(content + body[at:])
+    content += body[at:]
+    return bytes(content)
 
 
 def _find_copies(data: bytes) -> Iterator[tuple[int, int, int]]:

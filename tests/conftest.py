@@ -1,9 +1,15 @@
-"""Hypothesis profiles, and a few seconds of SmolLM2 when it is installed."""
+"""Hypothesis profiles, a few seconds of SmolLM2 when it is installed, and the command line in this process."""
+
+import io
+import sys
+from pathlib import Path
 
 import pytest
+from commands import Result, Run
 from hypothesis import HealthCheck, settings
 
 from llmzip import native
+from llmzip.cli.app import main
 
 # Half of the tests compare the C library with its twins: without it they would test the twins alone.
 if native.library is None:
@@ -23,3 +29,21 @@ def smollm2():
         return registry.load("smollm2-135m")
     except ModelNotFound as error:
         pytest.skip(f"{error} ({error.hint})")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Run the command in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path.parent / "cache"))
+
+    def run(*argv: str, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capfdbinary.readouterr()
+        code = main(argv)
+        sys.stdout.flush()
+        out, err = capfdbinary.readouterr()
+        assert b"Traceback" not in err
+        return Result(code, out, err.decode())
+
+    return run

@@ -53,25 +53,29 @@ PATTERNS = {
         "threading.Thread(target=lambda: (main.join(), f.write(data))).start()"
     ),
     "nothing written": Pattern('f = llmzip.open(path, "wb")', content=b""),
-    "some members flushed": Pattern('f = llmzip.open(path, "wb")\nfor line in data.splitlines(True): f.write(line); f.flush()'),
-    "flushed and more": Pattern('f = llmzip.open(path, "wb"); f.write(data); f.flush(); f.write(data)', content=LINES * 2),
+    "some members flushed": Pattern(
+        'f = llmzip.open(path, "wb")\nfor line in data.splitlines(True): f.write(line); f.flush()'
+    ),
+    "flushed and more": Pattern(
+        'f = llmzip.open(path, "wb"); f.write(data); f.flush(); f.write(data)', content=LINES * 2
+    ),
     "killed after a flush": Pattern(
         'f = llmzip.open(path, "wb"); f.write(data); f.flush(); f.write(data); os.kill(os.getpid(), 9)', exit_code=-9
     ),
     "killed after a flush of text": Pattern(
-        'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines); f.flush(); f.write(lines); os.kill(os.getpid(), 9)', exit_code=-9
+        'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines); f.flush(); f.write(lines); os.kill(os.getpid(), 9)',
+        exit_code=-9,
     ),
     "killed before there is a block": Pattern(
-        'with llmzip.open(path, "wb") as f: f.write(data)\nf = llmzip.open(path, "wb"); f.write(b"new"); os.kill(os.getpid(), 9)', exit_code=-9
+        'with llmzip.open(path, "wb") as f: f.write(data)\nf = llmzip.open(path, "wb"); f.write(b"new"); os.kill(os.getpid(), 9)',
+        exit_code=-9,
     ),
     "logging, killed": Pattern(
         'h = logging.StreamHandler(llmzip.open(path, "wt", encoding="utf-8")); logging.basicConfig(handlers=[h], format="%(message)s")\n'
         'for i in range(5): logging.warning("%s", text[:-1])\nos.kill(os.getpid(), 9)',
         exit_code=-9,
     ),
-    "append": Pattern(
-        'llmzip.open(path, "wb").close(); f = llmzip.open(path, "ab"); f.write(data)'
-    ),
+    "append": Pattern('llmzip.open(path, "wb").close(); f = llmzip.open(path, "ab"); f.write(data)'),
     "many writers": Pattern(
         'files = [llmzip.open(path if i == 7 else f"{path}.{i}", "wb") for i in range(9)]\nfor f in files: f.write(data)'
     ),
@@ -102,16 +106,20 @@ PATTERNS = {
     ),
     # What is around it, and below
     "text": Pattern('f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines)'),
-    "text and sys.exit": Pattern('f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines); sys.exit(3)', exit_code=3),
+    "text and sys.exit": Pattern(
+        'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines); sys.exit(3)', exit_code=3
+    ),
     "text in a cycle": Pattern(
         'class C: pass\nc = C(); c.f = llmzip.open(path, "wt", encoding="utf-8"); c.me = c; c.f.write(lines); del c'
     ),
     "print": Pattern('f = llmzip.open(path, "wt", encoding="utf-8")\nfor i in range(5): print(text, end="", file=f)'),
     "csv": Pattern(
-        'import csv\nf = llmzip.open(path, "wt", newline=""); csv.writer(f).writerows([[1, 2], [3, 4]])', content=b"1,2\r\n3,4\r\n"
+        'import csv\nf = llmzip.open(path, "wt", newline=""); csv.writer(f).writerows([[1, 2], [3, 4]])',
+        content=b"1,2\r\n3,4\r\n",
     ),
     "text that was detached": Pattern(
-        'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines); b = f.detach(); b.write(data)', content=LINES * 2
+        'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines); b = f.detach(); b.write(data)',
+        content=LINES * 2,
     ),
     "text file of one's own": Pattern('f = io.TextIOWrapper(llmzip.open(path, "wb"), "utf-8"); f.write(lines)'),
     "buffer of one's own": Pattern('f = io.BufferedWriter(llmzip.open(path, "wb")); f.write(data)'),
@@ -126,16 +134,18 @@ PATTERNS = {
     ),
     "logging that is buffered": Pattern(
         'from logging.handlers import MemoryHandler\nf = llmzip.open(path, "wt", encoding="utf-8")\n'
-        'h = MemoryHandler(100, target=logging.StreamHandler(f)); logging.basicConfig(handlers=[h])\n'
+        "h = MemoryHandler(100, target=logging.StreamHandler(f)); logging.basicConfig(handlers=[h])\n"
         'for i in range(5): logging.warning("%s", text[:-1])'
     ),
     "logging that was imported before": Pattern(
         'f = llmzip.open(path, "wt", encoding="utf-8")\n'
-        'h = MemoryHandler(100, target=logging.StreamHandler(f)); logging.basicConfig(handlers=[h])\n'
+        "h = MemoryHandler(100, target=logging.StreamHandler(f)); logging.basicConfig(handlers=[h])\n"
         'for i in range(5): logging.warning("%s", text[:-1])',
         code_before="import logging\nfrom logging.handlers import MemoryHandler",
     ),
-    "standard output replaced": Pattern('sys.stdout = llmzip.open(path, "wt", encoding="utf-8")\nfor i in range(5): print(text, end="")'),
+    "standard output replaced": Pattern(
+        'sys.stdout = llmzip.open(path, "wt", encoding="utf-8")\nfor i in range(5): print(text, end="")'
+    ),
     # Other things that run at exit
     "written at exit, registered after": Pattern('f = llmzip.open(path, "wb"); atexit.register(f.write, data)'),
     "written at exit, registered before": Pattern(
@@ -153,13 +163,16 @@ PATTERNS = {
     ),
     # Children: what the parent has begun, the parent ends
     "child: os._exit": Pattern(FORK + "if os.fork() == 0: os._exit(0)\nos.wait(); f.write(data)", content=LINES * 2),
-    "child: end of the script": Pattern(FORK + "if os.fork() == 0: sys.exit(0)\nos.wait(); f.write(data)", content=LINES * 2),
+    "child: end of the script": Pattern(
+        FORK + "if os.fork() == 0: sys.exit(0)\nos.wait(); f.write(data)", content=LINES * 2
+    ),
     "child: with": Pattern(
         'with llmzip.open(path, "wb") as f:\n    f.write(data)\n    if os.fork() == 0: sys.exit(0)\n    os.wait(); f.write(data)',
         content=LINES * 2,
     ),
     "child: ends last": Pattern(
-        "r, w = os.pipe()\n" + FORK + "if os.fork() == 0:\n    os.close(w); os.read(r, 1); sys.exit(0)\nf.write(data)", content=LINES * 2
+        "r, w = os.pipe()\n" + FORK + "if os.fork() == 0:\n    os.close(w); os.read(r, 1); sys.exit(0)\nf.write(data)",
+        content=LINES * 2,
     ),
     "child: text": Pattern(
         'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines)\nif os.fork() == 0: sys.exit(0)\nos.wait(); f.write(lines)',
@@ -175,11 +188,18 @@ PATTERNS = {
         "if os.fork() == 0: sys.exit(0)\nos.wait(); f.write(lines)",
         content=LINES * 2,
     ),
-    "child: collected": Pattern(FORK + "if os.fork() == 0:\n    del f; os._exit(0)\nos.wait(); f.write(data)", content=LINES * 2),
-    "child: closed": Pattern(FORK + "if os.fork() == 0:\n    f.close(); os._exit(0)\nos.wait(); f.write(data)", content=LINES * 2),
-    "child: flushed": Pattern(FORK + "if os.fork() == 0:\n    f.flush(); os._exit(0)\nos.wait(); f.write(data)", content=LINES * 2),
+    "child: collected": Pattern(
+        FORK + "if os.fork() == 0:\n    del f; os._exit(0)\nos.wait(); f.write(data)", content=LINES * 2
+    ),
+    "child: closed": Pattern(
+        FORK + "if os.fork() == 0:\n    f.close(); os._exit(0)\nos.wait(); f.write(data)", content=LINES * 2
+    ),
+    "child: flushed": Pattern(
+        FORK + "if os.fork() == 0:\n    f.flush(); os._exit(0)\nos.wait(); f.write(data)", content=LINES * 2
+    ),
     "child: exception": Pattern(
-        FORK + "if os.fork() == 0:\n    sys.stderr.close(); raise RuntimeError\nos.wait(); f.write(data)", content=LINES * 2
+        FORK + "if os.fork() == 0:\n    sys.stderr.close(); raise RuntimeError\nos.wait(); f.write(data)",
+        content=LINES * 2,
     ),
     "child: after blocks that are written": Pattern(
         'f = llmzip.open(path, "wb", block_size=100); f.write(data)\nif os.fork() == 0: sys.exit(0)\nos.wait(); f.write(data)',
@@ -195,7 +215,8 @@ PATTERNS = {
         content=LINES * 2,
     ),
     "multiprocessing: fork": Pattern(
-        FORK + 'import multiprocessing as m\np = m.get_context("fork").Process(target=len, args=("",)); p.start(); p.join(); f.write(data)',
+        FORK
+        + 'import multiprocessing as m\np = m.get_context("fork").Process(target=len, args=("",)); p.start(); p.join(); f.write(data)',
         content=LINES * 2,
     ),
     "multiprocessing: fork, text": Pattern(
@@ -204,7 +225,8 @@ PATTERNS = {
         content=LINES * 2,
     ),
     "multiprocessing: pool": Pattern(
-        FORK + 'import multiprocessing as m\nwith m.get_context("fork").Pool(2) as pool: pool.map(len, ["a", "b"])\nf.write(data)',
+        FORK
+        + 'import multiprocessing as m\nwith m.get_context("fork").Pool(2) as pool: pool.map(len, ["a", "b"])\nf.write(data)',
         content=LINES * 2,
     ),
     "multiprocessing: executor": Pattern(
@@ -216,7 +238,9 @@ PATTERNS = {
         "import multiprocessing as m\ndef g():\n    global f; f = llmzip.open(path, 'wb', threads=1); f.write(data); f.flush()\n"
         'p = m.get_context("fork").Process(target=g); p.start(); p.join()',
     ),
-    "subprocess": Pattern(FORK + "import subprocess\nsubprocess.run([sys.executable, '-c', '']); f.write(data)", content=LINES * 2),
+    "subprocess": Pattern(
+        FORK + "import subprocess\nsubprocess.run([sys.executable, '-c', '']); f.write(data)", content=LINES * 2
+    ),
 }
 
 
@@ -248,7 +272,10 @@ def main(n_runs: int, names: list[str]) -> None:
                 if found := run(PATTERNS[name], Path(folder)):
                     wrong.append(found)
         n_wrong += len(wrong)
-        print(f"{name}: {n_runs - len(wrong)} of {n_runs} complete, {time.monotonic() - begin:.0f} s {wrong[:1]}", flush=True)
+        print(
+            f"{name}: {n_runs - len(wrong)} of {n_runs} complete, {time.monotonic() - begin:.0f} s {wrong[:1]}",
+            flush=True,
+        )
     print(f"{n_wrong} wrong")
     sys.exit(n_wrong > 0)
 

@@ -2,10 +2,11 @@
 
     python tests/salvages.py [RUNS [SEED]]
 
-makes files of random members, some with whole .lmz files stored in their blocks, damages them in one to four places (flips,
-zeros, cuts, bytes lost, put in or turned round), and counts blocks that come out and were not compressed as such (it must be none),
-blocks that no damage has touched and that are lost, and the longest that one file took. Counted apart: files that are cut just
-where a stored .lmz file ends, so that they end with that, whole: nobody could tell it from a last member of their own.
+makes files of random members, some with whole .lmz files stored in their blocks, damages them in one to four places
+(flips, zeros, cuts, bytes lost, put in or turned round), and counts blocks that come out and were not compressed as
+such (it must be none), blocks that no damage has touched and that are lost, and the longest that one file took.
+Counted apart: files that are cut just where a stored .lmz file ends, so that they end with that, whole: nobody could
+tell it from a last member of their own.
 """
 
 import functools
@@ -60,10 +61,14 @@ def make_file(rng: random.Random, depth: int = 0) -> tuple[bytes, list[Piece]]:
         contents = []
         for _ in range(rng.choice([1, 2, 5])):
             if depth == 0 and rng.random() < 0.2:
-                contents.append(rng.randbytes(rng.choice([0, 9])) + make_file(rng, 1)[0] + rng.randbytes(rng.choice([0, 9])))
+                contents.append(
+                    rng.randbytes(rng.choice([0, 9])) + make_file(rng, 1)[0] + rng.randbytes(rng.choice([0, 9]))
+                )
             else:
                 n = rng.randrange(20, 60)
-                contents.append(MODEL.speak(n, rng.randrange(50)) + b"%d" % depth if rng.random() < 0.7 else rng.randbytes(n))
+                contents.append(
+                    MODEL.speak(n, rng.randrange(50)) + b"%d" % depth if rng.random() < 0.7 else rng.randbytes(n)
+                )
         data, found = make_member(contents, rng)
         pieces += [(start + len(made), end + len(made), content) for start, end, content in found]
         made += data
@@ -127,7 +132,8 @@ def main(n_runs: int, seed: int) -> None:
             kept = [content for begins, ends, content in pieces if ends <= start or begins >= end]
             n_untouched += len(kept)
             n_lost += len(set(kept) - set(given))
-    print(f"{n_runs} files: {n_pieces} blocks, {n_wrong} wrong, {n_alike} files cut where a stored one ends; {n_lost} of {n_untouched} lost beside one damage; slowest {worst:.2f} s")
+    print(f"{n_runs} files: {n_pieces} blocks, {n_wrong} wrong; {n_alike} files were cut where a stored one ends")
+    print(f"{n_lost} of {n_untouched} blocks lost beside one damage; slowest {worst:.2f} s")
     sys.exit(n_wrong > 0)
 
 

@@ -3,7 +3,6 @@
 Runs on the toy model, so that no weights are needed.
 """
 
-import io
 import json
 import os
 import pty
@@ -19,67 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from commands import COMMAND, TEXT, Result, Run, environment, names, spoiled, stored
 
 from llmzip import container, get_info
 from llmzip.cli import fileio
-from llmzip.cli.app import main
 from llmzip.cli.display import Display, duration_text, printable, size_text, speed_text
 from llmzip.errors import ModelError
 from llmzip.models.known import BUNDLED
 from llmzip.models.toy import ToyModel
-
-ROOT = str(Path(__file__).parents[1])
-COMMAND = [sys.executable, "-m", "llmzip.cli.app"]
-TEXT = b"It was the best of times, it was the worst of times, and then there was nothing left to say.\n" * 6
-
-
-@dataclass
-class Result:
-    code: int
-    out: bytes
-    err: str
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Run the command in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path.parent / "cache"))
-
-    def run(*argv: str, stdin: bytes = b"") -> Result:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        capfdbinary.readouterr()
-        before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
-        try:
-            code = main(argv)
-        finally:
-            signal.signal(signal.SIGTERM, before[0])
-            signal.signal(signal.SIGHUP, before[1])
-        sys.stdout.flush()
-        out, err = capfdbinary.readouterr()
-        assert b"Traceback" not in err
-        return Result(code, out, err.decode())
-
-    return run
-
-
-def stored(data: bytes) -> bytes:
-    """A file that needs no model."""
-    preamble = container.create_preamble()
-    return preamble + container.create_block(container.stored_block(data), last=True, before=preamble)
-
-
-def spoiled(data: bytes) -> bytes:
-    """The same, but the content check of the block is wrong."""
-    return stored(data)[:-1] + bytes([stored(data)[-1] ^ 1])
-
-
-def names(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()}
-
 
 # --- there and back
 
@@ -288,7 +234,7 @@ def test_the_worst_exit_code_wins_and_the_rest_is_done(run: Run, tmp_path: Path)
         (stored(TEXT)[:-3], "file ends in block 1"),
         (stored(TEXT)[:4], "file ends in the preamble"),
         (stored(TEXT) + b"rest", "bytes after the end of member 1"),
-        (spoiled(TEXT), "block 1: the decoded bytes are not the ones that were compressed"),
+        (spoiled(TEXT), f"block 1 (content bytes 0 to {len(TEXT) - 1}): the decoded bytes are not the ones that were compressed"),
     ],
 )
 def test_damaged(run: Run, tmp_path: Path, data: bytes, what: str) -> None:
@@ -314,7 +260,7 @@ def test_test(run: Run, tmp_path: Path) -> None:
 
 def test_full_disk(run: Run) -> None:
     Path("a.lmz").write_bytes(stored(TEXT))
-    assert run("decompress", "a.lmz", "-o", "/dev/full").err == "llmzip: a.lmz: no space left on device\n"
+    assert run("decompress", "a.lmz", "-o", "/dev/full").err == "llmzip: a.lmz: no space left on device: /dev/full\n"
     assert run("decompress", "a.lmz", "-o", "none/x").err == "llmzip: a.lmz: no such file or directory: none/x\n"
     assert run("decompress", "a.lmz", "-o", "/").code == 1
 
@@ -407,9 +353,8 @@ def test_clusters_and_verbosity(run: Run) -> None:
 
 def test_help_and_version(run: Run) -> None:
     assert run("--version").out == b"llmzip 0.1.0\n"
-    everything = run()
+    everything = run("--help")
     assert everything.code == 0
-    assert run("--help").out == everything.out
     for command in ("compress", "decompress", "test", "info", "models", "doctor"):
         assert command.encode() in everything.out
         assert run(command, "--help").code == 0
@@ -539,10 +484,6 @@ class Terminal:
                 break
             shown += piece
         return shown
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]), "COLUMNS": "100"}
 
 
 OnTerminal = Callable[..., Terminal]
@@ -679,7 +620,7 @@ def test_stdout_full_or_closed(tmp_path: Path) -> None:
             if argv == ["--version"] and where == ">&-":
                 continue
             assert done.returncode == 1
-            assert done.stderr.endswith(f"{what}\n")
+            assert what in done.stderr
             assert "Traceback" not in done.stderr
 
 

@@ -12,7 +12,7 @@ from llmzip import cm, native
 from llmzip.cm import reference, tables
 from llmzip.container import create_varint
 from llmzip.errors import FormatError
-from llmzip.rangecoder import Decoder, Encoder, words_of
+from llmzip.rangecoder import TOO_EARLY, Decoder, Encoder, words_of
 
 NOISE = random.Random(0)
 RECORDS = b"".join(
@@ -96,7 +96,8 @@ def test_the_decoder_is_that_of_constriction(in_python: None) -> None:
                 found.append(cm.parse_payload(payload, 24))
             except FormatError as error:
                 found.append(str(error).encode())
-        assert found[0] == found[1]
+        # The C counts words, and stops a little sooner than the Python, which counts information.
+        assert found[0] == found[1] or found[1] == TOO_EARLY.encode()
 
 
 def test_every_flip_and_cut() -> None:

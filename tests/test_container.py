@@ -107,7 +107,7 @@ def blocks(draw: st.DrawFn) -> Block:
         lanes=lanes,
         n_tokens=draw(st.integers(lanes, n_body)) if lanes > 1 else None,
         window=window,
-        overlap=draw(st.integers(0, window - 1)) if window else None,
+        overlap=draw(st.integers(0, window // 2)) if window else None,
         plain=draw(st.booleans()),
         **transforms,
     )

@@ -53,7 +53,9 @@ def test_what_programs_leave(tmp_path: Path) -> None:
 
 
 def ended(code: str, path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *options, "-c", HEAD + code, str(path)], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, *options, "-c", HEAD + code, str(path)], capture_output=True, text=True, timeout=120
+    )
 
 
 def test_a_member_with_a_hole_is_not_finished_at_exit(tmp_path: Path) -> None:
@@ -71,7 +73,10 @@ def test_a_member_with_a_hole_is_not_finished_at_exit(tmp_path: Path) -> None:
 
 
 def test_what_fails_at_exit_is_told(tmp_path: Path) -> None:
-    done = ended('class Full:\n    def write(self, data): raise OSError(28, "full")\nf = llmzip.LmzFile(Full(), "w"); f.write(data)', tmp_path)
+    done = ended(
+        'class Full:\n    def write(self, data): raise OSError(28, "full")\nf = llmzip.LmzFile(Full(), "w"); f.write(data)',
+        tmp_path,
+    )
     assert "OSError: [Errno 28] full" in done.stderr
 
 

@@ -13,8 +13,8 @@ from llmzip import container
 HEAVY = ("torch", "numpy", "transformers", "tokenizers", "constriction", "gguf", "rich")
 PROBE = """
 import json, sys, time
-from llmzip.cli.app import main
-code = main(sys.argv[1:])
+from llmzip.__main__ import main
+code = main()
 loaded = [name for name in sys.modules if name.partition(".")[0] in {heavy!r}]
 print(json.dumps([code, loaded, time.process_time()]), file=sys.stderr)
 """
@@ -26,15 +26,17 @@ def probe(*argv: str, cwd: Path) -> tuple[int, list[str], float]:
         [sys.executable, "-c", PROBE.format(heavy=HEAVY), *argv],
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": root},
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=60,
     )
     code, loaded, seconds = json.loads(done.stderr.splitlines()[-1])
     return code, loaded, seconds
 
 
-@pytest.mark.parametrize("argv", [["--version"], ["--help"], [], ["compress", "--help"], ["info", "a.lmz"]])
+@pytest.mark.parametrize("argv", [["--version"], ["--help"], [], ["-l", "a.lmz"], ["-dc", "a.lmz"], ["compress", "--help"], ["info", "a.lmz"]])
 def test_light_commands(argv: list[str], tmp_path: Path) -> None:
     preamble = container.create_preamble()
     block = container.create_block(container.stored_block(b"abc"), last=True, before=preamble)

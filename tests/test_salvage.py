@@ -170,7 +170,11 @@ def test_one_byte_of_a_header_is_repaired() -> None:
     check_ranges(found)
     assert whole(found) == TEXTS[0] + NOISE[0] + TEXTS[1]
     first, last = (piece for piece in found if isinstance(piece, Damage))
-    assert (first.file_start, first.content_start, first.content_end) == (entries[1].offset, len(TEXTS[0]), len(TEXTS[0]))
+    assert (first.file_start, first.content_start, first.content_end) == (
+        entries[1].offset,
+        len(TEXTS[0]),
+        len(TEXTS[0]),
+    )
     assert (last.file_start, last.file_end, last.content_end) == (entries[3].offset, len(cut), None)
 
 

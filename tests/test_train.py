@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from llmzip.models import registry
 from llmzip.models.checkpoint import read_checkpoint
 from llmzip.models.convert import convert_hf
 from llmzip.train import run
-from llmzip.train.corpus import Source, documents, split
+from llmzip.train.corpus import Source
 from llmzip.train.network import Network, Shape
 
 TINY = Shape(
@@ -43,6 +44,14 @@ def log_lines(n: int, seed: int = 0) -> bytes:
         f"2026-01-{rng.integers(1, 29):02} worker-{rng.integers(9)} {words[rng.integers(6)]} block {rng.integers(999)}\n".encode()
         for _ in range(n)
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory) -> Iterator[None]:
+    """What is trained is kept in the cache: not in that of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMZIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def train_tiny(corpus: Path, out: Path, tokens: int, **options: object) -> Path:
@@ -142,28 +151,6 @@ def test_load_gives_back_what_was_exported(trained, tmp_path):
     for name, tensor in tensors.items():
         close = np.abs(tensor.astype(np.float64) - again[name].astype(np.float64)).max()
         assert close <= (0 if tensor.dtype == np.int8 else 1e-6), name
-
-
-def test_split_holds_documents_out_by_what_they_are():
-    found = [str(i).encode() for i in range(3000)]
-    train, held_out = split(found)
-    assert sorted(train + held_out) == sorted(found) and 10 <= len(held_out) <= 60
-    assert set(split(found[::-1])[1]) == set(held_out)
-    assert [len(part) for part in split([b"a", b"b"])] == [1, 1]
-
-
-def test_documents_end_at_nul_and_packed_files_are_read(tmp_path):
-    import gzip
-    import lzma
-
-    texts = [f"document {i}\n".encode() for i in range(60)]
-    (tmp_path / "a.xz").write_bytes(lzma.compress(b"\0".join(texts[:30])))
-    (tmp_path / "b.gz").write_bytes(gzip.compress(b"\0".join(texts[30:])))
-    assert documents(tmp_path) == texts
-    (tmp_path / "a.xz").unlink()
-    (tmp_path / "b.gz").write_bytes(gzip.compress(b"line\n" * 10_000))
-    cut = documents(tmp_path)
-    assert b"".join(cut) == b"line\n" * 10_000 and len(cut) == 4
 
 
 @pytest.mark.parametrize("argument", ["nowhere", "nowhere=2", "EMPTY", "LOG=x", "LOG=0", "LOG=inf", "LOG=nan"])

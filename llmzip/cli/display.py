@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from unicodedata import category, combining, east_asian_width
 
 from llmzip.errors import LlmzipError
 
@@ -74,14 +75,34 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
+def width(text: str) -> int:
+    """Columns on a terminal: East Asian characters take two, marks that combine none."""
+    return sum(0 if combining(c) or category(c) in ("Me", "Cf") else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _first_columns(text: str, columns: int) -> str:
+    while width(text) > columns:
+        text = text[:-1]
+    return text
+
+
+def _last_columns(text: str, columns: int) -> str:
+    while text and width(text) > columns:
+        text = text[1:]
+    return text
+
+
+def _pad(text: str, columns: int, *, left: bool) -> str:
+    space = " " * (columns - width(text))
+    return text + space if left else space + text
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: Sequence[int] = (0,)) -> Iterator[str]:
     """Lines of columns that line up: numbers to the right, `text_columns` to the left."""
     lines = [header, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    widths = [max(width(line[i]) for line in lines) for i in range(len(header))]
     for line in lines:
-        cells = [
-            c.ljust(w) if i in text_columns else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
-        ]
+        cells = [_pad(c, w, left=i in text_columns) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
         yield "  ".join(cells).rstrip()
 
 
@@ -147,7 +168,7 @@ class Display:
         elif isinstance(error, OSError):
             self.error(_os_error_text(error, name), name=name)
         elif isinstance(error, MemoryError):
-            self.error("out of memory", name=name, hint="fewer --lanes or a smaller --window need less")
+            self.error("out of memory", name=name)
         else:
             self.error(printable(str(error)), name=name)
 
@@ -180,7 +201,7 @@ class Display:
             text.encode(encoding)
         except UnicodeError:
             text = text.translate(_ARROWS)
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):  # closed or full: a message lost is no reason to lose a result
             sys.stderr.write(text)
             sys.stderr.flush()
 
@@ -216,6 +237,11 @@ class ProgressLine:
     @property
     def shown(self) -> bool:
         return self._write is not None
+
+    @property
+    def n_content(self) -> int:
+        """Bytes of content so far."""
+        return self._content
 
     def __enter__(self) -> Self:
         return self
@@ -296,11 +322,12 @@ class ProgressLine:
         if self._write is None:
             return
         columns = shutil.get_terminal_size().columns - 1
-        if len(text) > columns:  # a wrapped line cannot be taken back: the name gives way, its end last
-            over = len(text) - columns + 1
-            text = "…" + text[over:] if over < len(self._name) else text[:columns]
-        self._write("\r" + text + " " * max(0, self._width - len(text)))
-        self._width = len(text)
+        if width(text) > columns:  # a wrapped line cannot be taken back: the name gives way, its end last
+            rest = text.removeprefix(self._name)
+            text = "…" + _last_columns(self._name, columns - 1 - width(rest)) + rest
+            text = text if width(text) <= columns else _first_columns(text, columns)
+        self._write("\r" + text + " " * max(0, self._width - width(text)))
+        self._width = width(text)
 
 
 # --- files and models as tables

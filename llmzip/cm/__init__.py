@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip import native
+from llmzip.cm import tables
 from llmzip.container import create_varint, parse_varint
 from llmzip.errors import FormatError, TruncatedError
 from llmzip.rangecoder import Encoder
@@ -70,6 +71,12 @@ def parse_payload(payload: bytes, n_bytes: int, progress: Progress | None = None
 def table_bits(n_bytes: int) -> int:
     """Logarithm of the lines of a context: some two for each byte, 32 MB at most."""
     return min(19, max(10, n_bytes.bit_length()))
+
+
+def memory_needed(n_bytes: int) -> int:
+    """Bytes of what is learnt of so long a body: its lines, and the tables that do not grow with it."""
+    lines = tables.CONTEXTS * 64 << table_bits(n_bytes)
+    return lines + (33 * 4 << tables.REFINING_BITS) + (4 << tables.LATEST_BITS) + (1 << 20)
 
 
 def _sample(body: bytes) -> bytes:

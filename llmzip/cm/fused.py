@@ -10,7 +10,7 @@ from llmzip import native
 from llmzip.cm import tables
 from llmzip.errors import FormatError
 from llmzip.mixing.tables import BUCKETS, RECIPROCAL, SQUASH, STRETCH, first_refining
-from llmzip.rangecoder import Encoder, words_of
+from llmzip.rangecoder import INVALID, TOO_EARLY, Encoder, words_of
 
 SIZES = (tables.CONTEXTS, tables.INPUTS, len(tables.SETS), tables.LATEST_BITS, BUCKETS)
 
@@ -52,8 +52,9 @@ class Fused:
 
     def read(self, n: int) -> None:
         assert native.library is not None
-        if not native.library.llmzip_cm_code(byref(self._struct), n, None, None):
-            raise FormatError("the code stream is invalid")
+        result = native.library.llmzip_cm_code(byref(self._struct), n, None, None)
+        if result < 0:
+            raise FormatError(TOO_EARLY if result == -2 else INVALID)
 
 
 def _whole_lines(count: int) -> NDArray[np.uint32]:

@@ -53,3 +53,7 @@ class Model(Protocol):
     def open(self, lanes: int, window: int) -> State:
         """A fresh state for this many lanes and at most this many positions."""
         ...
+
+    def state_bytes(self, lanes: int, window: int) -> int:
+        """Bytes of memory that such a state takes, about: what a header asks for is weighed before it is given."""
+        ...

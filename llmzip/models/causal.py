@@ -5,7 +5,6 @@ batch shape, one token at a time), and the file carries a note of everything tha
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from llmzip import native
 from llmzip.errors import EngineMismatch, ModelInvalid
 from llmzip.models import ESCAPE_SCORE, LOWEST_SCORE, SCORE_UNIT
+from llmzip.models.checkpoint import parse_json
 from llmzip.models.ops import threads_of_torch
 from llmzip.tokens.vocabulary import Vocabulary, spellings, token_table
 
@@ -41,15 +41,15 @@ class CausalModel:
         try:
             with threads_of_torch(self._n_threads):
                 self._model = transformers.AutoModelForCausalLM.from_pretrained(
-                    folder, dtype=torch.float32, local_files_only=True
+                    folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
                 )
                 self._model.to(self.device).eval()
             tokenizer_json = (folder / "tokenizer.json").read_bytes()
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelInvalid(f"{folder}: {str(error).splitlines()[0]}") from error
+        except Exception as error:  # of transformers, torch, pickle, safetensors and whatever they call
+            raise ModelInvalid(f"{folder}: {_first_line(error)}") from error
         config = self._model.config
         n_vocab = int(config.vocab_size)
-        table = token_table(spellings(json.loads(tokenizer_json), n_vocab))
+        table = token_table(spellings(parse_json(tokenizer_json, "tokenizer.json"), n_vocab))
         self.tokenizer = Vocabulary(*table, folder / "tokenizer.json")
         self.name = folder.name
         self.max_window = min(4096, int(getattr(config, "max_position_embeddings", None) or 1024))
@@ -58,9 +58,23 @@ class CausalModel:
         self.start_id = self._start(config, n_vocab)
         self.fingerprint = self._fingerprint(folder, table)
         self.engine_note = self._note()
+        self._try()
 
     def open(self, lanes: int, window: int) -> "CausalState":
         return CausalState(self, lanes)
+
+    def _try(self) -> None:
+        """Two tokens, one after the other: not every model has a cache that can be handed on."""
+        ids = np.full((1, 1), self.start_id, dtype=np.int32)
+        try:
+            self.step(ids, self.step(ids, None)[1])
+        except Exception as error:
+            raise ModelInvalid(f"{self.name}: transformers cannot run it token by token: {_first_line(error)}") from error
+
+    def state_bytes(self, lanes: int, window: int) -> int:
+        """As for attention with a head of keys and values to each of queries, in float32."""
+        config = self._model.config.get_text_config()
+        return 8 * lanes * window * int(getattr(config, "num_hidden_layers", 32)) * int(getattr(config, "hidden_size", 4096))
 
     @staticmethod
     def _start(config: Any, n_vocab: int) -> int:
@@ -106,6 +120,10 @@ class CausalModel:
                 input_ids=torch.from_numpy(plain).long().to(self.device), cache=past, use_cache=True, logits_to_keep=1
             )
         return result.logits[:, -1].float(), result.cache
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class CausalState:

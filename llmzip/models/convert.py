@@ -7,7 +7,8 @@ fingerprint on every machine. Knows nothing of torch, of caches, or of the engin
 import json
 import mmap
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from math import ldexp
@@ -206,14 +207,25 @@ def _tensors(plan: Plan, weights: Weights) -> checkpoint.Tensors:
     return tensors
 
 
-def _convert(plan: Plan, weights: Weights, tokenizer_json: bytes, out: Path, label: Label) -> bytes:
-    for part in ("n_layers", "width", "n_heads", "n_kv_heads", "head_dim", "hidden", "n_vocab"):
-        if getattr(plan, part) < 1:
-            raise ModelInvalid(f"the model has {part} {getattr(plan, part)}")
+@contextmanager
+def _readable(source: Path) -> Iterator[None]:
+    """What strangers' files make of the parsers: whatever the form that was not expected, it is the model that is the matter.
+
+    OSError is not among them: a full disk is not.
+    """
     try:
-        tokenizer = json.loads(tokenizer_json)
-    except ValueError as error:
-        raise ModelInvalid(f"tokenizer.json is not JSON: {error}") from error
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, struct.error) as error:
+        raise ModelInvalid(f"{source} has not the expected form: {error!r}") from error
+
+
+def _convert(plan: Plan, weights: Weights, tokenizer_json: bytes, out: Path, label: Label) -> bytes:
+    for part, highest in checkpoint.HIGHEST.items():
+        if not 1 <= getattr(plan, part) <= highest:
+            raise ModelInvalid(f"the model has {part} {getattr(plan, part)}, not 1 to {highest}")
+    if not checkpoint.LEAST_EPS <= plan.norm_eps < 1:
+        raise ModelInvalid(f"the model has norm_eps {plan.norm_eps}")
+    tokenizer = checkpoint.parse_json(tokenizer_json, "tokenizer.json")
     token_bytes, token_ends = token_table(spellings(tokenizer, plan.n_vocab))
     positions = min(plan.positions, checkpoint.MAX_POSITIONS)
     window = min(plan.window, positions)
@@ -268,6 +280,9 @@ class _SafetensorsWeights:
             self._add(path)
 
     def _add(self, path: Path) -> None:
+        if not path.is_file():
+            raise ModelInvalid(f"there are no weights in {path.parent}: {path.name} is missing", hint=_safetensors_hint(path.parent))
+        checkpoint.refuse_pointer(path)
         try:
             with path.open("rb") as file:
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -278,14 +293,25 @@ class _SafetensorsWeights:
             for name, entry in header.items():
                 if name != "__metadata__":
                     begin, end = entry["data_offsets"]
+                    shape, _ = list(entry["shape"]), entry["dtype"] in STORED_TYPES
+                    if not all(type(size) is int for size in (begin, end, *shape)):
+                        raise ValueError(f"tensor {name} has sizes that are no whole numbers")
                     if not 0 <= begin <= end <= len(data) - 8 - size:
                         raise ValueError(f"tensor {name} is outside the file")
                     self._where[name] = (data, 8 + size, entry)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
             raise ModelInvalid(f"cannot read {path}: {error}") from error
 
-    def names(self) -> set[str]:
-        return set(self._where)
+    def has_own_head(self) -> bool:
+        """Whether there is a head that is not the embedding over again."""
+        return "lm_head.weight" in self._where and self._raw("lm_head.weight") != self._raw("model.embed_tokens.weight")
+
+    def _raw(self, name: str) -> tuple[Any, bytes] | None:
+        if name not in self._where:
+            return None
+        data, base, entry = self._where[name]
+        begin, end = entry["data_offsets"]
+        return entry["dtype"], data[base + begin : base + end]
 
     def get(self, name: str, shape: tuple[int, ...]) -> Floats:
         if name not in self._where:
@@ -314,6 +340,15 @@ class _SafetensorsWeights:
         return sorted(set(spare) - self._used)
 
 
+def _safetensors_hint(folder: Path) -> str:
+    if any(folder.glob("pytorch_model*.bin")) or any(folder.glob("*.pt")):
+        return (
+            "pickled weights are not read; transformers can write safetensors: "
+            "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR)"
+        )
+    return "download *.safetensors of the model as well"
+
+
 def _decimal(value: Any, what: str) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ModelInvalid(f"config.json: {what} is {value!r}")
@@ -332,7 +367,7 @@ def _hf_rope(config: dict[str, Any]) -> Rope:
         "linear": ("factor",),
         "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
     }
-    if kind not in wanted:
+    if not isinstance(kind, str) or kind not in wanted:
         raise ModelInvalid(f"rope type {kind!r} is not supported; {', '.join(wanted)} are")
     if given.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0)) not in (None, 1, 1.0):
         raise ModelInvalid("partial rotary embedding is not supported")
@@ -371,10 +406,29 @@ def _hf_start_id(config: dict[str, Any], n_vocab: int) -> int:
     return 0
 
 
-def _hf_plan(config: dict[str, Any], has_head: bool) -> Plan:
-    architectures = config.get("architectures") or ["none"]
-    if architectures[0] not in ARCHITECTURES:
-        raise ModelInvalid(f"architecture {architectures[0]} is not supported; {', '.join(ARCHITECTURES)} are")
+def _hf_tied(config: dict[str, Any]) -> bool:
+    """Whether the embedding is the head, as far as the configuration says; no word of it means no, as in transformers.
+
+    A head that is stored and is another one counts all the same: transformers loads it.
+    """
+    tied = config.get("tie_word_embeddings", False)
+    if not isinstance(tied, bool):
+        raise ModelInvalid(f"config.json: tie_word_embeddings is {tied!r}")
+    return tied
+
+
+def _hf_plan(config: dict[str, Any], has_own_head: bool) -> Plan:
+    architectures = config.get("architectures")
+    if not architectures:
+        raise ModelInvalid(
+            "config.json does not name the architecture", hint=f'add "architectures": ["NAME"] with one of {", ".join(ARCHITECTURES)}'
+        )
+    if not isinstance(architectures, list) or architectures[0] not in ARCHITECTURES:
+        found = architectures[0] if isinstance(architectures, list) else architectures
+        raise ModelInvalid(
+            f"architecture {found} is not supported; {', '.join(ARCHITECTURES)} are",
+            hint="--engine transformers runs others, in files that only the same machine and versions can read",
+        )
     for key, plain in (
         ("hidden_act", "silu"),
         ("attention_bias", False),
@@ -403,7 +457,7 @@ def _hf_plan(config: dict[str, Any], has_head: bool) -> Plan:
         hidden=integer("intermediate_size"),
         n_vocab=n_vocab,
         norm_eps=float(_decimal(config.get("rms_norm_eps", 1e-6), "rms_norm_eps")),
-        tied=bool(config.get("tie_word_embeddings", not has_head)),
+        tied=_hf_tied(config) and not has_own_head,
         qkv_bias=architectures[0] == "Qwen2ForCausalLM",
         qk_norm=architectures[0] == "Qwen3ForCausalLM",
         sliding_window=_hf_sliding_window(config, min(positions, checkpoint.MAX_POSITIONS)),
@@ -424,13 +478,11 @@ def _hf_wishes(config: dict[str, Any]) -> dict[str, int]:
 
 
 def _hf_weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return [folder / "model.safetensors"]
-    try:
-        names = set(json.loads(index.read_bytes())["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelInvalid(f"cannot read {index}: {error!r}") from error
+    """One file, or the shards that an index names; where there are both, transformers takes the file."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.exists() or not index.exists():
+        return [whole]
+    names = set(checkpoint.read_json(index)["weight_map"].values())
     if any(Path(name).name != name for name in names):
         raise ModelInvalid(f"{index} names a file outside the folder")
     return [folder / name for name in sorted(names)]
@@ -438,16 +490,22 @@ def _hf_weight_files(folder: Path) -> list[Path]:
 
 def convert_hf(folder: Path, out: Path, *, name: str, license: str, source: str) -> bytes:
     """Convert a Hugging Face folder (config.json, safetensors, tokenizer.json); returns the fingerprint."""
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-        tokenizer_json = (folder / "tokenizer.json").read_bytes()
-    except (OSError, ValueError) as error:
-        raise ModelInvalid(f"cannot read the model in {folder}: {error}") from error
-    if not isinstance(config, dict):
-        raise ModelInvalid(f"config.json in {folder} is not an object")
-    weights = _SafetensorsWeights(_hf_weight_files(folder))
-    plan = _hf_plan(config, "lm_head.weight" in weights.names())
-    return _convert(plan, weights, tokenizer_json, out, Label(name, license, source))
+    if (folder / "adapter_config.json").exists():
+        raise ModelInvalid(
+            f"{folder} holds an adapter, which transformers would load with the model",
+            hint="merge it first: PeftModel.merge_and_unload(), then save_pretrained(DIR)",
+        )
+    config = checkpoint.read_json(folder / "config.json")
+    if not (folder / "tokenizer.json").exists():
+        raise ModelInvalid(
+            f"{folder} has no tokenizer.json",
+            hint="transformers can write it: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+        )
+    tokenizer_json = checkpoint.read_file(folder / "tokenizer.json")
+    with _readable(folder):
+        weights = _SafetensorsWeights(_hf_weight_files(folder))
+        plan = _hf_plan(config, weights.has_own_head())
+        return _convert(plan, weights, tokenizer_json, out, Label(name, license, source))
 
 
 # ------------------------------------------------------------------ GGUF files
@@ -498,9 +556,10 @@ class _GgufFile:
     def __init__(self, path: Path) -> None:
         from gguf import GGUFReader  # late: only conversions need it
 
+        checkpoint.refuse_pointer(path)
         try:
             self._reader = GGUFReader(path)
-        except (OSError, ValueError, IndexError, KeyError) as error:
+        except OSError as error:
             raise ModelInvalid(f"cannot read {path}: {error}") from error
         self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
         self._used: set[str] = set()
@@ -670,7 +729,8 @@ def _gguf_tokenizer(file: _GgufFile) -> bytes:
 
 def convert_gguf(path: Path, out: Path, *, name: str, license: str, source: str, start_id: int | None = None) -> bytes:
     """Convert a GGUF file with a byte-level vocabulary; returns the fingerprint. `start_id` overrides the file's own."""
-    file = _GgufFile(path)
-    tokenizer_json = _gguf_tokenizer(file)
-    plan = _gguf_plan(file, len(file.sequence("tokenizer.ggml.tokens")), start_id)
-    return _convert(plan, file, tokenizer_json, out, Label(name, license, source))
+    with _readable(path):
+        file = _GgufFile(path)
+        tokenizer_json = _gguf_tokenizer(file)
+        plan = _gguf_plan(file, len(file.sequence("tokenizer.ggml.tokens")), start_id)
+        return _convert(plan, file, tokenizer_json, out, Label(name, license, source))

