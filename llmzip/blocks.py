@@ -154,7 +154,7 @@ def memory_needed(header: container.Header, model: "Model | None") -> int:
 
     `model` None: it is not loaded yet, and what it takes for its positions is left out.
     """
-    held = 3 * header.n_payload + 2 * header.body_size  # as read, as cut; the body, and in one piece
+    held = (1 << 23) + 3 * header.n_payload + 2 * header.body_size  # as read, as cut; the body, and in one piece
     if header.mask:
         from llmzip import transforms
 

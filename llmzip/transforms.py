@@ -5,6 +5,7 @@ FormatError, or gives bytes that the content check refuses, in bounded memory.
 """
 
 import codecs
+import io
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -122,14 +123,16 @@ def _to_utf16(codec: str) -> Callable[[bytes, Side, int], bytes]:
         head, tail = side.take(ends >> 2 & 3), side.take(ends & 3)
         _check_limit(len(body), limit)  # UTF-16 has two bytes at most for each of UTF-8
         decoder = codecs.getincrementaldecoder("utf-8")()
-        pieces = [head]
+        content = io.BytesIO()
+        content.write(head)
         try:
-            for at in range(0, len(body), PIECE):  # one character of four bytes makes a string of four bytes for each
+            for at in range(0, len(body), PIECE):  # in a string with one great character, each takes four bytes
                 piece = body[at : at + PIECE]
-                pieces.append(decoder.decode(piece, at + len(piece) == len(body)).encode(codec))
+                content.write(decoder.decode(piece, at + len(piece) == len(body)).encode(codec))
         except UnicodeError as error:
             raise FormatError(f"body that was UTF-16 is not UTF-8: {error}") from error
-        return b"".join([*pieces, tail])
+        content.write(tail)
+        return content.getvalue()
 
     return inverse
 
@@ -247,8 +250,10 @@ def _with_repeats(body: bytes, side: Side, limit: int) -> bytes:
         if not 1 <= distance <= len(content):
             raise FormatError("a copy is from before the start of the block")
         start = len(content) - distance
-        source = content[start : start + length]
-        content += source if len(source) == length else (source * -(-length // len(source)))[:length]
+        while length:  # a copy that reaches into itself: what is there doubles each time
+            source = content[start : start + length]
+            content += source
+            length -= len(source)
     _check_limit(len(content) + len(body) - at, limit)
     content += body[at:]
     return bytes(content)

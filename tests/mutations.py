@@ -10,6 +10,7 @@ import argparse
 import collections
 import heapq
 import io
+import itertools
 import random
 import resource
 import sys
@@ -185,7 +186,9 @@ def main() -> int:
         except (AssertionError, OverflowError):  # not a number that a varint holds
             continue
         parts = [block.payload for block in blocks if block.kind == container.STORED and block.is_content(block.payload)]
-        contents = [content, b"".join(parts), *parts]
+        contents = [content]
+        for n in range(len(parts) + 1):  # `salvage` gives those that are whole
+            contents += [b"".join(some) for some in itertools.combinations(parts, n)]
         for name, way in zip(NAMES, WAYS, strict=True):
             before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
             try:
@@ -202,7 +205,7 @@ def main() -> int:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             took = (time.process_time() - began, (peak - before) // 1024, f"seed {seed}, {name}, {len(data)} bytes, {outcome}")
             (heapq.heappush if len(worst) < arguments.worst else heapq.heappushpop)(worst, took)
-        if (seed + 1) % 500 == 0:
+        if (seed + 1) % 100 == 0:
             print(f"{seed + 1 - arguments.seed} mutations, {time.monotonic() - start:.0f} s", flush=True)
     print(f"{arguments.runs} mutations: no other bytes, no other exception. Peak {peak // 1024} MB. {dict(outcomes.most_common())}")
     for seconds, grown, what in sorted(worst, reverse=True):
