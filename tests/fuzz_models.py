@@ -209,7 +209,10 @@ def run(count: int, seed: int = 0) -> collections.Counter[str]:
             signal.alarm(DEADLINE)  # ends the process: a hang in C is not to be interrupted otherwise
             end = attempt(copied, by_command=index % 10 == 0)
             signal.alarm(0)
-            ends[end if end in ("loaded", "refused") else f"{label}, variant {index} of seed {seed}: {end}"] += 1
+            if end not in ("loaded", "refused"):
+                end = f"{label}, variant {index} of seed {seed}: {end}"
+                print(end, flush=True)  # at once: the run may be long
+            ends[end] += 1
     return ends
 
 

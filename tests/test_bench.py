@@ -7,7 +7,8 @@ from checkpoints import invented_text, tiny_llama_folder
 from llmzip.cli.app import main
 
 
-def test_bench_reports_the_coded_bits_against_transformers(tmp_path, capsys):
+def test_bench_reports_the_coded_bits_against_transformers(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))  # what it converts is not for the user's
     text = tmp_path / "text"
     text.write_bytes(invented_text(200))
     folder = tiny_llama_folder(tmp_path / "hf")
