@@ -343,7 +343,7 @@ def test_wrong_model_stops_at_once(run: Run, tmp_path: Path) -> None:
 def test_parameters_beyond_the_model(run: Run, tmp_path: Path) -> None:
     Path("a").write_bytes(TEXT)
     result = run("compress", "-m", "toy", "--window", "16", "--overlap", "16", "a")
-    assert result == Result(1, b"", "llmzip: overlap must be less than the window\n")
+    assert result == Result(1, b"", "llmzip: overlap must be at most 8, half the window\n")
     assert names(tmp_path) == {"a"}
 
 

@@ -195,7 +195,7 @@ def compress(
         int | None, typer.Option(metavar="N", min=8, max=32768, help="Tokens that the model sees at once.")
     ] = None,
     overlap: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Tokens that a window takes from the one before.")
+        int | None, typer.Option(metavar="N", min=0, help="Tokens that a window takes from the one before; at most half.")
     ] = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Without the adaptive layer: larger; shows what it is worth.")

@@ -155,7 +155,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         and config["digits"] in (1, 2)
         and 0 <= config["start_id"] < config["n_vocab"]
         and 8 <= config["window"] <= config["max_window"] <= MAX_POSITIONS
-        and 0 <= config["overlap"] < config["window"]
+        and 0 <= config["overlap"] <= config["window"] // 2
         and 0 <= config["sliding_window"] <= config["max_window"]
         and 0 <= config["parameters"] < 1 << 62
     )

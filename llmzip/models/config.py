@@ -55,7 +55,8 @@ class LlamaConfig:
         _require(self.max_window <= 1 << 15, f"max_window is {self.max_window}: 2**16 * positions must stay below 2**31")
         _require(self.n_vocab <= 1 << 20, f"the vocabulary has {self.n_vocab} tokens: the coder takes 2**20")
         _require(self.digits in (1, 2), f"{self.digits} digits: 1 or 2")
-        _require(0 <= self.overlap < self.window <= self.max_window, "window and overlap do not fit the rotary tables")
+        _require(self.window <= self.max_window, "the window does not fit the rotary tables")
+        _require(0 <= self.overlap <= self.window // 2, "overlap is more than half the window")
 
 
 def _require(condition: bool, message: str) -> None:
