@@ -118,7 +118,7 @@ def _opened(file: "FileArgument | Buffer") -> Iterator[BinaryIO]:
         yield io.BytesIO(flat(file))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlockInfo:
     """One block of content."""
 
@@ -134,7 +134,7 @@ class BlockInfo:
     transforms: tuple[str, ...]  # of the content before it was coded, in their order
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MemberInfo:
     n_bytes: int
     n_bytes_on_disk: int
@@ -143,7 +143,7 @@ class MemberInfo:
     blocks: tuple[BlockInfo, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Info:
     """What a file says of itself. Not that its content is whole: no payload has been read."""
 

@@ -78,8 +78,8 @@ def _choose(model: "Model", data: bytes, is_text: bool, progress: Progress | Non
         found.append(_around(stored_block(body), data, mask, side))
     found.sort(key=_size)
     looks = "random" if hopeless else "text" if is_text else "binary"
-    sizes = ", ".join(f"{describe(block)} {container.size_of(block) or 'too long'}" for block in found)
-    return Choice(found[0], f"looks {looks}; {sizes} bytes")
+    sizes = ", ".join(f"{describe(block)} {len(block.side) + len(block.payload)}" for block in found)
+    return Choice(found[0], f"looks {looks}; coded {sizes}")
 
 
 def _size(block: Block) -> int:

@@ -82,7 +82,7 @@ def content_check(data: bytes, size: int = CONTENT_CHECK_SIZE) -> bytes:
 # Blocks as the codec sees them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """One block.
 
@@ -155,7 +155,7 @@ def parse_varint(data: bytes, at: int, what: str) -> tuple[int, int]:
 # Preamble
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Preamble:
     """The first bytes of a member."""
 
@@ -218,7 +218,7 @@ def _check_version(byte: int) -> None:
 # Block header
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     kind: int
     last: bool  # the last block of its member
@@ -512,13 +512,13 @@ def parse_short_header(data: bytes, where: str, preamble: Preamble) -> Header:
 # Index
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class IndexEntry:
     n_bytes: int  # content size; 0 for a note
     size: int  # bytes in the file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Index:
     entries: Sequence[IndexEntry]  # notes included, so that the sizes sum to the member less preamble and index
     content_check: bytes  # of the content of all blocks
@@ -648,7 +648,7 @@ class Member:
 # Files with random access
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlockEntry:
     """Where one block of content is."""
 
@@ -660,7 +660,7 @@ class BlockEntry:
     header: Header | None  # None: known from the index only
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MemberEntry:
     offset: int
     size: int

@@ -294,11 +294,14 @@ class LmzCompressor:
         """Put the next blocks of held content into the member."""
         data = bytes(self._held[: sum(n_bytes for n_bytes, _ in runs)])
         for choice in blocks.compress(self._source.to_compress(), data, runs, progress=self._tell, **self._coding):
-            if self._report is not None:
-                self._report(f"{choice.block.n_bytes} bytes from {self._n_in}: {blocks.describe(choice.block)}; {choice.why}")
             content = bytes(self._held[: choice.block.n_bytes])
             del self._held[: len(content)]
-            yield self._add_block(choice.block, content, last=last and not self._held)
+            start = self._n_in
+            done = self._add_block(choice.block, content, last=last and not self._held)
+            if self._report is not None:
+                kind = blocks.describe(choice.block)
+                self._report(f"{len(content)} bytes from {start}: {kind}, {len(done)} bytes; {choice.why}")
+            yield done
 
     def _add_block(self, block: Block, content: bytes, *, last: bool) -> bytes:
         done = self._whole_member(block, content) if last and self._member is None else b""

@@ -114,7 +114,7 @@ def test_report() -> None:
     compressor = LmzCompressor(MODEL, report=lines.append)
     compressor.compress(prose(10240) + NOISE)
     compressor.flush()
-    assert [line.partition(";")[0] for line in lines] == ["10240 bytes from 0: model", "40000 bytes from 10240: stored"]
+    assert [line.partition(",")[0] for line in lines] == ["10240 bytes from 0: model", "40000 bytes from 10240: stored"]
     assert all("bytes" in line and "lzma" in line for line in lines)
 
 

@@ -6,6 +6,7 @@ Runs on the toy model, so that no weights are needed.
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -22,7 +23,8 @@ import pytest
 from checkpoints import invented_text, tiny_llama_folder
 from commands import COMMAND, TEXT, Result, Run, environment, names, spoiled, stored
 
-from llmzip import container, get_info
+import llmzip
+from llmzip import container, get_info, native
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, duration_text, printable, size_text, speed_text
 from llmzip.errors import ModelError
@@ -671,3 +673,24 @@ def test_a_model_of_ones_own_is_kept(run: Run, tmp_path: Path, monkeypatch: pyte
     removed = run("models", "remove", name)
     assert removed.code == 0 and "need it to be decoded" in removed.err
     assert run("decompress", "-c", "a.lmz").code == 1
+
+
+@pytest.mark.parametrize("command", [["compress", "-m", "toy", "a"], ["decompress", "-c", "b.lmz", "b.lmz"], ["test", "b.lmz"]])
+def test_missing_kernels_are_told_once(run: Run, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a").write_bytes(TEXT)
+    Path("b.lmz").write_bytes(llmzip.compress(b"\0" * 50_000))
+    monkeypatch.delenv("LLMZIP_KERNELS", raising=False)
+    monkeypatch.setattr(native, "library", None)
+    monkeypatch.setattr(native, "why_no_library", "no compiler")
+    result = run(*command)
+    assert result.code == 0 and result.err.count("kernels are missing") == 1 and "(no compiler)" in result.err
+    monkeypatch.setenv("LLMZIP_KERNELS", "none")
+    assert "kernels" not in run(*command, "-f" if command[0] == "compress" else "-v").err
+
+
+def test_what_verbose_says_of_a_block_is_what_it_takes(run: Run) -> None:
+    for name, content in (("short", b"a word or two, and a word or two"), ("long", TEXT * 40)):
+        Path(name).write_bytes(content)
+        result = run("compress", "-v", "-m", "toy", name)
+        sizes = [int(size) for size in re.findall(r": [a-z+-]+, (\d+) bytes; looks", result.err)]
+        assert sum(sizes) == Path(name + ".lmz").stat().st_size, result.err

@@ -249,7 +249,7 @@ def decompress(
     display = Display(quiet=quiet, verbose=verbose)
     reading = _reading(_model_source(model, engine, device, threads, display), ignore_engine, max_size, memory)
     work = Decompressing(display, reading, handling, salvage)
-    return lambda: jobs.each_file(names, display, work)
+    return lambda: jobs.each_coded(names, display, work)
 
 
 @app.command()
@@ -269,7 +269,7 @@ def test(
     display = Display(quiet=quiet, verbose=verbose)
     source = _model_source(model, engine, device, threads, display)
     work = Testing(display, _reading(source, ignore_engine, max_size, memory))
-    return lambda: jobs.each_file(files or [fileio.STDIO], display, work)
+    return lambda: jobs.each_coded(files or [fileio.STDIO], display, work)
 
 
 @app.command()

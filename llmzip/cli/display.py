@@ -133,6 +133,7 @@ class Display:
     def __init__(self, *, quiet: int = 0, verbose: int = 0) -> None:
         self.quiet = quiet
         self.verbose = verbose
+        self.told_of_kernels = False  # that there are none: once is enough
         self._line: ProgressLine | None = None
 
     def result(self, line: str) -> None:

@@ -4,6 +4,7 @@ Knows nothing of argv, of the format or of what a model is. torch and numpy are 
 a model.
 """
 
+import importlib.util
 import io
 import itertools
 import json
@@ -42,12 +43,14 @@ class Stop(Exception):
 
 
 def warn_of_slow_kernels(display: Display) -> None:
-    """One word where the same bits will take a hundred times as long."""
-    from llmzip import native
-
-    if native.library is None and os.environ.get("LLMZIP_KERNELS") != "none":
+    """One word where the same bits take a hundred times as long: at once where there are no kernels, later where they are no good."""
+    native = sys.modules.get("llmzip.native")  # not imported for this: it takes a while, and not every block needs it
+    missing = importlib.util.find_spec("llmzip._kernels") is None if native is None else native.library is None
+    if missing and not display.told_of_kernels and os.environ.get("LLMZIP_KERNELS") != "none":
+        display.told_of_kernels = True
+        why = "there are none" if native is None else printable(native.why_no_library)
         display.warning(
-            f"without the compiled kernels this takes a hundred times as long: {printable(native.why_no_library)}",
+            f"the compiled kernels are missing, so that this takes some hundred times as long ({why})",
             hint="install llmzip again with a C compiler at hand",
         )
 
@@ -214,6 +217,14 @@ def each_file(names: Iterable[str], display: Display, work: Work, *, less_memory
     return ERROR if ERROR in codes else max(codes)
 
 
+def each_coded(names: Iterable[str], display: Display, work: Work, *, less_memory: str = "") -> int:
+    """The same, of work that codes."""
+    warn_of_slow_kernels(display)
+    code = each_file(names, display, work, less_memory=less_memory)
+    warn_of_slow_kernels(display)
+    return code
+
+
 def one_file(name: str, display: Display, work: Work, *, less_memory: str = "") -> int:
     """The work on one file, and what went wrong told. `less_memory` says what to do if there is not enough of it."""
     shown = fileio.shown(name, "standard input")
@@ -270,7 +281,7 @@ class Compressing:
     verify: bool  # decode and compare, as is always done before a source is removed
 
     def each(self, names: list[str]) -> int:
-        return each_file(names, self.display, self, less_memory=_LESS_MEMORY)
+        return each_coded(names, self.display, self, less_memory=_LESS_MEMORY)
 
     def __call__(self, name: str) -> int:
         with (
@@ -322,8 +333,9 @@ class Compressing:
     def _load(self, line: ProgressLine) -> "Model":
         line.status("loading the model")
         try:
+            model = self.model.to_compress()
             warn_of_slow_kernels(self.display)
-            return self.model.to_compress()
+            return model
         except (ModelError, OSError, ValueError) as error:
             raise Stop from error
         finally:
