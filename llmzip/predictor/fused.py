@@ -98,7 +98,7 @@ class Fused:
         self._spelling = spelling
         self._used = _BEFORE
         self._data, self._flags = (np.zeros(_BEFORE + capacity + 8, dtype=np.uint8) for _ in range(2))
-        end_bits, apm_bits = max(10, min(24, line_bits - 1)), tables.apm_bits(line_bits)
+        end_bits, apm_bits = tables.end_bits(line_bits), tables.apm_bits(line_bits)
         # Zeros cost nothing until they are touched.
         arrays: dict[str, NDArray[Any]] = {
             "squash": tables.SQUASH,
@@ -134,6 +134,7 @@ class Fused:
     def open(self, sizes: list[int], *, with_model: bool, stride: int, body: bytes | None, payload: bytes | None) -> None:
         ends = self._used + np.cumsum(sizes)
         self._start, self._used = self._used, self._used + sum(sizes)
+        self._payload: bytes | None = None
         assert self._used + 8 <= len(self._data) and (with_model or len(sizes) == 1)
         self._lanes = np.zeros((len(sizes), _LANE_BYTES), dtype=np.uint8)
         places = self._lanes.view(np.int64)
@@ -166,8 +167,10 @@ class Fused:
         return self._data[self._start : self._used].tobytes()
 
     def payload(self) -> bytes:
-        n = self._library.llmzip_predictor_finish(byref(self._struct))
-        return self._code[:n].tobytes()
+        if self._payload is None:  # finishing is done once
+            n = self._library.llmzip_predictor_finish(byref(self._struct))
+            self._payload = self._code[:n].tobytes()
+        return self._payload
 
 
 def _check(result: int) -> None:

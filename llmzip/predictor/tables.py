@@ -88,3 +88,8 @@ def first_seconds() -> NDArray[np.int32]:
 def apm_bits(line_bits: int) -> int:
     """Logarithm of the contexts of an APM."""
     return min(16, max(10, line_bits - 4))
+
+
+def end_bits(line_bits: int) -> int:
+    """Logarithm of the slots for token ends, of all contexts together."""
+    return max(10, min(24, line_bits - 1))

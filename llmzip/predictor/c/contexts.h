@@ -167,7 +167,7 @@ static void record_contexts(const Predictor *p, const Lane *l, uint32_t *h) {
     uint32_t c1 = l->c1, c2 = l->c2, c3 = l->c3, up = l->above, up2 = back(p, l, 2 * s), left = back(p, l, s + 1);
     uint32_t right = s > 1 ? back(p, l, s - 1) : 0, column = l->column, two = c1 | c2 << 8;
     uint32_t e0 = (uint32_t)(l->matches[0].expected + 1), e3 = (uint32_t)(l->matches[3].expected + 1);
-    uint32_t steps[] = {c1 + up - left, up * 2 - up2, c1 * 2 - c2};
+    uint32_t across = c1 + up - left, down = up * 2 - up2;
     h[7] = c2 | c3 << 8;
     h[8] = hash(c1 | c3 << 8, back(p, l, 4));
     h[9] = c2 | c3 << 8 | back(p, l, 4) << 16;
@@ -178,14 +178,14 @@ static void record_contexts(const Predictor *p, const Lane *l, uint32_t *h) {
     h[14] = column;
     h[15] = up | up2 << 8 | c1 << 16;
     h[16] = hash(up | right << 8, c2);
-    h[17] = hash(hash(steps[0], up - up2), column);
+    h[17] = hash(hash(across, up - up2), column);
     h[18] = hash(two, p->followers[two] & 0xffff);
     h[19] = hash(e0 | e3 << 9, (uint32_t)(l->matches[0].length < 15 ? l->matches[0].length : 15));
     h[20] = hash(column, two);
     h[21] = hash(up, right | back(p, l, s + 2) << 8 | left << 16);
     h[22] = hash(column, c1);
-    h[23] = hash(column, steps[1] & 255);
-    h[24] = hash(steps[0] & 255, steps[1] & 255);
+    h[23] = hash(column, down & 255);
+    h[24] = hash(across & 255, down & 255);
     h[25] = hash(column, hash(two, c3));
     h[26] = hash((c1 & 0xf0) | (c2 & 0xf0) << 8 | (c3 & 0xf0) << 16 | back(p, l, 4) << 24, up >> 4);
     h[27] = hash(l->word, c1);
