@@ -18,6 +18,7 @@ LAYERS = [
     ["errors"],
     ["container", "limits", "native", "tokens", "lz", "segments", "transforms"],
     ["mixing", "models"],
+    ["predictor"],
     ["rangecoder"],
     ["codec", "cm"],
     ["blocks"],
