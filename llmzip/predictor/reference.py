@@ -15,7 +15,17 @@ from llmzip.predictor.contexts import DIGITS, Lane, class_of, find_contexts, fol
 from llmzip.predictor.learning import Apms, clip, dot, hash32, learnt_cell, learnt_slot, limited, trained
 from llmzip.predictor.matching import Memory, follow_matches, length_class
 from llmzip.predictor.spelling import Range, Spelling, odds
-from llmzip.predictor.tables import BOOST, BOOST_BYTES, CONSTANT, END, NO_MODEL, SECOND_RATE_BITS, SECOND_TOP, TOP, log2_of
+from llmzip.predictor.tables import (
+    BOOST,
+    BOOST_BYTES,
+    CONSTANT,
+    END,
+    NO_MODEL,
+    SECOND_RATE_BITS,
+    SECOND_TOP,
+    TOP,
+    log2_of,
+)
 
 _BEFORE = 64  # zeros before the first byte of a group
 _SQUASH: list[int] = tables.SQUASH.tolist()
