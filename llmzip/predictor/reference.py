@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from llmzip.errors import FormatError
 from llmzip.predictor import tables
 from llmzip.predictor.coder import Reader, Writer
-from llmzip.predictor.contexts import DIGITS, Lane, class_of, find_contexts, follow_text
+from llmzip.predictor.contexts import Lane, class_of, find_contexts, follow_text
 from llmzip.predictor.learning import Apms, clip, dot, hash32, learnt_cell, learnt_slot, limited, trained
-from llmzip.predictor.matching import Memory, follow_matches, length_class
+from llmzip.predictor.matching import DIGITS, Memory, follow_matches, length_class
 from llmzip.predictor.spelling import Range, Spelling, odds
 from llmzip.predictor.tables import (
     BOOST,
