@@ -18,6 +18,7 @@ LAYERS = [
     ["errors", "handles"],
     ["container", "limits", "native", "tokens", "lz", "segments", "transforms"],
     ["mixing", "models"],
+    ["predictor"],
     ["rangecoder"],
     ["codec", "cm"],
     ["blocks"],

@@ -1,0 +1,75 @@
+/* What learns: cells, slots of bit histories, weights, APMs. Integers only. predictor/learning.py is its twin. */
+#ifndef LLMZIP_PREDICTOR_LEARNING_H
+#define LLMZIP_PREDICTOR_LEARNING_H
+#include <stdint.h>
+
+enum { TOP = 5120, BUCKETS = 33, WEIGHT_TOP = (1 << 18) - 1, SECOND_TOP = 1 << 20 };
+enum { RATE_BITS = 17, SECOND_RATE_BITS = 18, BOOST = 3, BOOST_BYTES = 1500, CONSTANT = 256 };
+enum { SLOT_LIMIT = 60, HISTORY_LIMIT = 1023, MATCH_LIMIT = 400, MODEL_LIMIT = 1000, APM_LIMIT = 255 };
+
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "avx2", "default"), optimize("O3")))
+#else
+#define CLONES
+#endif
+
+static inline uint32_t hash(uint32_t h, uint32_t x) {
+    h = (h + x + 1) * 0x9E3779B1u;
+    return h ^ h >> 15;
+}
+
+static inline int32_t clip(int64_t x, int32_t top) { return x > top ? top : x < -top ? -top : (int32_t)x; }
+
+static inline int32_t limited(int64_t p) { return p < 16 ? 16 : p > (1 << 24) - 16 ? (1 << 24) - 16 : (int32_t)p; }
+
+/* A cell: probability of a one, 22 bits << 10 | how often it has learnt. |difference| < 2^22, reciprocal <= 43690: below 2^38 */
+static inline void learn_cell(const int32_t *reciprocal, uint32_t *cell, int bit, uint32_t limit) {
+    uint32_t n = *cell & 1023;
+    int64_t p = *cell >> 10, target = bit ? (1 << 22) - 1 : 0;
+    p += ((target - p) * reciprocal[n]) >> 16;
+    *cell = (uint32_t)p << 10 | (n + (n < limit));
+}
+
+/* A slot: probability of a one << 16 | observations << 10 | zeros << 6 | ones << 2 | the last two bits; the lower ten are the history.
+ * At first 2^15 * 43690, then below 2^16 * 26214: below 2^31 */
+static inline uint32_t learnt_slot(const int32_t *reciprocal, uint32_t slot, int bit) {
+    uint32_t n = slot >> 10 & 63, same = slot >> (bit ? 2 : 6) & 15, other = slot >> (bit ? 6 : 2) & 15;
+    int32_t p = n ? (int32_t)(slot >> 16) : 1 << 15;
+    p += (((bit ? 65535 : 0) - p) * reciprocal[n]) >> 16;
+    same += same < 15;
+    if (other > 2) other = (other + (other <= 5)) / 2 + 1; /* what was before counts less */
+    return (uint32_t)p << 16 | (n + (n < SLOT_LIMIT)) << 10 | same << (bit ? 2 : 6) | other << (bit ? 6 : 2) | (slot & 1) << 1 | (uint32_t)bit;
+}
+
+/* For each of `sets` rows of weights: the sum of (weight * input) >> 8, n a multiple of 16. |weight| < 2^18, |input| <= 5120: a product is
+ * below 2^31, the sum of 128 of them >> 8 below 2^30. */
+CLONES static void dots(int32_t *const *weights, int sets, const int32_t *inputs, int n, int32_t *sums) {
+    for (int k = 0; k < sets; k++) {
+        const int32_t *w = weights[k];
+        int32_t sum = 0;
+        for (int i = 0; i < n; i++) sum += (w[i] * inputs[i]) >> 8;
+        sums[k] = sum;
+    }
+}
+
+/* |error| <= 2^18, |input| <= 5120: a product is below 2^31 - 2^16 */
+CLONES static void train(int32_t *const *weights, int sets, const int32_t *inputs, int n, const int32_t *errors) {
+    for (int k = 0; k < sets; k++) {
+        int32_t *w = weights[k], error = errors[k];
+        for (int i = 0; i < n; i++) {
+            int32_t v = w[i] + ((error * inputs[i] + (1 << (RATE_BITS - 1))) >> RATE_BITS);
+            v = v > WEIGHT_TOP ? WEIGHT_TOP : v;
+            w[i] = v < -WEIGHT_TOP ? -WEIGHT_TOP : v;
+        }
+    }
+}
+
+/* What decisions of this stretch have come to, of 2^22, between two of the BUCKETS cells from `base` on; and the nearer of the two. */
+static inline int64_t refine(const uint32_t *cells, int64_t base, int32_t stretch, int64_t *nearer) {
+    int32_t within = clip(stretch, 4095) + 4096, part = within & 255;
+    int64_t place = base + (within >> 8);
+    *nearer = place + (part >= 128);
+    return ((int64_t)(cells[place] >> 10) * (256 - part) + (int64_t)(cells[place + 1] >> 10) * part) >> 8;
+}
+
+#endif

@@ -1,0 +1,378 @@
+/* The predictor of bits and its loop, the same for both directions. See predictor.h; predictor/reference.py is its twin. */
+#include "contexts.h"
+#include "spelling.h"
+#include <stddef.h>
+#include <string.h>
+
+typedef struct { /* one decision */
+    int32_t inputs[INPUTS] __attribute__((aligned(64)));
+    int32_t said[SETS + 1]; /* stretches of the weight sets, and a constant */
+    int32_t *weights[SETS], *seconds[SECONDS], of_set[SETS], of_second[SECONDS];
+    uint32_t *slots[CONTEXTS], *cells[CONTEXTS], *match_cells[MATCHES], *model_cell;
+    int64_t refined[APMS], model_refined[MODEL_APMS];
+    int32_t n_contexts, n_inputs, known, match[MATCHES], proposed[MATCHES], certainty;
+} Decision;
+
+typedef struct { /* where in its byte: bits before the first of them are `path`, with a one above; END: the token ends here */
+    int32_t bit, model;
+    uint32_t path;
+} Place;
+
+static const int32_t SET_ROWS[SETS] = {8 * 5 * 3, 256, 256 * 9, 512 * 3, 512, 16 * 16 * 4, 64 * 9, 2048, 512};
+
+/* ---- where what is known lies ------------------------------------------------------------------------------------------------ */
+
+static inline int n_contexts(const Predictor *p) { return p->stride ? RECORD_CONTEXTS : p->with_model ? CONTEXTS : TEXT_CONTEXTS; }
+
+static inline uint64_t spread(uint32_t h, uint32_t path) {
+    uint64_t z = ((uint64_t)h << 8 | path) * 0x9E3779B97F4A7C15u;
+    return (z ^ z >> 29) * 0xD6E8FEB86659FD93u;
+}
+
+/* The numbers of the contexts hashed in, and whether a token has begun. */
+static void name_contexts(const Predictor *p, const Lane *lane, uint32_t *names) {
+    uint32_t begun = lane->in_token > 0;
+    for (int i = 0, n = n_contexts(p); i < n; i++) names[i] = hash(hash(lane->contexts[i], (uint32_t)i), begun);
+}
+
+/* The lines of the next four bits; of two places the one less visited is given up. */
+static void find_lines(const Predictor *p, const uint32_t *names, uint32_t path, uint32_t **lines) {
+    uint64_t z[CONTEXTS];
+    int n = n_contexts(p), shift = 64 - p->line_bits;
+    for (int i = 0; i < n; i++) {
+        z[i] = spread(names[i], path);
+        __builtin_prefetch(p->lines + (z[i] >> shift));
+    }
+    for (int i = 0; i < n; i++) {
+        uint64_t at = z[i] >> shift;
+        uint32_t check = (uint32_t)(z[i] >> 8 & 0xffff), *line = p->lines[at].words, *other = p->lines[at ^ 1].words;
+        check += !check;
+        if (line[0] >> 16 != check) {
+            if (other[0] >> 16 == check) {
+                line = other;
+            } else {
+                if ((other[0] & 0xffff) < (line[0] & 0xffff)) line = other;
+                memset(line, 0, sizeof(Line));
+                line[0] = check << 16;
+            }
+        }
+        line[0] += (line[0] & 0xffff) < 0xffff;
+        lines[i] = line;
+    }
+}
+
+static void find_ends(const Predictor *p, const uint32_t *names, uint32_t **slots) {
+    int n = n_contexts(p), shift = 32 - p->end_bits;
+    for (int i = 0; i < n; i++) __builtin_prefetch(p->ends + (hash(names[i], END) * 0x2545F491u >> shift));
+    for (int i = 0; i < n; i++) {
+        uint32_t h = hash(names[i], END) * 0x2545F491u;
+        End *end = p->ends + (h >> shift);
+        if (end->check != (h | 1)) *end = (End){h | 1, 0};
+        slots[i] = &end->slot;
+    }
+}
+
+/* ---- inputs ------------------------------------------------------------------------------------------------------------------ */
+
+/* The stretch of a cell, finely where it is nearly sure. */
+static int32_t stretch_of(const Predictor *p, uint32_t cell) {
+    uint32_t x = cell >> 10;
+    if (x > 8192 && x < (1u << 22) - 8192) return p->stretch[x >> 8];
+    return clip(log2_of(p->log2, 2 * (uint64_t)x + 1) - log2_of(p->log2, (8u << 20) - 1 - 2 * (uint64_t)x), TOP);
+}
+
+static void gather_contexts(const Predictor *p, uint32_t *const *slots, int is_end, Decision *d) {
+    int n = d->n_contexts = n_contexts(p);
+    d->known = 0;
+    for (int i = 0; i < n; i++) {
+        uint32_t slot = *slots[i], *cell = p->histories + ((int64_t)(is_end * CONTEXTS + i) << 10 | (slot & 1023));
+        int seen = (slot >> 10 & 63) > 0, at = 2 * i + (i < TEXT_CONTEXTS ? 0 : TOKEN_INPUTS - 2 * TEXT_CONTEXTS);
+        d->inputs[at] = seen ? p->stretch[*cell >> 18] : 0;
+        d->inputs[at + 1] = seen ? p->stretch[slot >> 18] : 0;
+        d->known += seen && i >= 1 && i <= 6;
+        d->slots[i] = slots[i];
+        d->cells[i] = cell;
+    }
+}
+
+static void gather_matches(const Predictor *p, const Lane *lane, const Place *place, Decision *d) {
+    int is_end = place->bit == END;
+    for (int i = 0; i < MATCHES; i++) {
+        const Match *m = &lane->matches[i];
+        int32_t *inputs = d->inputs + MATCH_INPUTS + 2 * i;
+        inputs[0] = inputs[1] = d->match[i] = 0;
+        d->match_cells[i] = NULL;
+        if (m->expected < 0) continue;
+        int class = length_class(m->length), one = d->proposed[i] = is_end ? (p->flags[m->at] & STARTS) != 0 : m->expected >> (7 - place->bit) & 1;
+        d->match_cells[i] = p->match_cells + ((i * 64 + class) * 2 + (m->misses > 0)) * 2 + is_end;
+        int32_t s = stretch_of(p, *d->match_cells[i]), long_ = (class < 32 ? class : 32) * 16;
+        inputs[0] = one ? s : -s;
+        inputs[1] = one ? long_ : -long_;
+        d->match[i] = class < 8 ? 1 : class < 16 ? 2 : class < 24 ? 3 : 4;
+    }
+}
+
+static void gather_model(const Predictor *p, const Lane *lane, const Place *place, Decision *d) {
+    int is_end = place->bit == END, later = lane->in_token < 3 ? lane->in_token : 3, s = place->model;
+    int32_t *inputs = d->inputs + MODEL_INPUTS;
+    d->model_cell = NULL;
+    d->certainty = 0;
+    memset(inputs, 0, (INPUTS - MODEL_INPUTS) * sizeof *inputs);
+    if (s == NO_MODEL) return;
+    int size = s < 0 ? -s : s;
+    d->certainty = size < 128 ? 1 : size < 384 ? 2 : size < 768 ? 3 : size < 1536 ? 4 : 5;
+    d->model_cell = p->model_cells + ((clip(s, 2047) + 2048) >> 6) * 36 + place->bit * 4 + later;
+    inputs[0] = s;
+    inputs[1] = stretch_of(p, *d->model_cell);
+    uint32_t known = is_end ? lane->token : hash(lane->token1, place->path), mask = (1u << p->apm_bits) - 1;
+    uint32_t rows[MODEL_APMS] = {lane->c1 * 9 + (uint32_t)place->bit, hash(known, lane->token + (uint32_t)is_end) >> 8};
+    for (int i = 0; i < MODEL_APMS; i++) {
+        int64_t base = ((int64_t)i << p->apm_bits | (rows[i] & mask)) * BUCKETS;
+        inputs[2 + i] = p->stretch[refine(p->model_apms, base, s, &d->model_refined[i]) >> 8];
+    }
+}
+
+/* ---- mixing ------------------------------------------------------------------------------------------------------------------ */
+
+static void choose_weights(const Predictor *p, const Lane *l, const Place *place, Decision *d) {
+    int is_end = place->bit == END, third = is_end ? 2 : place->bit >= 4, bit = place->bit;
+    uint32_t two = hash(l->c1 | l->c2 << 8, 0);
+    int32_t path = is_end ? 0 : (int32_t)place->path, later = l->in_token < 3 ? l->in_token : 3;
+    int32_t field = l->field < 15 ? l->field : 15, at = l->place < 15 ? l->place : 15;
+    int32_t rows[SETS] = {
+        (d->known * 5 + d->match[0]) * 3 + third,
+        path,
+        (int32_t)l->c1 * 9 + bit,
+        (int32_t)((class_of(l->c1) * 8 + class_of(l->c2)) * 8 + class_of(l->c3)) * 3 + third,
+        (int32_t)l->c2 * 2 + is_end,
+        ((field * 16 + at) * 2 + is_digit(l->c1)) * 2 + is_end,
+        ((l->word_length < 7 ? l->word_length : 7) * 8 + (int32_t)class_of(l->above)) * 9 + bit,
+        (int32_t)(two >> 22) * 2 + is_end,
+        (int32_t)(l->column < 255 ? l->column : 255) * 2 + is_end,
+    };
+    for (int i = 0, base = 0; i < SETS; base += SET_ROWS[i++]) d->weights[i] = p->weights + (int64_t)(base + rows[i]) * INPUTS;
+    int32_t second[SECONDS] = {
+        is_end ? 32 + later : bit * 4 + (p->with_model ? later : (d->match[0] + 1) / 2),
+        is_end ? 256 : path,
+        (d->match[0] * 6 + d->certainty) * 2 + is_end,
+    };
+    for (int i = 0; i < SECONDS; i++) d->seconds[i] = p->seconds + (i * SECOND_ROWS + second[i]) * 16;
+}
+
+static int32_t mix(const Predictor *p, Decision *d) {
+    int32_t sums[SETS];
+    int64_t mean = 0;
+    d->n_inputs = p->with_model ? INPUTS : PLAIN_INPUTS;
+    dots(d->weights, SETS, d->inputs, d->n_inputs, sums);
+    for (int i = 0; i < SETS; i++) {
+        d->said[i] = clip(sums[i] >> 8, TOP);
+        d->of_set[i] = p->squash[d->said[i] + TOP];
+    }
+    d->said[SETS] = CONSTANT;
+    for (int k = 0; k < SECONDS; k++) {
+        int64_t sum = 0;
+        for (int i = 0; i <= SETS; i++) sum += (int64_t)d->seconds[k][i] * d->said[i];
+        int32_t s = clip(sum >> 16, TOP);
+        d->of_second[k] = p->squash[s + TOP];
+        mean += s;
+    }
+    return clip(mean * 21845 >> 16, TOP); /* 21845 / 65536: a third */
+}
+
+/* The final probability: half of what such stretches have come to, by five contexts. */
+static int32_t refine_all(const Predictor *p, const Lane *l, const Place *place, Decision *d, int32_t s) {
+    int is_end = place->bit == END;
+    uint32_t path = is_end ? 256 : place->path, two = l->c1 | l->c2 << 8, mask = (1u << p->apm_bits) - 1;
+    uint32_t expected = (uint32_t)(l->matches[0].expected + 1) | (uint32_t)(d->match[0] > 2) << 9;
+    uint32_t rows[APMS] = {
+        hash(l->c1, path) >> 8,
+        hash(hash(two, 0), path) >> 8,
+        hash(hash(expected, 1), path) >> 8,
+        hash(hash(l->word, (uint32_t)(l->in_token > 0)), path) >> 8,
+        hash((uint32_t)l->skeleton, path) >> 8,
+    };
+    int64_t sum = 0;
+    for (int i = 0; i < APMS; i++) sum += refine(p->apms, ((int64_t)i << p->apm_bits | (rows[i] & mask)) * BUCKETS, s, &d->refined[i]);
+    return limited((p->squash[s + TOP] + sum * 4 / APMS) >> 1);
+}
+
+/* ---- learning ---------------------------------------------------------------------------------------------------------------- */
+
+static void learn(const Predictor *p, Lane *lane, Decision *d, int is_end, int bit) {
+    const int32_t *reciprocal = p->reciprocal;
+    int32_t errors[SETS];
+    int64_t boost = 256 + (int64_t)BOOST * 256 * BOOST_BYTES / (BOOST_BYTES + p->n_coded);
+    for (int i = 0; i < SETS; i++) errors[i] = (int32_t)(((((int64_t)bit << 24) - d->of_set[i]) >> 8) * boost >> 8);
+    train(d->weights, SETS, d->inputs, d->n_inputs, errors);
+    for (int k = 0; k < SECONDS; k++) {
+        int64_t error = ((bit << 24) - d->of_second[k]) >> 8;
+        for (int i = 0; i <= SETS; i++)
+            d->seconds[k][i] = clip(d->seconds[k][i] + ((error * d->said[i] + (1 << (SECOND_RATE_BITS - 1))) >> SECOND_RATE_BITS), SECOND_TOP);
+    }
+    for (int i = 0; i < d->n_contexts; i++) {
+        learn_cell(reciprocal, d->cells[i], bit, HISTORY_LIMIT);
+        *d->slots[i] = learnt_slot(reciprocal, *d->slots[i], bit);
+    }
+    for (int i = 0; i < APMS; i++) learn_cell(reciprocal, p->apms + d->refined[i], bit, APM_LIMIT);
+    for (int i = 0; i < MATCHES; i++)
+        if (d->match_cells[i]) {
+            learn_cell(reciprocal, d->match_cells[i], d->proposed[i] == bit, MATCH_LIMIT);
+            if (d->proposed[i] != bit && !is_end) lane->matches[i].expected = -1;
+        }
+    if (!d->model_cell) return;
+    learn_cell(reciprocal, d->model_cell, bit, MODEL_LIMIT);
+    for (int i = 0; i < MODEL_APMS; i++) learn_cell(reciprocal, p->model_apms + d->model_refined[i], bit, APM_LIMIT);
+}
+
+/* ---- the loop of both directions --------------------------------------------------------------------------------------------- */
+
+static int code_bit(Predictor *p, Lane *lane, uint32_t *const *slots, const Place *place, int bit) {
+    Decision d;
+    gather_contexts(p, slots, place->bit == END, &d);
+    gather_matches(p, lane, place, &d);
+    for (int i = 2 * d.n_contexts; i < MATCH_INPUTS; i++) d.inputs[i] = 0;
+    d.inputs[CONSTANT_INPUT] = CONSTANT;
+    for (int i = CONSTANT_INPUT + 1; i < TOKEN_INPUTS; i++) d.inputs[i] = 0;
+    if (p->with_model) gather_model(p, lane, place, &d);
+    else d.model_cell = NULL, d.certainty = 0;
+    choose_weights(p, lane, place, &d);
+    int32_t s = mix(p, &d), final = refine_all(p, lane, place, &d, s);
+    bit = coder_bit(&p->coder, (uint32_t)final, bit);
+    if (bit >= 0) learn(p, lane, &d, place->bit == END, bit);
+    return bit;
+}
+
+/* The next byte of the lane: of the entries in `range`, with a model, which is narrowed to those that go on so. */
+static int code_byte(Predictor *p, Lane *lane, Range *range) {
+    uint32_t names[CONTEXTS], *lines[CONTEXTS], *slots[CONTEXTS], path = 1;
+    const Spelling *s = &p->spelling;
+    int known = p->data[lane->at], n = n_contexts(p);
+    name_contexts(p, lane, names);
+    for (int i = 0; i < 8; i++) {
+        int within = i < 4 ? (int)path : (int)((path & ((1u << (i - 4)) - 1)) | 1u << (i - 4)), forced = -1;
+        Place place = {i, NO_MODEL, path};
+        int64_t split = 0;
+        if (i % 4 == 0) find_lines(p, names, path, lines);
+        if (range) {
+            split = spelling_split(s, range, (path << 1 | 1) << (7 - i) & 255);
+            if (split == range->low || split == range->high) forced = split == range->low;
+            else place.model = spelling_odds(p, s->sums[range->high] - s->sums[split], s->sums[split] - s->sums[range->low]);
+        }
+        int bit = forced;
+        if (forced < 0) {
+            for (int k = 0; k < n; k++) slots[k] = lines[k] + within;
+            bit = code_bit(p, lane, slots, &place, known >> (7 - i) & 1);
+            if (bit < 0) return bit;
+        } else {
+            for (int k = 0; k < MATCHES; k++) {
+                Match *m = &lane->matches[k];
+                if (m->expected >= 0 && (m->expected >> (7 - i) & 1) != bit) m->expected = -1;
+            }
+        }
+        if (range) *(bit ? &range->low : &range->high) = split;
+        path = path << 1 | (uint32_t)bit;
+    }
+    uint32_t c = path & 255;
+    p->data[lane->at] = (uint8_t)c;
+    p->flags[lane->at++] |= DONE;
+    p->n_coded++;
+    lane->token = hash(lane->token, c);
+    lane->in_token++;
+    follow_text(p, lane, c);
+    follow_matches(p, lane, c);
+    if (!range) lane->token = 0, lane->in_token = 0;
+    find_contexts(p, lane);
+    return 0;
+}
+
+/* Whether the token ends here, where some entries end and others go on: 1 or 0, or what is wrong. */
+static int code_end(Predictor *p, Lane *lane, const Range *range, int64_t whole, int known) {
+    uint32_t names[CONTEXTS], *slots[CONTEXTS];
+    const int64_t *sums = p->spelling.sums;
+    int64_t at = sums[range->low + whole];
+    Place place = {END, spelling_odds(p, at - sums[range->low], sums[range->high] - at), 0};
+    name_contexts(p, lane, names);
+    find_ends(p, names, slots);
+    return code_bit(p, lane, slots, &place, known);
+}
+
+/* A token of the lane, by the weights in the spelling: its id, or what is wrong. `known`: the one that is there, for a writer. */
+static int32_t code_token(Predictor *p, Lane *lane, int32_t known) {
+    const Spelling *s = &p->spelling;
+    Range range = {0, s->n, 0};
+    int64_t length = p->coder.reads ? 0 : s->id_lengths[known];
+    p->flags[lane->at] |= STARTS;
+    for (;;) {
+        int64_t whole = spelling_whole(s, &range);
+        if (whole) {
+            int32_t id = s->ids[range.low];
+            int ends = whole == range.high - range.low || lane->at == lane->end;
+            if (!ends) ends = code_end(p, lane, &range, whole, range.depth == length);
+            if (ends < 0) return ends;
+            if (ends) {
+                lane->token3 = lane->token2, lane->token2 = lane->token1, lane->token1 = lane->token;
+                lane->token = 0, lane->in_token = 0;
+                find_contexts(p, lane);
+                return id;
+            }
+            range.low += whole;
+        }
+        if (lane->at == lane->end) return DAMAGED;
+        int failed = code_byte(p, lane, &range);
+        if (failed) return failed;
+        range.depth++;
+    }
+}
+
+/* ---- what Python calls ------------------------------------------------------------------------------------------------------- */
+
+/* Start a block of n lanes, whose starts and ends are set, read from or written to these bytes. */
+void llmzip_predictor_open(Predictor *p, uint8_t *bytes, int64_t size, int reads) {
+    coder_start(&p->coder, bytes, size, reads);
+    for (int64_t i = 0; i < p->n_lanes; i++) {
+        Lane *l = p->lanes + i;
+        int64_t start = l->start, end = l->end;
+        memset(l, 0, sizeof *l);
+        l->start = l->at = l->line = l->line_before = l->line_second = l->aligned = start;
+        l->end = end;
+        for (int k = 0; k < MATCHES; k++) l->matches[k].expected = -1;
+        find_contexts(p, l);
+    }
+}
+
+/* Code the next n bytes of the only lane, without a model. 0, or what is wrong. */
+int llmzip_predictor_bytes(Predictor *p, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        int failed = code_byte(p, p->lanes, NULL);
+        if (failed) return failed;
+    }
+    return 0;
+}
+
+/* Code a token of each lane that has not come to its end, by its row of scores. ids: known to a writer, found by a reader. */
+int llmzip_predictor_step(Predictor *p, const int16_t *scores, int64_t stride, int32_t *ids) {
+    for (int64_t i = 0; i < p->n_lanes; i++) {
+        Lane *lane = p->lanes + i;
+        if (lane->at == lane->end) continue;
+        spelling_weigh(p, scores + i * stride);
+        int32_t id = code_token(p, lane, ids[i]);
+        if (id < 0) return id;
+        ids[i] = id;
+    }
+    return 0;
+}
+
+int64_t llmzip_predictor_finish(Predictor *p) { return coder_finish(&p->coder); }
+
+/* Sizes and limits, for Python to compare with its own. */
+int llmzip_predictor_layout(int64_t *out) {
+    int64_t values[] = {
+        sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
+        TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS, BUCKETS,
+        TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT,
+        APM_LIMIT, LATEST_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK,
+        SET_ROWS[0], SET_ROWS[1], SET_ROWS[2], SET_ROWS[3], SET_ROWS[4], SET_ROWS[5], SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
+    };
+    memcpy(out, values, sizeof values);
+    return (int)(sizeof values / sizeof *values);
+}

@@ -1,0 +1,65 @@
+/* The predictor of bits: what a group of blocks has taught, and the lanes of the block that is being coded. predictor/fused.py fills it. */
+#ifndef LLMZIP_PREDICTOR_H
+#define LLMZIP_PREDICTOR_H
+#include "coder.h"
+#include "learning.h"
+
+enum { TEXT_CONTEXTS = 35, TOKEN_CONTEXTS = 3, CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS, RECORD_CONTEXTS = 28 };
+enum { MATCHES = 4, MASKED = 2 }; /* the third match is that of masked text */
+enum { MATCH_INPUTS = 2 * TEXT_CONTEXTS, CONSTANT_INPUT = MATCH_INPUTS + 2 * MATCHES, PLAIN_INPUTS = 80, TOKEN_INPUTS = PLAIN_INPUTS };
+enum { MODEL_INPUTS = TOKEN_INPUTS + 2 * TOKEN_CONTEXTS, INPUTS = 96 };
+enum { SETS = 9, SECONDS = 3, SECOND_ROWS = 320, APMS = 5, MODEL_APMS = 2, END = 8, NO_MODEL = 32767 };
+enum { STACK = 64, DONE = 1, STARTS = 2, LATEST_BITS = 20 };
+
+typedef struct { int64_t at, length; int32_t misses, expected; } Match; /* expected: the byte there (bit 9: a token starts after it), or -1 */
+
+typedef struct { /* one lane: where it is, and what its bytes so far are like */
+    int64_t start, end, at, line, line_before, line_second, aligned;
+    Match matches[MATCHES];
+    uint64_t mask, skeleton, marks;                /* the last eight: digits as one; runs as one; neither word nor space */
+    uint32_t word, word1, word2, letters, first;   /* hashes of words; of letters; first byte of the word */
+    uint32_t masked, masked1, number;              /* hashes: the line so far, digits as one; the line before; the number */
+    uint32_t field_classes, field_known[STACK];    /* what the field is like, and was in the line before */
+    uint32_t punctuation, shape, head, head1, parent, outline[STACK];
+    uint32_t brackets[STACK], key, quoted, quoted1, tag, tags[STACK], closing;
+    uint32_t token, token1, token2, token3;        /* hashes: the token so far; tokens before */
+    int32_t field, place, indents[STACK], depth, indent, indenting, nesting, quoting, tag_depth, in_tag, word_length, in_token;
+    uint32_t contexts[CONTEXTS];
+    uint32_t c1, c2, c3, above, aligned_byte, column;
+} Lane;
+
+typedef struct { uint32_t words[16]; } Line; /* check << 16 | visits, and the slots of the 15 decisions of a nibble */
+typedef struct { uint32_t check, slot; } End;
+
+typedef struct { /* the vocabulary in the order of its spellings: a prefix is a range of it */
+    const int32_t *ids, *starts, *lengths; /* (n) of each entry */
+    const uint8_t *bytes;
+    const int32_t *id_lengths;             /* (symbols) bytes of each id */
+    int64_t *sums;                         /* (n + 1) of the weights before each entry */
+    int64_t n;
+} Spelling;
+
+typedef struct {
+    const int32_t *squash, *reciprocal, *exp2;
+    const int16_t *stretch, *log2;
+    /* learnt */
+    Line *lines;              /* (2^line_bits) */
+    End *ends;                /* (2^end_bits) */
+    uint32_t *histories;      /* (2, CONTEXTS, 1024): what such a history has come to; of bits, of token ends */
+    uint32_t *match_cells;    /* (MATCHES, 64, 2, 2): that it is right, by length, after misses, token end */
+    uint32_t *model_cells;    /* (64, 9, 4): by what the model says, bit, place in the token */
+    uint32_t *apms, *model_apms; /* (APMS, 2^apm_bits, BUCKETS), (MODEL_APMS, 2^apm_bits, BUCKETS) */
+    int32_t *weights;         /* (rows of all SETS, INPUTS) */
+    int32_t *seconds;         /* (SECONDS, SECOND_ROWS, 16) */
+    int32_t *latest;          /* (MATCHES, 2^LATEST_BITS) hash of what was last -> where what followed it is */
+    uint32_t *followers;      /* (2^16) what followed two bytes, the last first */
+    /* the group's bytes, one block after the other, 64 zeros before them; for each DONE and STARTS */
+    uint8_t *data, *flags;
+    Lane *lanes;
+    int64_t n_lanes, stride, n_coded; /* stride: bytes of a record; 0: text */
+    int32_t line_bits, end_bits, apm_bits, with_model;
+    Coder coder;
+    Spelling spelling;
+} Predictor;
+
+#endif

@@ -1,0 +1,192 @@
+"""The predictor by the C library: the arrays that it works on. Same integers as `predictor/reference.py`."""
+
+import ctypes
+from ctypes import POINTER, Structure, byref, c_int, c_int32, c_int64, c_uint64, c_void_p
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip import native
+from llmzip.errors import FormatError
+from llmzip.predictor import tables
+from llmzip.predictor.coder import PAST_END
+from llmzip.predictor.spelling import Spelling
+
+_LANE_BYTES, _LINE_BYTES, _END_BYTES = 1768, 64, 8
+_BEFORE = 64  # zeros before the first byte of a group
+_ROOM = 24  # bytes that a byte takes at the very worst: eight bits or nine of 2^-20
+_FULL = -2
+
+
+class _Coder(Structure):
+    _fields_ = (
+        ("low", c_uint64),
+        ("range", c_uint64),
+        ("point", c_uint64),
+        ("bytes", c_void_p),
+        ("at", c_int64),
+        ("size", c_int64),
+        ("reads", c_int32),
+        ("past", c_int32),
+    )
+
+
+class _Spelling(Structure):
+    _fields_ = (
+        ("ids", c_void_p),
+        ("starts", c_void_p),
+        ("lengths", c_void_p),
+        ("bytes", c_void_p),
+        ("id_lengths", c_void_p),
+        ("sums", c_void_p),
+        ("n", c_int64),
+    )
+
+
+class _Predictor(Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in (
+            "squash", "reciprocal", "exp2", "stretch", "log2", "lines", "ends", "histories", "match_cells", "model_cells", "apms",
+            "model_apms", "weights", "seconds", "latest", "followers", "data", "flags", "lanes",
+        )),
+        *((name, c_int64) for name in ("n_lanes", "stride", "n_coded")),
+        *((name, c_int32) for name in ("line_bits", "end_bits", "apm_bits", "with_model")),
+        ("coder", _Coder),
+        ("spelling", _Spelling),
+    )  # fmt: skip
+
+
+_LAYOUT = (
+    ctypes.sizeof(_Predictor), _LANE_BYTES, _LINE_BYTES, _END_BYTES, 16, _Predictor.coder.offset, _Predictor.spelling.offset,
+    tables.TEXT_CONTEXTS, tables.TOKEN_CONTEXTS, tables.RECORD_CONTEXTS, tables.MATCHES, tables.PLAIN_INPUTS, tables.INPUTS, tables.SETS,
+    tables.SECONDS, tables.SECOND_ROWS, tables.APMS, tables.MODEL_APMS, tables.BUCKETS, tables.TOP, tables.WEIGHT_TOP, tables.SECOND_TOP,
+    tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST, tables.BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.MATCH_LIMIT,
+    tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,
+    tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK, *tables.SET_ROWS,
+)  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _functions() -> ctypes.CDLL:
+    """The library, its functions declared and its layout compared with ours."""
+    library = native.library
+    assert library is not None
+    library.llmzip_predictor_open.argtypes = [POINTER(_Predictor), c_void_p, c_int64, c_int]
+    library.llmzip_predictor_open.restype = None
+    library.llmzip_predictor_bytes.argtypes = [POINTER(_Predictor), c_int64]
+    library.llmzip_predictor_bytes.restype = c_int
+    library.llmzip_predictor_step.argtypes = [POINTER(_Predictor), c_void_p, c_int64, c_void_p]
+    library.llmzip_predictor_step.restype = c_int
+    library.llmzip_predictor_finish.argtypes = [POINTER(_Predictor)]
+    library.llmzip_predictor_finish.restype = c_int64
+    library.llmzip_predictor_layout.argtypes = [c_void_p]
+    library.llmzip_predictor_layout.restype = c_int
+    layout = np.zeros(256, dtype=np.int64)
+    n = library.llmzip_predictor_layout(layout.ctypes.data)
+    if tuple(layout[:n].tolist()) != _LAYOUT:
+        raise ImportError("llmzip's C library is of another version than its Python modules")
+    return library
+
+
+class Fused:
+    """See `llmzip.predictor.Engine`."""
+
+    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None) -> None:
+        self._library = _functions()
+        self._spelling = spelling
+        self._used = _BEFORE
+        self._data, self._flags = (np.zeros(_BEFORE + capacity + 8, dtype=np.uint8) for _ in range(2))
+        end_bits, apm_bits = tables.end_bits(line_bits), tables.apm_bits(line_bits)
+        # Zeros cost nothing until they are touched.
+        arrays: dict[str, NDArray[Any]] = {
+            "squash": tables.SQUASH,
+            "reciprocal": tables.RECIPROCAL,
+            "exp2": tables.EXP2,
+            "stretch": tables.STRETCH,
+            "log2": tables.LOG2,
+            "lines": _aligned(16 << line_bits, np.dtype(np.uint32)),
+            "ends": np.zeros(2 << end_bits, dtype=np.uint32),
+            "histories": tables.first_histories(),
+            "match_cells": tables.first_match_cells(),
+            "model_cells": tables.first_model_cells(),
+            "apms": tables.first_apms(tables.APMS, apm_bits),
+            "model_apms": tables.first_apms(tables.MODEL_APMS, apm_bits if spelling else 0),
+            "weights": _copied(tables.first_weights()),
+            "seconds": _copied(tables.first_seconds()),
+            "latest": np.zeros(tables.MATCHES << tables.LATEST_BITS, dtype=np.int32),
+            "followers": np.zeros(1 << 16, dtype=np.uint32),
+            "data": self._data,
+            "flags": self._flags,
+        }
+        self._struct = _Predictor(
+            line_bits=line_bits, end_bits=end_bits, apm_bits=apm_bits, **{name: native.pointer(each) for name, each in arrays.items()}
+        )
+        if spelling is not None:
+            arrays["sums"] = np.zeros(len(spelling.ids) + 1, dtype=np.int64)
+            named = {name: getattr(spelling, name) for name in ("ids", "starts", "lengths", "bytes", "id_lengths")}
+            self._struct.spelling = _Spelling(
+                n=len(spelling.ids), sums=native.pointer(arrays["sums"]), **{name: native.pointer(each) for name, each in named.items()}
+            )
+        self._arrays = arrays  # kept alive
+
+    def open(self, sizes: list[int], *, with_model: bool, stride: int, body: bytes | None, payload: bytes | None) -> None:
+        ends = self._used + np.cumsum(sizes)
+        self._start, self._used = self._used, self._used + sum(sizes)
+        self._payload: bytes | None = None
+        assert self._used + 8 <= len(self._data) and (with_model or len(sizes) == 1)
+        self._lanes = np.zeros((len(sizes), _LANE_BYTES), dtype=np.uint8)
+        places = self._lanes.view(np.int64)
+        places[:, 0], places[:, 1] = ends - sizes, ends
+        if body is not None:
+            self._data[self._start : self._used] = np.frombuffer(body, np.uint8)
+            self._code = np.empty(_ROOM * len(body) + 64, dtype=np.uint8)
+        else:
+            assert payload is not None
+            self._code = np.frombuffer(payload, np.uint8) if payload else np.zeros(1, dtype=np.uint8)
+        self._struct.lanes, self._struct.n_lanes = self._lanes.ctypes.data, len(sizes)
+        self._struct.stride, self._struct.with_model = stride, with_model
+        self._library.llmzip_predictor_open(byref(self._struct), self._code.ctypes.data, len(self._code), payload is not None)
+
+    def code_bytes(self, n: int) -> None:
+        _check(self._library.llmzip_predictor_bytes(byref(self._struct), n))
+
+    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32]) -> None:
+        if scores.strides[1] != 2:
+            scores = np.ascontiguousarray(scores)
+        assert scores.dtype == np.int16 and len(scores) == len(ids) == len(self._lanes) and ids.dtype == np.int32 and ids.flags.c_contiguous
+        _check(self._library.llmzip_predictor_step(byref(self._struct), scores.ctypes.data, scores.strides[0] // 2, ids.ctypes.data))
+
+    def done(self) -> NDArray[np.int64]:
+        places = self._lanes.view(np.int64)
+        found: NDArray[np.int64] = places[:, 2] - places[:, 0]
+        return found
+
+    def body(self) -> bytes:
+        return self._data[self._start : self._used].tobytes()
+
+    def payload(self) -> bytes:
+        if self._payload is None:  # finishing is done once
+            n = self._library.llmzip_predictor_finish(byref(self._struct))
+            self._payload = self._code[:n].tobytes()
+        return self._payload
+
+
+def _check(result: int) -> None:
+    assert result != _FULL
+    if result < 0:
+        raise FormatError("the code stream is invalid")
+
+
+def _copied(array: NDArray[np.int32]) -> NDArray[np.int32]:
+    copy = _aligned(array.size, array.dtype)
+    copy[:] = array.ravel()
+    return copy
+
+
+def _aligned(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Zeros from the start of a line of the processor's cache."""
+    room = np.zeros(count + 15, dtype=dtype)
+    start = -room.ctypes.data % 64 // 4
+    return room[start : start + count]

@@ -1,0 +1,365 @@
+"""The predictor in Python integers: the definition in code, the fallback where there is no compiled library, and what the tests compare the C with.
+
+Slow, and written to be read beside c/predictor.c, whose functions have the same names.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip.errors import FormatError
+from llmzip.predictor import tables
+from llmzip.predictor.coder import Reader, Writer
+from llmzip.predictor.contexts import Lane, class_of, find_contexts, follow_text
+from llmzip.predictor.learning import Apms, clip, dot, hash32, learnt_cell, learnt_slot, limited, trained
+from llmzip.predictor.matching import DIGITS, Memory, follow_matches, length_class
+from llmzip.predictor.spelling import Range, Spelling, odds
+from llmzip.predictor.tables import (
+    BOOST,
+    BOOST_BYTES,
+    CONSTANT,
+    END,
+    NO_MODEL,
+    SECOND_RATE_BITS,
+    SECOND_TOP,
+    TOP,
+    log2_of,
+)
+
+_BEFORE = 64  # zeros before the first byte of a group
+_SQUASH: list[int] = tables.SQUASH.tolist()
+_STRETCH: list[int] = tables.STRETCH.tolist()
+_M64 = (1 << 64) - 1
+
+
+@dataclass
+class Place:
+    """Where in its byte a decision is: bits before the first of them are `path`, with a one above; END: the token ends here."""
+
+    bit: int
+    model: int
+    path: int
+
+    @property
+    def is_end(self) -> int:
+        return int(self.bit == END)
+
+
+@dataclass
+class Decision:
+    """What a decision was made of, for learning. Slots are (line, place in it), cells (table, place in it)."""
+
+    slots: list[tuple[list[int], int]]
+    inputs: list[int] = field(default_factory=lambda: [0] * tables.INPUTS)
+    cells: list[tuple[list[int], int]] = field(default_factory=list)
+    known: int = 0
+    matched: list[int] = field(default_factory=lambda: [0] * tables.MATCHES)
+    votes: list[tuple[int, int, int]] = field(default_factory=list)  # (match, cell, bit)
+    certainty: int = 0
+    model_cell: int = -1
+    rows: list[int] = field(default_factory=list)
+    seconds: list[int] = field(default_factory=list)
+    said: list[int] = field(default_factory=list)
+    of_second: list[int] = field(default_factory=list)
+    refined: list[tuple[int, int, int]] = field(default_factory=list)  # (apm, row, place)
+    model_refined: list[tuple[int, int, int]] = field(default_factory=list)
+
+
+class Reference:
+    """See `llmzip.predictor.Engine`."""
+
+    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None) -> None:
+        self._memory, self._used, self._spelling = Memory(_BEFORE + capacity + 8), _BEFORE, spelling
+        self._line_bits, self._end_bits = line_bits, tables.end_bits(line_bits)
+        self._apm_mask = (1 << tables.apm_bits(line_bits)) - 1
+        self._lines: dict[int, list[int]] = {}
+        self._ends: dict[int, list[int]] = {}
+        self._histories: list[list[int]] = tables.first_histories().reshape(-1, 1024).tolist()
+        self._match_cells: list[int] = tables.first_match_cells().ravel().tolist()
+        self._model_cells: list[int] = tables.first_model_cells().tolist()
+        self._apms, self._model_apms = Apms(), Apms()
+        self._weights: dict[int, list[int]] = {}
+        self._first_weights: list[int] = tables.first_weights()[0].tolist()
+        self._seconds: list[list[list[int]]] = tables.first_seconds()[:, :, : tables.SETS + 1].tolist()
+        self._n_coded = 0
+
+    def open(self, sizes: list[int], *, with_model: bool, stride: int, body: bytes | None, payload: bytes | None) -> None:
+        self._coder = Writer() if payload is None else Reader(payload)
+        self._with_model, self._stride, self._start = with_model, stride, self._used
+        self._lanes = []
+        for size in sizes:
+            self._lanes.append(Lane(self._used, self._used + size))
+            self._used += size
+        assert self._used + 8 <= len(self._memory.data) and (with_model or len(sizes) == 1)
+        if body is not None:
+            self._memory.data[self._start : self._used] = body
+        for lane in self._lanes:
+            find_contexts(self._memory, lane, stride)
+
+    def code_bytes(self, n: int) -> None:
+        for _ in range(n):
+            self._code_byte(self._lanes[0], None)
+
+    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32]) -> None:
+        assert self._spelling is not None
+        for i, lane in enumerate(self._lanes):
+            if lane.at < lane.end:
+                self._sums = self._spelling.sums(scores[i])
+                ids[i] = self._code_token(self._spelling, lane, int(ids[i]))
+
+    def done(self) -> NDArray[np.int64]:
+        return np.array([lane.at - lane.start for lane in self._lanes], dtype=np.int64)
+
+    def payload(self) -> bytes:
+        assert isinstance(self._coder, Writer)
+        return self._coder.payload()
+
+    def body(self) -> bytes:
+        return bytes(self._memory.data[self._start : self._used])
+
+    # ---- the loop of both directions
+
+    def _code_token(self, spelling: Spelling, lane: Lane, known: int) -> int:
+        found, length = Range(0, len(spelling.ids), 0), 0 if self._coder.reads else int(spelling.id_lengths[known])
+        self._memory.flags[lane.at] |= tables.STARTS
+        while True:
+            whole = spelling.whole(found)
+            if whole:
+                symbol = int(spelling.ids[found.low])
+                ends = whole == found.high - found.low or lane.at == lane.end
+                if ends or self._code_end(lane, found, whole, int(found.depth == length)):
+                    lane.token3, lane.token2, lane.token1 = lane.token2, lane.token1, lane.token
+                    lane.token = lane.in_token = 0
+                    find_contexts(self._memory, lane, self._stride)
+                    return symbol
+                found = found._replace(low=found.low + whole)
+            if lane.at == lane.end:
+                raise FormatError("the code stream spells more bytes than the block has")
+            narrowed = self._code_byte(lane, found)
+            assert narrowed is not None
+            found = narrowed._replace(depth=found.depth + 1)
+
+    def _code_end(self, lane: Lane, found: Range, whole: int, known: int) -> int:
+        at = self._sums[found.low + whole]
+        place = Place(END, odds(at - self._sums[found.low], self._sums[found.high] - at), 0)
+        return self._code_bit(lane, self._find_ends(self._names(lane)), place, known)
+
+    def _code_byte(self, lane: Lane, found: Range | None) -> Range | None:
+        """The next byte of the lane: of the entries found, which are narrowed to those that go on so."""
+        names, path, known = self._names(lane), 1, self._memory.data[lane.at]
+        for i in range(8):
+            if i % 4 == 0:
+                lines = self._find_lines(names, path)
+            within = path if i < 4 else path & ((1 << (i - 4)) - 1) | 1 << (i - 4)
+            place, forced, split = Place(i, NO_MODEL, path), None, 0
+            if found is not None:
+                assert self._spelling is not None
+                split = self._spelling.split(found, (path << 1 | 1) << (7 - i) & 255)
+                if split in (found.low, found.high):
+                    forced = int(split == found.low)
+                else:
+                    place.model = odds(self._sums[found.high] - self._sums[split], self._sums[split] - self._sums[found.low])
+            if forced is None:
+                bit = self._code_bit(lane, [(line, within) for line in lines], place, known >> (7 - i) & 1)
+            else:
+                bit = forced
+                for match in lane.matches:
+                    if match.expected >= 0 and match.expected >> (7 - i) & 1 != bit:
+                        match.expected = -1
+            if found is not None:
+                found = found._replace(low=split) if bit else found._replace(high=split)
+            path = path << 1 | bit
+        self._put(lane, path & 255, found is None)
+        return found
+
+    def _put(self, lane: Lane, c: int, plain: bool) -> None:
+        self._memory.data[lane.at] = c
+        self._memory.flags[lane.at] |= tables.DONE
+        lane.at += 1
+        self._n_coded += 1
+        lane.token, lane.in_token = hash32(lane.token, c), lane.in_token + 1
+        follow_text(self._memory, lane, c, self._stride)
+        follow_matches(self._memory, lane, c)
+        if plain:
+            lane.token = lane.in_token = 0
+        find_contexts(self._memory, lane, self._stride)
+
+    def _code_bit(self, lane: Lane, slots: list[tuple[list[int], int]], place: Place, known: int) -> int:
+        d = Decision(slots)
+        self._gather_contexts(place.is_end, d)
+        self._gather_matches(lane, place, d)
+        d.inputs[tables.CONSTANT_INPUT] = CONSTANT
+        if self._with_model:
+            self._gather_model(lane, place, d)
+        self._choose_weights(lane, place, d)
+        p = self._refine_all(lane, place, d, self._mix(d))
+        bit = self._coder.code(p, known)
+        self._learn(lane, d, place.is_end, bit)
+        return bit
+
+    # ---- where what is known lies
+
+    def _names(self, lane: Lane) -> list[int]:
+        """The contexts in use, the number of each hashed in, and whether a token has begun."""
+        used = len(lane.contexts) if self._with_model or self._stride else tables.TEXT_CONTEXTS
+        begun = int(lane.in_token > 0)
+        return [hash32(hash32(h, i), begun) for i, h in enumerate(lane.contexts[:used])]
+
+    def _find_lines(self, names: list[int], path: int) -> list[list[int]]:
+        """The lines of the next four bits; of two places the one less visited is given up."""
+        found = []
+        for name in names:
+            z = (name << 8 | path) * 0x9E3779B97F4A7C15 & _M64
+            z = (z ^ z >> 29) * 0xD6E8FEB86659FD93 & _M64
+            at, check = z >> (64 - self._line_bits), z >> 8 & 0xFFFF or 1
+            line, other = (self._lines.setdefault(i, [0] * 16) for i in (at, at ^ 1))
+            if line[0] >> 16 != check:
+                if other[0] >> 16 == check:
+                    line = other
+                else:
+                    if other[0] & 0xFFFF < line[0] & 0xFFFF:
+                        line = other
+                    line[:] = [check << 16] + [0] * 15
+            line[0] += line[0] & 0xFFFF < 0xFFFF
+            found.append(line)
+        return found
+
+    def _find_ends(self, names: list[int]) -> list[tuple[list[int], int]]:
+        found = []
+        for name in names:
+            h = hash32(name, END) * 0x2545F491 & 0xFFFFFFFF
+            end = self._ends.setdefault(h >> (32 - self._end_bits), [0, 0])
+            if end[0] != h | 1:
+                end[:] = [h | 1, 0]
+            found.append((end, 1))
+        return found
+
+    # ---- inputs
+
+    def _gather_contexts(self, is_end: int, d: Decision) -> None:
+        for i, (line, at) in enumerate(d.slots):
+            slot, cells = line[at], self._histories[is_end * tables.CONTEXTS + i]
+            d.cells.append((cells, slot & 1023))
+            if slot >> 10 & 63:
+                place = 2 * i + (0 if i < tables.TEXT_CONTEXTS else tables.TOKEN_INPUTS - 2 * tables.TEXT_CONTEXTS)
+                d.inputs[place : place + 2] = _STRETCH[cells[slot & 1023] >> 18], _STRETCH[slot >> 18]
+                d.known += 1 <= i <= 6
+
+    def _gather_matches(self, lane: Lane, place: Place, d: Decision) -> None:
+        for i, match in enumerate(lane.matches):
+            if match.expected < 0:
+                continue
+            starts = self._memory.flags[match.at] & tables.STARTS > 0
+            one, n = int(starts) if place.is_end else match.expected >> (7 - place.bit) & 1, length_class(match.length)
+            cell = ((i * 64 + n) * 2 + (match.misses > 0)) * 2 + place.is_end
+            both = stretch_of(self._match_cells[cell]), min(n, 32) * 16
+            at = tables.MATCH_INPUTS + 2 * i
+            d.inputs[at : at + 2] = both if one else (-both[0], -both[1])
+            d.matched[i] = 1 if n < 8 else 2 if n < 16 else 3 if n < 24 else 4
+            d.votes.append((i, cell, one))
+
+    def _gather_model(self, lane: Lane, place: Place, d: Decision) -> None:
+        s = place.model
+        if s == NO_MODEL:
+            return
+        d.certainty = 1 + sum(abs(s) >= limit for limit in (128, 384, 768, 1536))
+        d.model_cell = ((clip(s, 2047) + 2048) >> 6) * 36 + place.bit * 4 + min(lane.in_token, 3)
+        known = lane.token if place.is_end else hash32(lane.token1, place.path)
+        rows = (lane.c1 * 9 + place.bit, hash32(known, lane.token + place.is_end) >> 8)
+        said = [s, stretch_of(self._model_cells[d.model_cell])]
+        for i, row in enumerate(rows):
+            p, at = self._model_apms.refine(i, row & self._apm_mask, s)
+            said.append(_STRETCH[p >> 8])
+            d.model_refined.append((i, row & self._apm_mask, at))
+        d.inputs[tables.MODEL_INPUTS : tables.MODEL_INPUTS + len(said)] = said
+
+    # ---- mixing
+
+    def _choose_weights(self, lane: Lane, place: Place, d: Decision) -> None:
+        is_end, bit, path = place.is_end, place.bit, place.path
+        third, later = 2 if is_end else int(bit >= 4), min(lane.in_token, 3)
+        rows = (
+            (d.known * 5 + d.matched[0]) * 3 + third,
+            path,
+            lane.c1 * 9 + bit,
+            ((class_of(lane.c1) * 8 + class_of(lane.c2)) * 8 + class_of(lane.c3)) * 3 + third,
+            lane.c2 * 2 + is_end,
+            ((min(lane.field, 15) * 16 + min(lane.place, 15)) * 2 + (lane.c1 in DIGITS)) * 2 + is_end,
+            (min(lane.word_length, 7) * 8 + class_of(lane.above)) * 9 + bit,
+            (hash32(lane.c1 | lane.c2 << 8, 0) >> 22) * 2 + is_end,
+            min(lane.column, 255) * 2 + is_end,
+        )
+        base = 0
+        for row, count in zip(rows, tables.SET_ROWS, strict=True):
+            d.rows.append(base + row)
+            base += count
+        d.seconds = [
+            32 + later if is_end else bit * 4 + (later if self._with_model else (d.matched[0] + 1) // 2),
+            256 if is_end else path,
+            (d.matched[0] * 6 + d.certainty) * 2 + is_end,
+        ]
+
+    def _mix(self, d: Decision) -> int:
+        for row in d.rows:
+            d.said.append(clip(dot(self._weights.get(row, self._first_weights), d.inputs) >> 8, TOP))
+        total = 0
+        for k, row in enumerate(d.seconds):
+            s = clip(sum(w * x for w, x in zip(self._seconds[k][row], [*d.said, CONSTANT], strict=True)) >> 16, TOP)
+            d.of_second.append(s)
+            total += s
+        return clip(total * 21845 >> 16, TOP)  # a third
+
+    def _refine_all(self, lane: Lane, place: Place, d: Decision, s: int) -> int:
+        """The final probability: half of what such stretches have come to, by five contexts."""
+        path = 256 if place.is_end else place.path
+        expected = lane.matches[0].expected + 1 | (d.matched[0] > 2) << 9
+        named = (
+            lane.c1,
+            hash32(lane.c1 | lane.c2 << 8, 0),
+            hash32(expected, 1),
+            hash32(lane.word, int(lane.in_token > 0)),
+            lane.skeleton & 0xFFFFFFFF,
+        )
+        total = 0
+        for i, name in enumerate(named):
+            row = hash32(name, path) >> 8 & self._apm_mask
+            p, at = self._apms.refine(i, row, s)
+            d.refined.append((i, row, at))
+            total += p
+        return limited((_SQUASH[s + TOP] + total * 4 // tables.APMS) >> 1)
+
+    # ---- learning
+
+    def _learn(self, lane: Lane, d: Decision, is_end: int, bit: int) -> None:
+        boost = 256 + BOOST * 256 * BOOST_BYTES // (BOOST_BYTES + self._n_coded)
+        used = tables.INPUTS if self._with_model else tables.PLAIN_INPUTS
+        for row, s in zip(d.rows, d.said, strict=True):
+            error = (((bit << 24) - _SQUASH[s + TOP]) >> 8) * boost >> 8
+            weights = self._weights.get(row, self._first_weights)
+            self._weights[row] = trained(weights[:used], d.inputs[:used], error) + weights[used:]
+        for weights, s in zip((self._seconds[k][row] for k, row in enumerate(d.seconds)), d.of_second, strict=True):
+            error, half = ((bit << 24) - _SQUASH[s + TOP]) >> 8, 1 << (SECOND_RATE_BITS - 1)
+            for i, x in enumerate([*d.said, CONSTANT]):
+                weights[i] = clip(weights[i] + (error * x + half >> SECOND_RATE_BITS), SECOND_TOP)
+        for (cells, history), (line, at) in zip(d.cells, d.slots, strict=True):
+            cells[history] = learnt_cell(cells[history], bit, tables.HISTORY_LIMIT)
+            line[at] = learnt_slot(line[at], bit)
+        for which, row, place in d.refined:
+            self._apms.learn(which, row, place, bit, tables.APM_LIMIT)
+        for which, cell, proposed in d.votes:
+            self._match_cells[cell] = learnt_cell(self._match_cells[cell], int(proposed == bit), tables.MATCH_LIMIT)
+            if proposed != bit and not is_end:
+                lane.matches[which].expected = -1
+        if d.model_cell >= 0:
+            self._model_cells[d.model_cell] = learnt_cell(self._model_cells[d.model_cell], bit, tables.MODEL_LIMIT)
+        for which, row, place in d.model_refined:
+            self._model_apms.learn(which, row, place, bit, tables.APM_LIMIT)
+
+
+def stretch_of(cell: int) -> int:
+    """The stretch of a cell, finely where it is nearly sure."""
+    x = cell >> 10
+    if 8192 < x < (1 << 22) - 8192:
+        return _STRETCH[x >> 8]
+    return clip(log2_of(2 * x + 1) - log2_of((8 << 20) - 1 - 2 * x), TOP)
