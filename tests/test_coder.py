@@ -32,7 +32,7 @@ def by_constriction(decisions: list[tuple[int, int]]) -> bytes:
 @given(DECISIONS)
 def test_the_stream_is_that_of_constriction(decisions: list[tuple[int, int]]) -> None:
     payload = written(decisions)
-    assert payload.rstrip(b"\0") == by_constriction(decisions)
+    assert payload.rstrip(b"\0") == by_constriction(decisions).rstrip(b"\0")
     reader = Reader(payload)
     assert [reader.code(p) for p, _ in decisions] == [bit for _, bit in decisions]
 
@@ -43,7 +43,7 @@ def test_always_the_same(p: int, bit: int) -> None:
     """Carries through many words, and more zeros at the end than a reader adds."""
     decisions = [(p, bit)] * 3000
     payload = written(decisions)
-    assert payload.rstrip(b"\0") == by_constriction(decisions)
+    assert payload.rstrip(b"\0") == by_constriction(decisions).rstrip(b"\0")
     reader = Reader(payload)
     assert all(reader.code(p) == bit for _ in range(3000))
 
@@ -52,7 +52,7 @@ def test_carries() -> None:
     rng = random.Random(1)
     for _ in range(50):  # just below one half, then anything: the interval stays across a boundary
         decisions = [(1 << 23, 0), *[((1 << 24) - 16, 1)] * rng.randrange(100), *[(16, rng.randrange(2)) for _ in range(rng.randrange(30))]]
-        assert written(decisions).rstrip(b"\0") == by_constriction(decisions)
+        assert written(decisions).rstrip(b"\0") == by_constriction(decisions).rstrip(b"\0")
 
 
 def test_a_reader_does_not_run_on() -> None:
