@@ -3,6 +3,7 @@
 import bz2
 import codecs
 import gzip
+import json
 import lzma
 import os
 import random
@@ -13,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checkpoints import tiny_llama_folder
 from hypothesis import given
 from hypothesis import strategies as st
 
 import llmzip
 from llmzip.errors import LlmzipError
 from llmzip.train import corpus as module
-from llmzip.train import texts
+from llmzip.train import run, texts
 from llmzip.train.corpus import Source, Text, encode_documents, whole_character, write_text
 
 PROSE = "Ein Satz über Bäume, 一句话, and some more words of it.\n" * 400
@@ -276,3 +278,34 @@ def test_files_are_utf_8_in_any_locale(tmp_path):
         assert done.returncode == 0, done.stderr
         made.append((tmp_path / name / "tokenizer.json").read_bytes())
     assert made[0] == made[1] and "Ġ" in made[0].decode()
+
+
+@pytest.mark.parametrize(("n_vocab", "size"), [(1 << 16, 2), ((1 << 16) + 1, 4), (128_256, 4)])
+def test_vocabularies_of_any_size(n_vocab: int, size: int, tmp_path: Path) -> None:
+    """Ids beyond 65 535, as those of large vocabularies; and those beyond the vocabulary, which teach nothing, are left out."""
+    path = tmp_path / "text"
+    path.write_bytes(b"a line of text, and another\n" * 4000)
+    highest = n_vocab - 1
+
+    def encode(pieces: list[str]) -> list[list[int]]:
+        return [[highest, n_vocab, n_vocab + 255] * (len(piece) // 9) for piece in pieces]
+
+    folder = tmp_path / "ids"
+    texts_of = module.Texts(tmp_path / "texts", [Source.parse(str(path))], lambda text: None)
+    corpus = module.Corpus(folder, texts_of, encode, "key", n_vocab, 0)
+    assert set(np.unique(corpus.batch(0, 0, 4, 64)).tolist()) <= {0, highest} and highest in corpus.batch(0, 0, 4, 64)
+    assert (folder / "0.ids").stat().st_size == size * corpus.n_tokens
+
+
+def test_an_added_token_is_none_of_the_words_that_are_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its id lies beyond the vocabulary: coding never meets it, so training must not."""
+    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
+    folder = tiny_llama_folder(tmp_path / "hf")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    beyond = len(tokenizer["model"]["vocab"]) + 100
+    tokenizer["added_tokens"].append(tokenizer["added_tokens"][0] | {"id": beyond, "content": "<tool>", "special": False})
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
+    base = run.Base.of(str(folder))
+    _, words = base.start()
+    ((*ids,),) = words.encode(["say <tool> and go on"])
+    assert max(ids) < base.config["n_vocab"] < beyond and len(ids) > len("<tool>"), "it is spelt"
