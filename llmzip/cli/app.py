@@ -410,10 +410,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         Display().error("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has enough
-        fileio.silence_stdout()
+        fileio.silence(sys.stdout)
         return ERROR
     except (LlmzipError, OSError, MemoryError) as error:  # about no file; standard output that is full, for one
         Display().failed(error)
-        fileio.silence_stdout()
+        fileio.silence(sys.stdout)
         return ERROR
+    finally:
+        fileio.silence_lost_messages()
     return code

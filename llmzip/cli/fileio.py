@@ -14,7 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TextIO, cast
 
 from llmzip.cli.descriptors import Writer, descriptor_of, read_some
 from llmzip.cli.display import on_terminal
@@ -610,9 +610,18 @@ def delete(source: Source) -> None:
     os.unlink(source.name)
 
 
-def silence_stdout() -> None:
-    """Nobody reads any more: keep the interpreter from complaining about it when it flushes at its end."""
+def silence(stream: TextIO | None) -> None:
+    """Nobody reads it any more: keep the interpreter from complaining about it when it flushes at its end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         descriptor = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(descriptor, sys.stdout.fileno())
+        os.dup2(descriptor, cast(TextIO, stream).fileno())
         os.close(descriptor)
+
+
+def silence_lost_messages() -> None:
+    """What could not be told is still in the buffer, and is no reason for another exit code."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        silence(sys.stderr)
