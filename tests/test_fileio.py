@@ -296,8 +296,8 @@ def test_closed_standard_descriptors_are_not_taken_by_files(tmp_path: Path) -> N
         assert shell("$L -dc a.lmz | cmp - a", tmp_path).returncode == 0
         assert shell(f"$L -v compress nix {closed}", tmp_path).returncode == 1
     assert shell("$L compress -c <&-", tmp_path).returncode == 1
-    for environment in ("PYTHONUNBUFFERED=1", "env -u PYTHONUNBUFFERED"):
-        assert shell(f"{environment} $L compress -v -f a 2>/dev/full", tmp_path).returncode == 0, environment
+    for setting in ("PYTHONUNBUFFERED=1", "env -u PYTHONUNBUFFERED"):
+        assert shell(f"{setting} $L compress -v -f a 2>/dev/full", tmp_path).returncode == 0, setting
     assert names(tmp_path) == {"a", "a.lmz"}
 
 
