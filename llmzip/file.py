@@ -16,12 +16,14 @@ from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from llmzip import container, handles
+from llmzip.blocks import Memory
 from llmzip.container import BlockEntry, MemberEntry
 from llmzip.errors import FormatError, LlmzipError
 from llmzip.limits import Limits
 from llmzip.stream import (
     BLOCK_SIZE,
     CHUNK_SIZE,
+    GROUP_SIZE,
     LmzCompressor,
     MemberReader,
     ModelSource,
@@ -42,7 +44,10 @@ NOBODY = -1  # as a process: what is written now is for no one to finish
 
 
 class _Blocks:
-    """Content of a mapped file at any offset, as far as the file is whole. Keeps the last block that it decoded."""
+    """Content of a mapped file at any offset, as far as the file is whole.
+
+    Keeps the last block that it decoded, and what its group has learnt by then: the blocks of a group are decoded in their order.
+    """
 
     def __init__(self, file: BinaryIO, start: int, opener: Opener) -> None:
         self._file = file
@@ -54,6 +59,7 @@ class _Blocks:
         self._n_bytes = sum(member.n_bytes for member in members)
         self._cached = -1
         self._content = b""
+        self._memory = Memory(container.MIN_LINE_BITS)
 
     def check(self, offset: int | None = None) -> int:
         """The size of the content. Raises the error that ends it if `offset` (None: the end) lies beyond it."""
@@ -68,10 +74,19 @@ class _Blocks:
             return b""
         i = bisect_right(self._starts, offset) - 1
         if i != self._cached:
-            self._content = self._open(*self._blocks[i])
-            self._cached = i
+            self._go_to(i)
         at = offset - self._starts[i]
         return self._content[at : at + size]
+
+    def _go_to(self, i: int) -> None:
+        """Decode block i, and those of its group before it that are not decoded yet."""
+        start = next(at for at in range(i, -1, -1) if self._blocks[at][1].begins_group)
+        if start <= self._cached < i:
+            start = self._cached + 1
+        self._cached = -1
+        for at in range(start, i + 1):
+            self._content = self._open(*self._blocks[at])
+        self._cached = i
 
     def _open(self, member: MemberEntry, entry: BlockEntry) -> bytes:
         place = Place(self._numbers[member.offset], entry.number, entry.content_offset, entry.n_bytes)
@@ -80,9 +95,11 @@ class _Blocks:
             header = container.read_header(self._file, member, entry)
         except LlmzipError as error:
             raise named(error, place) from error
-        self._opener.check(header, place)
+        if header.line_bits is not None:
+            self._memory = Memory(header.line_bits)
+        self._opener.check(header, place, self._memory.line_bits)
         block = container.parse_block(container.read_at(self._file, entry.offset, entry.size), header, str(place))
-        return self._opener.open(block, header, place, fingerprint=member.fingerprint, note=member.note)
+        return self._opener.open(block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note)
 
 
 class _RawReader(io.RawIOBase):
@@ -175,6 +192,7 @@ class LmzFile(io.BufferedIOBase):
         lanes: int | None = None,
         window: int | None = None,
         overlap: int | None = None,
+        group_size: int | None = None,
         device: str | None = None,
         threads: int | None = None,
         ignore_engine: bool = False,
@@ -191,7 +209,7 @@ class LmzFile(io.BufferedIOBase):
         self._at_exit = self._to_be_emptied = False
         self._mode = _plain_mode(mode)
         if self._mode == "r":
-            _refuse_write_arguments(block_size=block_size, lanes=lanes, window=window, overlap=overlap)
+            _refuse_write_arguments(block_size=block_size, lanes=lanes, window=window, overlap=overlap, group_size=group_size)
         else:
             for name, value in (("ignore_engine", ignore_engine or None), ("max_size", max_size), ("memory", memory)):
                 if value is not None:
@@ -202,6 +220,7 @@ class LmzFile(io.BufferedIOBase):
                 lanes=lanes,
                 window=window,
                 overlap=overlap,
+                group_size=GROUP_SIZE if group_size is None else group_size,
                 device=device,
                 threads=threads,
                 progress=progress,
@@ -473,6 +492,7 @@ def lmz_open(
     lanes: int | None = None,
     window: int | None = None,
     overlap: int | None = None,
+    group_size: int | None = None,
     device: str | None = None,
     threads: int | None = None,
     ignore_engine: bool = False,
@@ -502,6 +522,7 @@ def lmz_open(
         lanes=lanes,
         window=window,
         overlap=overlap,
+        group_size=group_size,
         device=device,
         threads=threads,
         ignore_engine=ignore_engine,

@@ -7,10 +7,11 @@ to `codec`. Imports neither torch nor numpy before a block needs a model. The ob
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmzip import blocks, container
+from llmzip.blocks import Coding, Memory
 from llmzip.container import Block, Header, Member
 from llmzip.errors import (
     ChecksumError,
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 1 << 20  # default content size of a block: what one seek decodes, and what one damaged byte costs
 CHUNK_SIZE = 1 << 16  # bytes of a file that are read at a time
+GROUP_SIZE = 1 << 24  # default content size of a group
+LINE_BITS = 22  # of its memory at most: 256 MiB
+MAX_GROUP_CONTENT = 1 << 26  # bytes: bodies may be longer, and the last block goes beyond it
+SHARE = 0.97  # what the model must make of a sample that is coded without it, for its time
 BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes so much faster, and gains by it
 
 Progress = Callable[[int, int], object]  # bytes in, bytes out: cumulative
@@ -133,11 +138,11 @@ class Opener:
     ignore_engine: bool = False
     limits: Limits = UNLIMITED
 
-    def check(self, header: Header, place: Place, model: "Model | None" = None) -> None:
-        """Raise LimitExceeded for a block that takes too much memory, which its header tells."""
+    def check(self, header: Header, place: Place, line_bits: int, model: "Model | None" = None) -> None:
+        """Raise LimitExceeded for a block that takes too much memory, which its header and that of its group tell."""
         if self.limits.memory is not None:
             try:
-                self.limits.check_memory(blocks.memory_needed(header, model))
+                self.limits.check_memory(blocks.memory_needed(header, model, line_bits))
             except LimitExceeded as error:
                 raise named(error, place) from error
 
@@ -146,20 +151,38 @@ class Opener:
         block: Block,
         header: Header,
         place: Place,
+        memory: Memory,
         *,
         fingerprint: bytes,
         note: str | None,
         progress: Callable[[int], object] | None = None,
     ) -> bytes:
         """The content of a block, compared with its content check. `fingerprint` and `note` are its member's."""
+        try:
+            return self._open(block, header, place, memory, fingerprint, note, progress)
+        except BaseException:
+            if block.kind != container.STORED:
+                memory.spoil()
+            raise
+
+    def _open(
+        self,
+        block: Block,
+        header: Header,
+        place: Place,
+        memory: Memory,
+        fingerprint: bytes,
+        note: str | None,
+        progress: Callable[[int], object] | None,
+    ) -> bytes:
         model = None
         if block.kind == container.MODEL:
             model = self.source.to_decompress(fingerprint)
             if not self.ignore_engine:
                 check_engine(model, note)
-        self.check(header, place, model)
+        self.check(header, place, memory.line_bits, model)
         try:
-            return blocks.decompress(block, model, progress)
+            return blocks.decompress(block, model, memory, progress)
         except TruncatedError as error:  # the payload is all here: it is what it codes that ends too early
             raise FormatError(f"{place}: {error}", hint=error.hint) from error
         except (ChecksumError, FormatError, UnsupportedError, LimitExceeded) as error:
@@ -177,8 +200,9 @@ class LmzCompressor:
     Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
     `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes.
     Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come out smaller.
-    `plain` leaves out the adaptive layer: larger, and hardly faster; it shows what the layer is worth.
     Text and binary stretches go into blocks of their own; one that is not text may have eight times `block_size`.
+    Blocks of a group of `group_size` bytes go on from each other: large ones are smaller, small ones can be read on their own.
+    Its memory has at most 2^`line_bits` lines of 64 bytes. The model is used where it makes `share` or less of a sample that is coded without.
     One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each.
     """
 
@@ -191,7 +215,9 @@ class LmzCompressor:
         lane_size: int | None = None,
         window: int | None = None,
         overlap: int | None = None,
-        plain: bool = False,
+        group_size: int = GROUP_SIZE,
+        line_bits: int = LINE_BITS,
+        share: float = SHARE,
         device: str | None = None,
         threads: int | None = None,
         progress: Progress | None = None,
@@ -204,9 +230,14 @@ class LmzCompressor:
         self._greatest = min(BINARY_FACTOR * block_size, container.MAX_BLOCK_SIZE)
         if lane_size is not None and lane_size < 1:
             raise ValueError("lane_size must be 1 or more bytes")
-        self._coding: dict[str, object] = {"lanes": lanes, "window": window, "overlap": overlap, "plain": plain}
-        if lane_size is not None:
-            self._coding["lane_size"] = lane_size
+        if not 1 <= group_size <= MAX_GROUP_CONTENT:
+            raise ValueError(f"group_size must be 1 to {MAX_GROUP_CONTENT}")
+        if not container.MIN_LINE_BITS <= line_bits <= container.MAX_LINE_BITS:
+            raise ValueError(f"line_bits must be {container.MIN_LINE_BITS} to {container.MAX_LINE_BITS}")
+        self._coding = Coding(lanes, lane_size, window, overlap, share)
+        self._group_size, self._line_bits = group_size, line_bits
+        self._memory: Memory | None = None  # of the group; None: the next block begins one
+        self._n_group = 0  # bytes of content in it
         self._progress = progress
         self._report = report
         self._held = bytearray()  # content that is in no block yet
@@ -228,10 +259,7 @@ class LmzCompressor:
         self.hold(data)
         if self._held:
             self._source.to_compress()  # a wrong name is told now, not at the end of the first block
-        done: list[bytes] = []
-        while runs := self._next_runs(last=False):
-            done += self._take(runs, last=False)
-        return b"".join(done)
+        return b"".join(self._take(last=False))
 
     def hold(self, data: "Buffer", /) -> None:
         """Take content and do nothing with it yet."""
@@ -251,9 +279,7 @@ class LmzCompressor:
 
     def _finish(self) -> bytes:
         """The last block of the member, and the index."""
-        done: list[bytes] = []
-        while runs := self._next_runs(last=True):
-            done += self._take(runs, last=True)
+        done = list(self._take(last=True))
         if self._member is None:
             done.append(self._add_block(container.stored_block(b""), b"", last=True))
         assert self._member is not None
@@ -261,9 +287,15 @@ class LmzCompressor:
             done.append(container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])))
             self._n_out += len(done[-1])
             self._tell(0)
-        self._member, self._digest = None, hashlib.sha256()
+        self._member, self._memory, self._digest = None, None, hashlib.sha256()
         self._n_members += 1
         return b"".join(done)
+
+    def _take(self, *, last: bool) -> Iterator[bytes]:
+        """Put held content into the member, block by block, as far as its blocks are known."""
+        while runs := self._next_runs(last=last):
+            for n_bytes, is_text in runs:
+                yield self._take_block(n_bytes, is_text, last=last and n_bytes == len(self._held))
 
     def _next_runs(self, *, last: bool) -> list[tuple[int, bool]]:
         """Sizes of the next blocks, and whether they are text. `last`: there will be no more content.
@@ -280,28 +312,43 @@ class LmzCompressor:
                 self._look_ahead = self._greatest
                 continue
             self._look_ahead = self._block_size
+            if self._memory is None:
+                self._begin_group(self._group_size if more else len(window))
             if more and len(runs) > 1:
                 runs.pop()  # it may be longer than what is seen of it
             return [cut for n_bytes, is_text in runs for cut in self._cut(n_bytes, is_text)]
         return []
+
+    def _begin_group(self, n_bytes: int) -> None:
+        """Of so many bytes, as far as is known."""
+        self._memory, self._n_group = Memory(min(self._line_bits, n_bytes.bit_length() + 5)), 0
 
     def _cut(self, n_bytes: int, is_text: bool) -> Iterator[tuple[int, bool]]:
         size = self._block_size if is_text else self._greatest
         for at in range(0, n_bytes, size):
             yield min(size, n_bytes - at), is_text
 
-    def _take(self, runs: list[tuple[int, bool]], *, last: bool) -> Iterator[bytes]:
-        """Put the next blocks of held content into the member."""
-        data = bytes(self._held[: sum(n_bytes for n_bytes, _ in runs)])
-        for choice in blocks.compress(self._source.to_compress(), data, runs, progress=self._tell, **self._coding):
-            content = bytes(self._held[: choice.block.n_bytes])
-            del self._held[: len(content)]
-            start = self._n_in
-            done = self._add_block(choice.block, content, last=last and not self._held)
-            if self._report is not None:
-                kind = blocks.describe(choice.block)
-                self._report(f"{len(content)} bytes from {start}: {kind}, {len(done)} bytes; {choice.why}")
-            yield done
+    def _take_block(self, n_bytes: int, is_text: bool, *, last: bool) -> bytes:
+        """Put the next block of held content into the member."""
+        content = bytes(self._held[:n_bytes])
+        if self._memory is None or self._n_group + n_bytes > self._group_size:
+            self._begin_group(self._group_size)
+        memory = self._memory
+        assert memory is not None
+        choice = blocks.compress(self._source.to_compress(), content, is_text, memory, self._coding, progress=self._tell)
+        block = choice.block
+        is_default = self._member is None and memory.line_bits == container.line_bits_of(block.body_size)
+        if self._n_group == 0 and not is_default:
+            block = replace(block, line_bits=memory.line_bits)
+        self._n_group += n_bytes
+        if choice.spoils:
+            self._memory = None
+        del self._held[:n_bytes]
+        start = self._n_in
+        done = self._add_block(block, content, last=last)
+        if self._report is not None:
+            self._report(f"{n_bytes} bytes from {start}: {blocks.describe(block)}, {len(done)} bytes; {choice.why}")
+        return done
 
     def _add_block(self, block: Block, content: bytes, *, last: bool) -> bytes:
         done = self._whole_member(block, content) if last and self._member is None else b""
@@ -340,7 +387,7 @@ class LmzCompressor:
     def _add(self, block: Block, last: bool) -> bytes:
         assert self._member is not None
         done = container.create_block(block, last=last, before=self._member.next_before)
-        self._member.add(block.kind, block.n_bytes, len(done), last)
+        self._member.add(block.kind, block.n_bytes, len(done), last, begins_group=block.line_bits is not None)
         return done
 
     def _tell(self, n_in_block: int) -> None:
@@ -381,6 +428,7 @@ class LmzDecompressor:
         self._member: Member | None = None
         self._header: Header | None = None  # of the block whose payload is awaited
         self._note: str | None = None
+        self._memory = Memory(container.MIN_LINE_BITS)  # the first block of content begins another
         self._digest = hashlib.sha256()
         self._shortfall = TruncatedError("file is empty")  # what to say if nothing more comes
         self._ended = False
@@ -456,12 +504,14 @@ class LmzDecompressor:
         if block.kind == container.NOTE:
             self._note = container.parse_note(block)
         else:
+            if header.line_bits is not None:
+                self._memory = Memory(header.line_bits)
             self._output = self._opener.open(
-                block, header, place, fingerprint=member.fingerprint, note=self._note, progress=self._tell
+                block, header, place, self._memory, fingerprint=member.fingerprint, note=self._note, progress=self._tell
             )
             self._given = 0
             self._digest.update(self._output)
-        member.add(header.kind, header.n_bytes, header.block_size, header.last)
+        member.add_header(header)
         self._header = None
         self._drop(header.block_size)
         self._n_out += header.n_bytes
@@ -477,7 +527,8 @@ class LmzDecompressor:
                 message = f"{error} (byte {self._n_in} of the file, content byte {self._n_out})"
                 raise type(error)(message, hint=error.hint) from error
             self._opener.limits.check_size(self._n_out + header.n_bytes)
-            self._opener.check(header, Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes))
+            line_bits = header.line_bits or self._memory.line_bits
+            self._opener.check(header, Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes), line_bits)
             self._header = header
         return self._header
 

@@ -52,7 +52,7 @@ def write(predictor: Predictor, body: bytes, lanes: int, stride: int = 0) -> byt
         predictor.code_bytes(len(body))
         return predictor.payload()
     parts, sizes = lanes_of(body, lanes)
-    predictor.write(body, sizes)
+    predictor.write(body, sizes, SPELLING)
     for step in range(max(map(len, parts))):
         predictor.code_step(scores_of(step, lanes), np.array([part[step] if step < len(part) else 0 for part in parts], np.int32))
     assert not predictor.alive.any() and predictor.n_done == len(body)
@@ -64,7 +64,7 @@ def read(predictor: Predictor, payload: bytes, body: bytes, lanes: int, stride: 
         predictor.read(payload, len(body), stride=stride)
         predictor.code_bytes(len(body))
         return predictor.body()
-    predictor.read(payload, len(body), lanes_of(body, lanes)[1])
+    predictor.read(payload, len(body), lanes_of(body, lanes)[1], SPELLING)
     step = 0
     while predictor.alive.any():
         predictor.code_step(scores_of(step, lanes), np.zeros(lanes, np.int32))
@@ -72,8 +72,8 @@ def read(predictor: Predictor, payload: bytes, body: bytes, lanes: int, stride: 
     return predictor.body()
 
 
-def predictor(spelling: Spelling | None = SPELLING) -> Predictor:
-    return Predictor(4000, LINE_BITS, spelling)
+def predictor() -> Predictor:
+    return Predictor(LINE_BITS)
 
 
 @pytest.mark.parametrize(("lanes", "stride"), [(0, 0), (0, 1), (0, 4), (1, 0), (3, 0)])
@@ -105,7 +105,7 @@ def test_any_bytes_come_back(parts: list[tuple[bytes, bytes, int]]) -> None:
 
 def test_what_was_before_helps() -> None:
     noise = NOISE.randbytes(1500)
-    memory = predictor(None)
+    memory = predictor()
     assert len(write(memory, noise, 0)) > 1490
     assert len(write(memory, noise, 0)) < 120
 

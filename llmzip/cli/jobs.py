@@ -128,7 +128,7 @@ def model_of_level(level: int, display: Display) -> str:
     """The model of -1 to -9. Where it has not been pulled, the bundled one does it."""
     from llmzip.models import known
 
-    name, _ = known.LEVELS[level]
+    name = known.LEVELS[level].model
     if known.is_installed(name):
         return name
     display.note(
@@ -137,10 +137,12 @@ def model_of_level(level: int, display: Display) -> str:
     return known.DEFAULT_MODEL
 
 
-def lane_size_of_level(level: int) -> int:
+def parameters_of_level(level: int) -> dict[str, Any]:
+    """Of LmzCompressor, but for the model."""
     from llmzip.models import known
 
-    return known.LEVELS[level][1]
+    chosen = known.LEVELS[level]
+    return {name: getattr(chosen, name) for name in ("lane_size", "line_bits", "group_size", "share")}
 
 
 @dataclass(frozen=True)
@@ -317,9 +319,9 @@ class Compressing:
                 if not chunk:
                     break
         except ValueError as error:
-            if self.parameters.keys() <= {"block_size", "lane_size"}:
-                raise
-            raise Stop from error  # lanes, window or overlap do not fit the model
+            if self.parameters.keys() & {"lanes", "window", "overlap"}:
+                raise Stop from error  # they do not fit the model
+            raise
         if check is not None:
             check.finish()
         line.finish(n_in, n_out)

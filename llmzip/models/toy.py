@@ -27,7 +27,7 @@ class ToyTokenizer:
         self._spelling = dict(enumerate(self._spellings)) | {self.n_vocab + i: bytes([b]) for i, b in enumerate(_MISSING)}
         self._id = {spelling: i for i, spelling in self._spelling.items()}
         self.n_symbols = self.n_vocab + len(_MISSING)
-        self.line_ends = np.array([b"\n" in self._spelling.get(i, b"") for i in range(self.n_symbols)])
+        self.spelled = [self._spelling.get(i, b"") for i in range(self.n_symbols)]
 
     def encode(self, data: bytes) -> NDArray[np.int32]:
         ids, at = [], 0

@@ -16,6 +16,7 @@ from llmzip.predictor.spelling import Spelling
 
 _LANE_BYTES, _LINE_BYTES, _END_BYTES = 1768, 64, 8
 _BEFORE = 64  # zeros before the first byte of a group
+_AFTER = 8  # and zeros after the last
 _ROOM = 24  # bytes that a byte takes at the very worst: eight bits or nine of 2^-20
 _FULL = -2
 
@@ -93,11 +94,10 @@ def _functions() -> ctypes.CDLL:
 class Fused:
     """See `llmzip.predictor.Engine`."""
 
-    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None) -> None:
+    def __init__(self, line_bits: int) -> None:
         self._library = _functions()
-        self._spelling = spelling
         self._used = _BEFORE
-        self._data, self._flags = (np.zeros(_BEFORE + capacity + 8, dtype=np.uint8) for _ in range(2))
+        self._data, self._flags = (np.zeros(_BEFORE + _AFTER, dtype=np.uint8) for _ in range(2))
         end_bits, apm_bits = tables.end_bits(line_bits), tables.apm_bits(line_bits)
         # Zeros cost nothing until they are touched.
         arrays: dict[str, NDArray[Any]] = {
@@ -112,30 +112,24 @@ class Fused:
             "match_cells": tables.first_match_cells(),
             "model_cells": tables.first_model_cells(),
             "apms": tables.first_apms(tables.APMS, apm_bits),
-            "model_apms": tables.first_apms(tables.MODEL_APMS, apm_bits if spelling else 0),
             "weights": _copied(tables.first_weights()),
             "seconds": _copied(tables.first_seconds()),
             "latest": np.zeros(tables.MATCHES << tables.LATEST_BITS, dtype=np.int32),
             "followers": np.zeros(1 << 16, dtype=np.uint32),
-            "data": self._data,
-            "flags": self._flags,
         }
         self._struct = _Predictor(
             line_bits=line_bits, end_bits=end_bits, apm_bits=apm_bits, **{name: native.pointer(each) for name, each in arrays.items()}
         )
-        if spelling is not None:
-            arrays["sums"] = np.zeros(len(spelling.ids) + 1, dtype=np.int64)
-            named = {name: getattr(spelling, name) for name in ("ids", "starts", "lengths", "bytes", "id_lengths")}
-            self._struct.spelling = _Spelling(
-                n=len(spelling.ids), sums=native.pointer(arrays["sums"]), **{name: native.pointer(each) for name, each in named.items()}
-            )
         self._arrays = arrays  # kept alive
 
-    def open(self, sizes: list[int], *, with_model: bool, stride: int, body: bytes | None, payload: bytes | None) -> None:
+    def open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None:
         ends = self._used + np.cumsum(sizes)
+        self._make_room(sum(sizes))
+        if spelling is not None:
+            self._spell(spelling)
         self._start, self._used = self._used, self._used + sum(sizes)
         self._payload: bytes | None = None
-        assert self._used + 8 <= len(self._data) and (with_model or len(sizes) == 1)
+        assert spelling is not None or len(sizes) == 1
         self._lanes = np.zeros((len(sizes), _LANE_BYTES), dtype=np.uint8)
         places = self._lanes.view(np.int64)
         places[:, 0], places[:, 1] = ends - sizes, ends
@@ -146,8 +140,29 @@ class Fused:
             assert payload is not None
             self._code = np.frombuffer(payload, np.uint8) if payload else np.zeros(1, dtype=np.uint8)
         self._struct.lanes, self._struct.n_lanes = self._lanes.ctypes.data, len(sizes)
-        self._struct.stride, self._struct.with_model = stride, with_model
+        self._struct.stride, self._struct.with_model = stride, spelling is not None
         self._library.llmzip_predictor_open(byref(self._struct), self._code.ctypes.data, len(self._code), payload is not None)
+
+    def _make_room(self, n: int) -> None:
+        """For so many bytes more."""
+        if self._used + n + _AFTER > len(self._data):
+            room = max(2 * self._used, self._used + n) + _AFTER
+            before = self._data, self._flags
+            self._data, self._flags = (np.zeros(room, dtype=np.uint8) for _ in range(2))
+            for new, old in zip((self._data, self._flags), before, strict=True):
+                new[: self._used] = old[: self._used]
+        self._struct.data, self._struct.flags = native.pointer(self._data), native.pointer(self._flags)
+
+    def _spell(self, spelling: Spelling) -> None:
+        """With this vocabulary from now on."""
+        if "model_apms" not in self._arrays:
+            self._arrays["model_apms"] = tables.first_apms(tables.MODEL_APMS, self._struct.apm_bits)
+            self._struct.model_apms = native.pointer(self._arrays["model_apms"])
+        named = {name: getattr(spelling, name) for name in ("ids", "starts", "lengths", "bytes", "id_lengths")}
+        self._arrays |= named | {"sums": np.zeros(len(spelling.ids) + 1, dtype=np.int64)}
+        self._struct.spelling = _Spelling(
+            n=len(spelling.ids), **{name: native.pointer(self._arrays[name]) for name in (*named, "sums")}
+        )
 
     def code_bytes(self, n: int) -> None:
         _check(self._library.llmzip_predictor_bytes(byref(self._struct), n))

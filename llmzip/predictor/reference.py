@@ -27,7 +27,7 @@ from llmzip.predictor.tables import (
     log2_of,
 )
 
-_BEFORE = 64  # zeros before the first byte of a group
+_BEFORE, _AFTER = 64, 8  # zeros before the first byte of a group, and after the last
 _SQUASH: list[int] = tables.SQUASH.tolist()
 _STRETCH: list[int] = tables.STRETCH.tolist()
 _M64 = (1 << 64) - 1
@@ -69,8 +69,8 @@ class Decision:
 class Reference:
     """See `llmzip.predictor.Engine`."""
 
-    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None) -> None:
-        self._memory, self._used, self._spelling = Memory(_BEFORE + capacity + 8), _BEFORE, spelling
+    def __init__(self, line_bits: int) -> None:
+        self._memory, self._used = Memory(_BEFORE + _AFTER), _BEFORE
         self._line_bits, self._end_bits = line_bits, tables.end_bits(line_bits)
         self._apm_mask = (1 << tables.apm_bits(line_bits)) - 1
         self._lines: dict[int, list[int]] = {}
@@ -84,14 +84,16 @@ class Reference:
         self._seconds: list[list[list[int]]] = tables.first_seconds()[:, :, : tables.SETS + 1].tolist()
         self._n_coded = 0
 
-    def open(self, sizes: list[int], *, with_model: bool, stride: int, body: bytes | None, payload: bytes | None) -> None:
+    def open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None:
         self._coder = Writer() if payload is None else Reader(payload)
-        self._with_model, self._stride, self._start = with_model, stride, self._used
+        self._spelling, self._with_model = spelling, spelling is not None
+        self._stride, self._start = stride, self._used
         self._lanes = []
         for size in sizes:
             self._lanes.append(Lane(self._used, self._used + size))
             self._used += size
-        assert self._used + 8 <= len(self._memory.data) and (with_model or len(sizes) == 1)
+        assert self._with_model or len(sizes) == 1
+        self._memory.make_room(self._used + _AFTER)
         if body is not None:
             self._memory.data[self._start : self._used] = body
         for lane in self._lanes:

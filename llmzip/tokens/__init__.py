@@ -15,7 +15,7 @@ class Tokenizer(Protocol):
 
     n_vocab: int
     n_symbols: int
-    line_ends: NDArray[np.bool_]  # (n_symbols) which of them have a line feed in them
+    spelled: list[bytes]  # (n_symbols) the bytes of each; empty for those that spell nothing
 
     def encode(self, data: bytes) -> NDArray[np.int32]:
         """Ids whose bytes, joined, are exactly `data`. Never fails, never loses a byte."""
