@@ -115,7 +115,7 @@ class FusedLlama:
     """The weights of a model, packed for one instruction set. `threads`: see `native.clip_threads`."""
 
     def __init__(self, config: LlamaConfig, tensors: Tensors, *, level: int, threads: int | None) -> None:
-        native.check_sizes(0, (HEAD_ROWS, MAX_HEAD_DIM))
+        native.check_sizes("llmzip_layout", [*native.layout(), HEAD_ROWS, MAX_HEAD_DIM])
         self.config, self.level, self.threads = config, level, threads
         self._keep: list[object] = [tensors]
         layers = [self._layer(tensors, f"layers.{i}.", config) for i in range(config.n_layers)]

@@ -82,12 +82,7 @@ def _functions() -> ctypes.CDLL:
     library.llmzip_predictor_step.restype = c_int
     library.llmzip_predictor_finish.argtypes = [POINTER(_Predictor)]
     library.llmzip_predictor_finish.restype = c_int64
-    library.llmzip_predictor_layout.argtypes = [c_void_p]
-    library.llmzip_predictor_layout.restype = c_int
-    layout = np.zeros(256, dtype=np.int64)
-    n = library.llmzip_predictor_layout(layout.ctypes.data)
-    if tuple(layout[:n].tolist()) != _LAYOUT:
-        raise ImportError("llmzip's C library is of another version than its Python modules")
+    native.check_sizes("llmzip_predictor_layout", _LAYOUT)
     return library
 
 

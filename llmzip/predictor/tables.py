@@ -6,9 +6,9 @@ Units: stretches in 1/256 bit; probabilities in 2^-24 (of the coder), 2^-22 (of 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.mixing.tables import BUCKETS, EXP2, LOG2, RECIPROCAL, SQUASH, TOP, log2_of
+from llmzip.predictor.logistic import EXP2, LOG2, RECIPROCAL, SQUASH, TOP, log2_of
 
-__all__ = ["BUCKETS", "EXP2", "LOG2", "RECIPROCAL", "SQUASH", "STRETCH", "TOP", "log2_of"]
+__all__ = ["EXP2", "LOG2", "RECIPROCAL", "SQUASH", "STRETCH", "TOP", "log2_of"]
 
 TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS = 35, 3, 28
 CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS
@@ -23,6 +23,7 @@ SET_ROWS = (8 * 5 * 3, 256, 256 * 9, 512 * 3, 512, 16 * 16 * 4, 64 * 9, 2048, 51
 SETS = len(SET_ROWS)
 SECONDS, SECOND_ROWS = 3, 320
 APMS, MODEL_APMS = 5, 2
+BUCKETS = 33  # of an APM, a bit of stretch apart
 END = 8  # the decision after the eight bits: "the token ends here"
 NO_MODEL = 32767
 STACK = 64

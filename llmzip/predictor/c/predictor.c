@@ -1,4 +1,5 @@
 /* The predictor of bits and its loop, the same for both directions. See predictor.h; predictor/reference.py is its twin. */
+#include "../../_export.h"
 #include "contexts.h"
 #include "spelling.h"
 #include <stddef.h>
@@ -327,7 +328,7 @@ static int32_t code_token(Predictor *p, Lane *lane, int32_t known) {
 /* ---- what Python calls ------------------------------------------------------------------------------------------------------- */
 
 /* Start a block of n lanes, whose starts and ends are set, read from or written to these bytes. */
-void llmzip_predictor_open(Predictor *p, uint8_t *bytes, int64_t size, int reads) {
+EXPORT void llmzip_predictor_open(Predictor *p, uint8_t *bytes, int64_t size, int reads) {
     coder_start(&p->coder, bytes, size, reads);
     for (int64_t i = 0; i < p->n_lanes; i++) {
         Lane *l = p->lanes + i;
@@ -341,7 +342,7 @@ void llmzip_predictor_open(Predictor *p, uint8_t *bytes, int64_t size, int reads
 }
 
 /* Code the next n bytes of the only lane, without a model. 0, or what is wrong. */
-int llmzip_predictor_bytes(Predictor *p, int64_t n) {
+EXPORT int llmzip_predictor_bytes(Predictor *p, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         int failed = code_byte(p, p->lanes, NULL);
         if (failed) return failed;
@@ -350,7 +351,7 @@ int llmzip_predictor_bytes(Predictor *p, int64_t n) {
 }
 
 /* Code a token of each lane that has not come to its end, by its row of scores. ids: known to a writer, found by a reader. */
-int llmzip_predictor_step(Predictor *p, const int16_t *scores, int64_t stride, int32_t *ids) {
+EXPORT int llmzip_predictor_step(Predictor *p, const int16_t *scores, int64_t stride, int32_t *ids) {
     for (int64_t i = 0; i < p->n_lanes; i++) {
         Lane *lane = p->lanes + i;
         if (lane->at == lane->end) continue;
@@ -362,17 +363,19 @@ int llmzip_predictor_step(Predictor *p, const int16_t *scores, int64_t stride, i
     return 0;
 }
 
-int64_t llmzip_predictor_finish(Predictor *p) { return coder_finish(&p->coder); }
+EXPORT int64_t llmzip_predictor_finish(Predictor *p) { return coder_finish(&p->coder); }
 
-/* Sizes and limits, for Python to compare with its own. */
-int llmzip_predictor_layout(int64_t *out) {
+/* Sizes and limits, for Python to compare with its own: how many, and they. */
+EXPORT const int64_t *llmzip_predictor_layout(void) {
+    static int64_t layout[64];
     int64_t values[] = {
-        sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
+        0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
         TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS, BUCKETS,
         TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT,
         APM_LIMIT, LATEST_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK,
         SET_ROWS[0], SET_ROWS[1], SET_ROWS[2], SET_ROWS[3], SET_ROWS[4], SET_ROWS[5], SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
     };
-    memcpy(out, values, sizeof values);
-    return (int)(sizeof values / sizeof *values);
+    values[0] = (int64_t)(sizeof values / sizeof *values) - 1;
+    memcpy(layout, values, sizeof values);
+    return layout;
 }
