@@ -23,8 +23,8 @@ PREAMBLE_SIZE = len(MAGIC) + 1 + FINGERPRINT_SIZE
 NO_MODEL = bytes(FINGERPRINT_SIZE)
 
 # Block types, bits 0-2 of the kind byte.
-STORED, MODEL, CM, NOTE = 1, 2, 3, 4
-KIND_NAMES = {STORED: "stored", MODEL: "model", CM: "cm", NOTE: "note"}
+STORED, MODEL, NOTE, CM = 1, 2, 4, 5
+KIND_NAMES = {STORED: "stored", MODEL: "model", NOTE: "note", CM: "cm"}
 INDEX_KIND = 0
 
 # Flags, bits 3-7 of the kind byte. None is left.
@@ -48,7 +48,7 @@ def transform_names(mask: int) -> tuple[str, ...]:
 
 
 # Short members: the second byte instead of the version says all that the kind byte would. Nibbles are complements.
-SHORT_FORMS = {0x1E: MODEL, 0x2D: STORED, 0x3C: CM}
+SHORT_FORMS = {0x1E: MODEL, 0x3C: STORED, 0x5A: CM}
 MAX_SHORT_SIZE = 4096  # bytes of content; above, ten bytes more are nothing, and the longer checks are worth them
 SHORT_CHECK_SIZE = 4
 
