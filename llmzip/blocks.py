@@ -109,24 +109,24 @@ def _coded(
     model: "Model", body: bytes, is_text: bool, memory: Memory, coding: Coding, progress: Progress | None
 ) -> tuple[Block, str]:
     """A block of the body as its content, with the model or without, and why."""
-    from llmzip import codec, trials
+    from llmzip import codec, native, trials
 
     window, overlap = codec.coding_of(model, coding.window, coding.overlap, coding.lanes or 1)
+    lanes = coding.lanes or codec.choose_lanes(len(body), window, coding.lane_size or codec.LANE_SIZE)
+    shape = codec.Shape(min(lanes, len(body)), window, overlap, native.clip_threads(model.threads))
     share, why = 0.0, ""
     if is_text and coding.share and len(body) >= trials.MIN_TRIAL:
-        share = trials.share_with_model(model, body, window, overlap)
+        share = trials.share_with_model(model, body, shape)
         why = f"; the model makes {share:.3f} of a sample"
     predictor = memory.take(len(body))
     if not is_text or not coding.share or share > coding.share:
         stride = 0 if is_text else trials.stride_of(body)
         why += f"; records of {stride} bytes" if stride else ""
         return Block(CM, len(body), codec.write_bytes(predictor, body, stride, progress), b""), why
-    lanes = coding.lanes or codec.choose_lanes(len(body), window, coding.lane_size or codec.LANE_SIZE)
-    lanes = min(lanes, len(body))
-    payload = codec.write_tokens(predictor, model, body, lanes, window, overlap, progress)
-    parameters = None if (window, overlap) == (model.window, model.overlap) else (window, overlap)
-    block = Block(MODEL, len(body), payload, b"", lanes=lanes)
-    return replace(block, window=parameters[0], overlap=parameters[1]) if parameters else block, why
+    block = Block(MODEL, len(body), codec.write_tokens(predictor, model, body, shape, progress), b"", lanes=shape.lanes)
+    if (window, overlap) != (model.window, model.overlap):
+        block = replace(block, window=window, overlap=overlap)
+    return block, why
 
 
 def describe(block: Block) -> str:
@@ -175,7 +175,7 @@ def _body(block: Block, model: "Model | None", memory: Memory, progress: Progres
         return block.payload
     if block.kind not in (CM, MODEL) or (block.kind == MODEL and model is None):
         raise FormatError("a block of this type has no content")
-    from llmzip import codec
+    from llmzip import codec, native
 
     predictor = memory.take(block.body_size)
     if block.kind == CM:
@@ -185,4 +185,5 @@ def _body(block: Block, model: "Model | None", memory: Memory, progress: Progres
         window, overlap = codec.coding_of(model, block.window, block.overlap, block.lanes)
     except ValueError as error:
         raise UnsupportedError(str(error)) from error
-    return codec.read_tokens(predictor, model, block.payload, block.body_size, block.lanes, window, overlap, progress)
+    shape = codec.Shape(block.lanes, window, overlap, native.clip_threads(model.threads))
+    return codec.read_tokens(predictor, model, block.payload, block.body_size, shape, progress)

@@ -7,7 +7,11 @@ With a model, the body is cut into L lanes of consecutive bytes that advance tog
 """
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,37 +72,38 @@ def _code_bytes(memory: Predictor, n_bytes: int, progress: Progress | None) -> N
 # With a model
 
 
-def write_tokens(
-    memory: Predictor, model: Model, body: bytes, lanes: int, window: int, overlap: int, progress: Progress | None = None
-) -> bytes:
+@dataclass(frozen=True)
+class Shape:
+    """How a body is coded with a model: its lanes and windows, and threads, which change no byte."""
+
+    lanes: int
+    window: int
+    overlap: int
+    threads: int = 1
+
+
+def write_tokens(memory: Predictor, model: Model, body: bytes, shape: Shape, progress: Progress | None = None) -> bytes:
     """The payload of a model block: the code stream."""
     spelling = spelling_of(model.tokenizer)
-    sizes = lane_sizes(len(body), lanes)
+    sizes = lane_sizes(len(body), shape.lanes)
     ends = np.cumsum(sizes).tolist()
     parts = [spelling.canonical(model.tokenizer.encode(body[end - n : end])) for end, n in zip(ends, sizes, strict=True)]
-    ids = np.full((lanes, max(map(len, parts))), model.start_id, dtype=np.int32)
+    ids = np.zeros((shape.lanes, max(map(len, parts))), dtype=np.int32)
     for lane, part in enumerate(parts):
         ids[lane, : len(part)] = part
     memory.write(body, sizes, spelling)
-    transcode(model, memory, ids, window, overlap, chunk=max(1, CHUNK_ROWS // lanes) if model.exact else 1, progress=progress)
+    transcode(model, memory, ids, shape, known=True, progress=progress)
     return memory.payload()
 
 
 def read_tokens(
-    memory: Predictor,
-    model: Model,
-    payload: bytes,
-    n_bytes: int,
-    lanes: int,
-    window: int,
-    overlap: int,
-    progress: Progress | None = None,
+    memory: Predictor, model: Model, payload: bytes, n_bytes: int, shape: Shape, progress: Progress | None = None
 ) -> bytes:
     """The body of a model block, of exactly `n_bytes`. Raises FormatError for what no writer writes."""
-    sizes = lane_sizes(n_bytes, lanes)
-    ids = np.zeros((lanes, max(sizes)), dtype=np.int32)  # a token spells a byte or more; no memory before it is written
+    sizes = lane_sizes(n_bytes, shape.lanes)
+    ids = np.zeros((shape.lanes, max(sizes)), dtype=np.int32)  # a token spells a byte or more; no memory before it is written
     memory.read(payload, n_bytes, sizes, spelling_of(model.tokenizer))
-    transcode(model, memory, ids, window, overlap, chunk=1, progress=progress)
+    transcode(model, memory, ids, shape, known=False, progress=progress)
     return memory.body()
 
 
@@ -108,35 +113,75 @@ def lane_sizes(n_bytes: int, lanes: int) -> list[int]:
 
 
 def transcode(
-    model: Model,
-    memory: Predictor,
-    ids: NDArray[np.int32],
-    window: int,
-    overlap: int,
-    *,
-    chunk: int,
-    progress: Progress | None = None,
+    model: Model, memory: Predictor, ids: NDArray[np.int32], shape: Shape, *, known: bool, progress: Progress | None = None
 ) -> None:
     """Code every token of the open body, in (step, lane) order. Encoder and decoder run this very loop.
 
-    `ids` (L, T): the tokens of each lane, known, or found step by step; scores are asked for `chunk` steps at a time, as far as they are known.
+    `ids` (L, T): the tokens of each lane, `known`, or found step by step. With two threads and more, the lanes are two teams: one is
+    predicted while the other is coded.
     """
-    state = model.open(len(ids), window)
-    step = 0
-    while memory.alive.any():
-        last = _open_window(model, state, ids, step, overlap)
-        end = min(ids.shape[1], step + window - (overlap if step else 0))
-        while step < end and memory.alive.any():
-            n_ahead = min(chunk, end - step)
-            scores = state.forward(np.concatenate([last, ids[:, step : step + n_ahead - 1]], axis=1))
-            for ahead in range(n_ahead):
-                found = ids[:, step].copy()
-                memory.code_step(scores[:, ahead], found)
-                ids[:, step] = found
-                step += 1
-            last = ids[:, step - 1 : step]
+    n_teams = min(2, shape.lanes) if shape.threads > 1 and model.exact else 1
+    with ThreadPoolExecutor(1) if n_teams > 1 or (known and shape.threads > 1 and model.exact) else nullcontext() as executor:
+        bounds = [shape.lanes * i // n_teams for i in range(n_teams + 1)]
+        teams = [_Team(model, ids, slice(*part), shape, known, executor) for part in pairwise(bounds)]
+        for step in range(ids.shape[1]):
+            for team in teams:
+                memory.code_step(team.scores(step), ids[team.lanes, step], team.lanes.start)
+                team.coded(step)
             if progress is not None:
                 progress(memory.n_done)
+            if not memory.alive.any():
+                return
+
+
+class _Team:
+    """Lanes of a block that are predicted together: scores are asked for as soon as the ids are known that they follow."""
+
+    def __init__(
+        self, model: Model, ids: NDArray[np.int32], lanes: slice, shape: Shape, known: bool, executor: Executor | None
+    ) -> None:
+        self.lanes = lanes
+        self._known, self._executor = known, executor
+        chunk = max(1, CHUNK_ROWS // shape.lanes) if known and model.exact else 1
+        threads = max(1, shape.threads - 1) if executor is not None else shape.threads
+        self._forwards = _forwards(model, ids[lanes], shape, chunk, threads)
+        self._rows = np.empty((lanes.stop - lanes.start, 0, 0), dtype=np.int16)  # from the step _start on
+        self._start = 0
+        self._next: Future[NDArray[np.int16]] | None = None
+        self._ask()
+
+    def _ask(self) -> None:
+        if self._executor is not None:
+            self._next = self._executor.submit(next, self._forwards, None)
+
+    def scores(self, step: int) -> NDArray[np.int16]:
+        """A row for each lane (L, symbols)."""
+        if step == self._start + self._rows.shape[1]:
+            rows = self._next.result() if self._next is not None else next(self._forwards)
+            assert rows is not None
+            self._rows, self._start, self._next = rows, step, None
+        return self._rows[:, step - self._start]
+
+    def coded(self, step: int) -> None:
+        """The ids of this step are known now."""
+        if self._next is None and (self._known or step + 1 == self._start + self._rows.shape[1]):
+            self._ask()
+
+
+def _forwards(
+    model: Model, ids: NDArray[np.int32], shape: Shape, chunk: int, threads: int
+) -> Iterator[NDArray[np.int16]]:
+    """Scores (L, up to `chunk` steps, symbols), each after the ids before it, which must be known when it is asked for."""
+    state = model.open(len(ids), shape.window, threads)
+    step = 0
+    while step < ids.shape[1]:
+        last = _open_window(model, state, ids, step, shape.overlap)
+        end = min(ids.shape[1], step + shape.window - (shape.overlap if step else 0))
+        while step < end:
+            n_ahead = min(chunk, end - step)
+            yield state.forward(np.concatenate([last, ids[:, step : step + n_ahead - 1]], axis=1))
+            step += n_ahead
+            last = ids[:, step - 1 : step]
 
 
 def _open_window(model: Model, state: State, ids: NDArray[np.int32], step: int, overlap: int) -> NDArray[np.int32]:

@@ -3,6 +3,7 @@
 Samples are coded in a memory of their own. Wrong guesses cost size or time, never bytes.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -36,15 +37,16 @@ def stride_of(body: bytes) -> int:
     return min(_strides(sample), key=lambda stride: _coded_size(sample, stride))
 
 
-def share_with_model(model: Model, body: bytes, window: int, overlap: int) -> float:
-    """What a model makes of what is left without one: below 1 where it helps."""
+def share_with_model(model: Model, body: bytes, shape: codec.Shape) -> float:
+    """In one lane: what a model makes of what is left without one: below 1 where it helps."""
     size = min(TRIAL_SIZE, max(MIN_TRIAL, len(body) // TRIAL_SHARE), len(body))
     start = (len(body) - size) // 2
     learnt, counted = body[start : start + size * 3 // 4], body[start + size * 3 // 4 : start + size]
     without, joined = (Predictor(line_bits_of(size)) for _ in range(2))
     codec.write_bytes(without, learnt, 0)
-    codec.write_tokens(joined, model, learnt, 1, window, overlap)
-    return len(codec.write_tokens(joined, model, counted, 1, window, overlap)) / len(codec.write_bytes(without, counted, 0))
+    shape = replace(shape, lanes=1)
+    codec.write_tokens(joined, model, learnt, shape)
+    return len(codec.write_tokens(joined, model, counted, shape)) / len(codec.write_bytes(without, counted, 0))
 
 
 def _sample(body: bytes) -> bytes:

@@ -29,7 +29,7 @@ class State(Protocol):
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         """Read ids of shape (L, C); return scores (L, C, n_symbols) int16 for the symbol after each of them.
 
-        Units of 1/256 bit, the best symbol of each row 0, the others negative (format.md 6.1). The result may be a buffer that the next call overwrites.
+        Units of 1/256 bit, the best symbol of each row 0, the others negative (format.md 6.1). A new array each time.
         """
         ...
 
@@ -50,8 +50,8 @@ class Model(Protocol):
     @property
     def tokenizer(self) -> Tokenizer: ...
 
-    def open(self, lanes: int, window: int) -> State:
-        """A fresh state for this many lanes and at most this many positions."""
+    def open(self, lanes: int, window: int, threads: int | None = None) -> State:
+        """A fresh state for this many lanes and at most this many positions, which uses at most so many of the model's threads."""
         ...
 
     def state_bytes(self, lanes: int, window: int) -> int:

@@ -60,7 +60,7 @@ class CausalModel:
         self.engine_note = self._note()
         self._try()
 
-    def open(self, lanes: int, window: int) -> "CausalState":
+    def open(self, lanes: int, window: int, threads: int | None = None) -> "CausalState":
         return CausalState(self, lanes)
 
     def _try(self) -> None:

@@ -44,12 +44,12 @@ class LlamaModel:
         self._reference: ReferenceLlama | None = None
         self._fused, self.kernels = self._choose()
 
-    def open(self, lanes: int, window: int) -> State:
+    def open(self, lanes: int, window: int, threads: int | None = None) -> State:
         native.check_rounding()
         self._check_window(window)
         if self._fused is None:
             return self.open_reference(lanes, window)
-        return FusedState(self._fused, self.tokenizer.n_symbols, lanes, window)
+        return FusedState(self._fused, self.tokenizer.n_symbols, lanes, window, threads)
 
     def open_reference(self, lanes: int, window: int) -> State:
         """A state on torch operations, whatever the kernels chosen: the same scores."""

@@ -108,7 +108,7 @@ class ToyModel:
         for word in _WORDS:
             self.prior[self.tokenizer._id[word]] = -1300
 
-    def open(self, lanes: int, window: int) -> ToyState:
+    def open(self, lanes: int, window: int, threads: int | None = None) -> ToyState:
         return ToyState(self, lanes)
 
     def state_bytes(self, lanes: int, window: int) -> int:

@@ -21,7 +21,7 @@ class Engine(Protocol):
 
     def open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None: ...
     def code_bytes(self, n: int) -> None: ...
-    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32]) -> None: ...
+    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int) -> None: ...
     def done(self) -> NDArray[np.int64]: ...
     def payload(self) -> bytes: ...
     def body(self) -> bytes: ...
@@ -79,12 +79,12 @@ class Predictor:
         """Code the next n bytes of a body without a model."""
         self._engine.code_bytes(n)
 
-    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32]) -> None:
-        """Code a token for each lane that has not come to its end, from a row of scores for each lane (L, symbols).
+    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int = 0) -> None:
+        """Code a token for each lane, from the first on, that has not come to its end, from a row of scores for each lane (L, symbols).
 
         `ids` (L,): a writer's tokens, canonical ones; a reader finds them there afterwards.
         """
-        self._engine.code_step(scores, ids)
+        self._engine.code_step(scores, ids, first)
 
     def payload(self) -> bytes:
         """What a writer wrote."""

@@ -78,7 +78,7 @@ def _functions() -> ctypes.CDLL:
     library.llmzip_predictor_open.restype = None
     library.llmzip_predictor_bytes.argtypes = [POINTER(_Predictor), c_int64]
     library.llmzip_predictor_bytes.restype = c_int
-    library.llmzip_predictor_step.argtypes = [POINTER(_Predictor), c_void_p, c_int64, c_void_p]
+    library.llmzip_predictor_step.argtypes = [POINTER(_Predictor), c_void_p, c_int64, c_void_p, c_int64, c_int64, c_int64]
     library.llmzip_predictor_step.restype = c_int
     library.llmzip_predictor_finish.argtypes = [POINTER(_Predictor)]
     library.llmzip_predictor_finish.restype = c_int64
@@ -162,11 +162,11 @@ class Fused:
     def code_bytes(self, n: int) -> None:
         _check(self._library.llmzip_predictor_bytes(byref(self._struct), n))
 
-    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32]) -> None:
-        if scores.strides[1] != 2:
-            scores = np.ascontiguousarray(scores)
-        assert scores.dtype == np.int16 and len(scores) == len(ids) == len(self._lanes) and ids.dtype == np.int32 and ids.flags.c_contiguous
-        _check(self._library.llmzip_predictor_step(byref(self._struct), scores.ctypes.data, scores.strides[0] // 2, ids.ctypes.data))
+    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int) -> None:
+        assert scores.dtype == np.int16 and scores.strides[1] == 2 and ids.dtype == np.int32 and scores.shape[0] == len(ids)
+        assert 0 <= first <= len(self._lanes) - len(ids)
+        rows, places = (scores.ctypes.data, scores.strides[0] // 2), (ids.ctypes.data, ids.strides[0] // 4)
+        _check(self._library.llmzip_predictor_step(byref(self._struct), *rows, *places, first, len(ids)))
 
     def done(self) -> NDArray[np.int64]:
         places = self._lanes.view(np.int64)

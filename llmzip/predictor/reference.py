@@ -103,9 +103,9 @@ class Reference:
         for _ in range(n):
             self._code_byte(self._lanes[0], None)
 
-    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32]) -> None:
+    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int) -> None:
         assert self._spelling is not None
-        for i, lane in enumerate(self._lanes):
+        for i, lane in enumerate(self._lanes[first : first + len(ids)]):
             if lane.at < lane.end:
                 self._sums = self._spelling.sums(scores[i])
                 ids[i] = self._code_token(self._spelling, lane, int(ids[i]))

@@ -350,15 +350,15 @@ EXPORT int llmzip_predictor_bytes(Predictor *p, int64_t n) {
     return 0;
 }
 
-/* Code a token of each lane that has not come to its end, by its row of scores. ids: known to a writer, found by a reader. */
-EXPORT int llmzip_predictor_step(Predictor *p, const int16_t *scores, int64_t stride, int32_t *ids) {
-    for (int64_t i = 0; i < p->n_lanes; i++) {
-        Lane *lane = p->lanes + i;
+/* Code a token of each of n lanes, from the first on, that has not come to its end, by its row of scores. ids: known to a writer, found by a reader. */
+EXPORT int llmzip_predictor_step(Predictor *p, const int16_t *scores, int64_t scores_stride, int32_t *ids, int64_t ids_stride, int64_t first, int64_t n) {
+    for (int64_t i = 0; i < n; i++, scores += scores_stride, ids += ids_stride) {
+        Lane *lane = p->lanes + first + i;
         if (lane->at == lane->end) continue;
-        spelling_weigh(p, scores + i * stride);
-        int32_t id = code_token(p, lane, ids[i]);
+        spelling_weigh(p, scores);
+        int32_t id = code_token(p, lane, *ids);
         if (id < 0) return id;
-        ids[i] = id;
+        *ids = id;
     }
     return 0;
 }
