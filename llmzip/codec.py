@@ -147,17 +147,20 @@ class _Team:
         self._forwards = _forwards(model, ids[lanes], shape, chunk, threads)
         self._rows = np.empty((lanes.stop - lanes.start, 0, 0), dtype=np.int16)  # from the step _start on
         self._start = 0
-        self._next: Future[NDArray[np.int16]] | None = None
+        self._next: Future[NDArray[np.int16] | None] | None = None
         self._ask()
 
     def _ask(self) -> None:
         if self._executor is not None:
-            self._next = self._executor.submit(next, self._forwards, None)
+            self._next = self._executor.submit(self._forward)
+
+    def _forward(self) -> NDArray[np.int16] | None:
+        return next(self._forwards, None)
 
     def scores(self, step: int) -> NDArray[np.int16]:
         """A row for each lane (L, symbols)."""
         if step == self._start + self._rows.shape[1]:
-            rows = self._next.result() if self._next is not None else next(self._forwards)
+            rows = self._next.result() if self._next is not None else self._forward()
             assert rows is not None
             self._rows, self._start, self._next = rows, step, None
         return self._rows[:, step - self._start]

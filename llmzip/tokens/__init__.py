@@ -15,7 +15,11 @@ class Tokenizer(Protocol):
 
     n_vocab: int
     n_symbols: int
-    spelled: list[bytes]  # (n_symbols) the bytes of each; empty for those that spell nothing
+
+    @property
+    def spelled(self) -> list[bytes]:
+        """The bytes of each symbol; empty for those that spell nothing."""
+        ...
 
     def encode(self, data: bytes) -> NDArray[np.int32]:
         """Ids whose bytes, joined, are exactly `data`. Never fails, never loses a byte."""
