@@ -20,10 +20,13 @@ Progress = Callable[[int], object]  # bytes of content done
 
 
 class Memory:
-    """What the blocks of a group share, in either direction: made when the first of them needs it."""
+    """What the blocks of a group share, in either direction: made when the first of them needs it.
 
-    def __init__(self, line_bits: int) -> None:
-        self.line_bits = line_bits
+    `threads`: that its blocks are coded with, None: as many as the model uses.
+    """
+
+    def __init__(self, line_bits: int, threads: int | None = None) -> None:
+        self.line_bits, self.threads = line_bits, threads
         self._n_bytes = 0
         self._predictor: Predictor | None = None
         self._spoiled = False
@@ -113,7 +116,8 @@ def _coded(
 
     window, overlap = codec.coding_of(model, coding.window, coding.overlap, coding.lanes or 1)
     lanes = coding.lanes or codec.choose_lanes(len(body), window, coding.lane_size or codec.LANE_SIZE)
-    shape = codec.Shape(min(lanes, len(body)), window, overlap, native.clip_threads(model.threads))
+    threads = memory.threads or native.clip_threads(model.threads)
+    shape = codec.Shape(min(lanes, len(body)), window, overlap, threads)
     share, why = 0.0, ""
     if is_text and coding.share and len(body) >= trials.MIN_TRIAL:
         share = trials.share_with_model(model, body, shape)
@@ -185,5 +189,5 @@ def _body(block: Block, model: "Model | None", memory: Memory, progress: Progres
         window, overlap = codec.coding_of(model, block.window, block.overlap, block.lanes)
     except ValueError as error:
         raise UnsupportedError(str(error)) from error
-    shape = codec.Shape(block.lanes, window, overlap, native.clip_threads(model.threads))
+    shape = codec.Shape(block.lanes, window, overlap, memory.threads or native.clip_threads(model.threads))
     return codec.read_tokens(predictor, model, block.payload, block.body_size, shape, progress)

@@ -8,9 +8,10 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from llmzip import blocks, container
+from llmzip import blocks, container, workers
 from llmzip.blocks import Coding, Memory
 from llmzip.container import Block, Header, Member
 from llmzip.errors import (
@@ -35,6 +36,7 @@ BLOCK_SIZE = 1 << 20  # default content size of a block: what one seek decodes, 
 CHUNK_SIZE = 1 << 16  # bytes of a file that are read at a time
 GROUP_SIZE = 1 << 24  # default content size of a group
 LINE_BITS = 22  # of its memory at most: 256 MiB
+MAX_THREADS = 8  # groups that are coded side by side at most: each takes the memory of one
 MAX_GROUP_CONTENT = 1 << 26  # bytes: bodies may be longer, and the last block goes beyond it
 SHARE = 0.97  # what the model must make of a sample that is coded without it, for its time
 BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes so much faster, and gains by it
@@ -194,6 +196,50 @@ def named(error: LlmzipError, place: "Place | str") -> LlmzipError:
     return type(error)(f"{place}: {error}", hint=error.hint)
 
 
+class _Group:
+    """Blocks that are coded one after another in one memory."""
+
+    def __init__(self, line_bits: int, n_bytes: int, is_first: bool) -> None:
+        self._line_bits = min(line_bits, n_bytes.bit_length() + 5)
+        self._is_first = is_first  # of its member
+        self._memory: Memory | None = None
+        self._blocks: list[tuple[bytes, bool]] = []  # content and whether it is text, of those that are to be coded
+        self.n_bytes = 0  # of content
+
+    def add(self, content: bytes, is_text: bool) -> None:
+        self._blocks.append((content, is_text))
+        self.n_bytes += len(content)
+
+    def code(
+        self, model: "Model", coding: Coding, progress: Callable[[int], object], threads: int | None = None
+    ) -> Iterator[tuple[Block, str]]:
+        """The blocks, each with why it is so. `progress` is told bytes of the block."""
+        while self._blocks:
+            content, is_text = self._blocks.pop(0)
+            begins = self._memory is None
+            if self._memory is None:
+                self._memory = Memory(self._line_bits)
+            self._memory.threads = threads
+            choice = blocks.compress(model, content, is_text, self._memory, coding, progress=progress)
+            block = choice.block
+            if begins and not (self._is_first and self._line_bits == container.line_bits_of(block.body_size)):
+                block = replace(block, line_bits=self._line_bits)
+            self._is_first = False
+            if choice.spoils:
+                self._memory = None
+            yield block, choice.why
+
+    def code_all(self, model: "Model", coding: Coding, threads: int, progress: workers.Progress) -> list[tuple[Block, str]]:
+        """As a job: `progress` is told bytes of all blocks that are to be coded."""
+        coded: list[tuple[Block, str]] = []
+        done = 0
+        for block, why in self.code(model, coding, lambda n: progress(done + n), threads):
+            coded.append((block, why))
+            done += block.n_bytes
+            progress(done)
+        return coded
+
+
 class LmzCompressor:
     """Makes a member, block by block, or several.
 
@@ -226,6 +272,7 @@ class LmzCompressor:
         if not 1 <= block_size <= container.MAX_BLOCK_SIZE:
             raise ValueError(f"block_size must be 1 to {container.MAX_BLOCK_SIZE}")
         self._source = ModelSource(model, device=device, threads=threads)
+        self._threads = threads
         self._block_size = self._look_ahead = block_size
         self._greatest = min(BINARY_FACTOR * block_size, container.MAX_BLOCK_SIZE)
         if lane_size is not None and lane_size < 1:
@@ -236,8 +283,7 @@ class LmzCompressor:
             raise ValueError(f"line_bits must be {container.MIN_LINE_BITS} to {container.MAX_LINE_BITS}")
         self._coding = Coding(lanes, lane_size, window, overlap, share)
         self._group_size, self._line_bits = group_size, line_bits
-        self._memory: Memory | None = None  # of the group; None: the next block begins one
-        self._n_group = 0  # bytes of content in it
+        self._group: _Group | None = None  # that the next block may go on from
         self._progress = progress
         self._report = report
         self._held = bytearray()  # content that is in no block yet
@@ -251,6 +297,13 @@ class LmzCompressor:
     def model(self) -> "Model":
         """The model, loaded now if it is not yet: for the next compressor to share."""
         return self._source.to_compress()
+
+    @cached_property
+    def _n_threads(self) -> int:
+        """Groups that are coded side by side."""
+        from llmzip import native
+
+        return min(MAX_THREADS, native.clip_threads(self._threads))
 
     def compress(self, data: "Buffer", /) -> bytes:
         """Take content; return what of the member is ready, which may be nothing."""
@@ -287,68 +340,79 @@ class LmzCompressor:
             done.append(container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])))
             self._n_out += len(done[-1])
             self._tell(0)
-        self._member, self._memory, self._digest = None, None, hashlib.sha256()
+        self._member, self._group, self._digest = None, None, hashlib.sha256()
         self._n_members += 1
         return b"".join(done)
 
     def _take(self, *, last: bool) -> Iterator[bytes]:
-        """Put held content into the member, block by block, as far as its blocks are known."""
-        while runs := self._next_runs(last=last):
-            for n_bytes, is_text in runs:
-                yield self._take_block(n_bytes, is_text, last=last and n_bytes == len(self._held))
+        """Put held content into the member, block by block, as far as its blocks are known: groups side by side, if there are several."""
+        while groups := self._next_groups(last=last):
+            if len(groups) == 1:
+                coded = groups[0].code(self._source.to_compress(), self._coding, self._tell)
+            else:
+                coded = self._side_by_side(groups)
+            for block, why in coded:
+                content = bytes(self._held[: block.n_bytes])
+                del self._held[: len(content)]
+                start = self._n_in
+                done = self._add_block(block, content, last=last and not self._held)
+                if self._report is not None:
+                    self._report(f"{len(content)} bytes from {start}: {blocks.describe(block)}, {len(done)} bytes; {why}")
+                yield done
 
-    def _next_runs(self, *, last: bool) -> list[tuple[int, bool]]:
-        """Sizes of the next blocks, and whether they are text. `last`: there will be no more content.
+    def _side_by_side(self, groups: list["_Group"]) -> Iterator[tuple[Block, str]]:
+        model = self._source.to_compress()
+        threads = max(1, self._n_threads // len(groups))
+        start = self._n_in
+        jobs = [partial(_Group.code_all, group, model, self._coding, threads) for group in groups]
+        for coded in workers.run(jobs, self._n_threads, lambda done: self._tell(start + done - self._n_in)):
+            yield from coded
+
+    def _next_groups(self, *, last: bool) -> list["_Group"]:
+        """The next blocks, by group: of one group, or of as many as there are threads, as far as they are known. The first may go on."""
+        groups: list[_Group] = []
+        at = 0
+        while len(groups) < self._n_threads or not groups:
+            runs, known = self._next_runs(at, last=last)
+            if not runs:
+                break
+            for n_bytes, is_text in runs:
+                if self._group is None or self._group.n_bytes + n_bytes > self._group_size:
+                    is_first = self._member is None and self._group is None
+                    self._group = _Group(self._line_bits, min(known, self._group_size), is_first)
+                if not groups or groups[-1] is not self._group:
+                    groups.append(self._group)
+                self._group.add(bytes(self._held[at : at + n_bytes]), is_text)
+                at += n_bytes
+            if self._n_threads == 1:
+                break
+        return groups
+
+    def _next_runs(self, at: int, *, last: bool) -> tuple[list[tuple[int, bool]], int]:
+        """Sizes of the next blocks, from `at` in what is held, and whether they are text; and how much content there is at least.
 
         Depends on the content alone, not on the pieces in which it comes: decided once there is more of it than is looked at.
+        `last`: there will be no more.
         """
-        while self._held and (last or len(self._held) > self._look_ahead):
+        while (n_left := len(self._held) - at) and (last or n_left > self._look_ahead):
             from llmzip import segments
 
-            window = bytes(self._held[: self._look_ahead])
+            window = bytes(self._held[at : at + self._look_ahead])
             runs = segments.runs(window)
-            more = len(self._held) > len(window)
+            more = n_left > len(window)
             if more and self._look_ahead < self._greatest and runs != [(len(window), True)]:
                 self._look_ahead = self._greatest
                 continue
             self._look_ahead = self._block_size
-            if self._memory is None:
-                self._begin_group(self._group_size if more else len(window))
             if more and len(runs) > 1:
                 runs.pop()  # it may be longer than what is seen of it
-            return [cut for n_bytes, is_text in runs for cut in self._cut(n_bytes, is_text)]
-        return []
-
-    def _begin_group(self, n_bytes: int) -> None:
-        """Of so many bytes, as far as is known."""
-        self._memory, self._n_group = Memory(min(self._line_bits, n_bytes.bit_length() + 5)), 0
+            return [cut for n_bytes, is_text in runs for cut in self._cut(n_bytes, is_text)], sys.maxsize if more else n_left
+        return [], 0
 
     def _cut(self, n_bytes: int, is_text: bool) -> Iterator[tuple[int, bool]]:
         size = self._block_size if is_text else self._greatest
         for at in range(0, n_bytes, size):
             yield min(size, n_bytes - at), is_text
-
-    def _take_block(self, n_bytes: int, is_text: bool, *, last: bool) -> bytes:
-        """Put the next block of held content into the member."""
-        content = bytes(self._held[:n_bytes])
-        if self._memory is None or self._n_group + n_bytes > self._group_size:
-            self._begin_group(self._group_size)
-        memory = self._memory
-        assert memory is not None
-        choice = blocks.compress(self._source.to_compress(), content, is_text, memory, self._coding, progress=self._tell)
-        block = choice.block
-        is_default = self._member is None and memory.line_bits == container.line_bits_of(block.body_size)
-        if self._n_group == 0 and not is_default:
-            block = replace(block, line_bits=memory.line_bits)
-        self._n_group += n_bytes
-        if choice.spoils:
-            self._memory = None
-        del self._held[:n_bytes]
-        start = self._n_in
-        done = self._add_block(block, content, last=last)
-        if self._report is not None:
-            self._report(f"{n_bytes} bytes from {start}: {blocks.describe(block)}, {len(done)} bytes; {choice.why}")
-        return done
 
     def _add_block(self, block: Block, content: bytes, *, last: bool) -> bytes:
         done = self._whole_member(block, content) if last and self._member is None else b""

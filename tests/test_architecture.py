@@ -15,7 +15,7 @@ PACKAGE = ROOT / "llmzip"
 
 # A module imports from its own layer and those below. The longest prefix counts.
 LAYERS = [
-    ["errors", "handles"],
+    ["errors", "handles", "workers"],
     ["container", "limits", "native", "tokens", "segments", "transforms"],
     ["models"],
     ["predictor"],
