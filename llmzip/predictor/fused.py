@@ -14,7 +14,7 @@ from llmzip.predictor import tables
 from llmzip.predictor.coder import PAST_END
 from llmzip.predictor.spelling import Spelling
 
-_LANE_BYTES, _LINE_BYTES, _END_BYTES = 1768, 64, 8
+_LANE_BYTES, _LINE_BYTES, _END_BYTES = 2072, 64, 8
 _BEFORE = 64  # zeros before the first byte of a group
 _ROOM = 24  # bytes that a byte takes at the very worst: eight bits or nine of 2^-20
 _FULL = -2
