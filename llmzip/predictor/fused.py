@@ -42,6 +42,8 @@ class _Spelling(Structure):
         ("id_lengths", c_void_p),
         ("sums", c_void_p),
         ("n", c_int64),
+        ("n_symbols", c_int64),
+        ("weights", c_void_p),
     )
 
 
@@ -124,11 +126,12 @@ class Fused:
             line_bits=line_bits, end_bits=end_bits, apm_bits=apm_bits, **{name: native.pointer(each) for name, each in arrays.items()}
         )
         if spelling is not None:
-            arrays["sums"] = np.zeros(len(spelling.ids) + 1, dtype=np.int64)
+            n, n_symbols = len(spelling.ids), int(spelling.ids.max()) + 1
+            arrays["sums"], arrays["id_weights"] = np.zeros(n + 1, dtype=np.int64), np.zeros(n_symbols, dtype=np.uint32)
             named = {name: getattr(spelling, name) for name in ("ids", "starts", "lengths", "bytes", "id_lengths")}
-            self._struct.spelling = _Spelling(
-                n=len(spelling.ids), sums=native.pointer(arrays["sums"]), **{name: native.pointer(each) for name, each in named.items()}
-            )
+            named |= {"sums": arrays["sums"], "weights": arrays["id_weights"]}
+            pointers = {name: native.pointer(each) for name, each in named.items()}
+            self._struct.spelling = _Spelling(n=n, n_symbols=n_symbols, **pointers)
         self._arrays = arrays  # kept alive
 
     def open(self, sizes: list[int], *, with_model: bool, stride: int, body: bytes | None, payload: bytes | None) -> None:

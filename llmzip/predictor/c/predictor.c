@@ -8,7 +8,8 @@ typedef struct { /* one decision */
     int32_t inputs[INPUTS] __attribute__((aligned(64)));
     int32_t said[SETS + 1]; /* stretches of the weight sets, and a constant */
     int32_t *weights[SETS], *seconds[SECONDS], of_set[SETS], of_second[SECONDS];
-    uint32_t slots[CONTEXT_ROOM] __attribute__((aligned(64))), cells[CONTEXT_ROOM] __attribute__((aligned(64))); /* as they were */
+    uint32_t slots[CONTEXT_ROOM] __attribute__((aligned(64))), cells[CONTEXT_ROOM]; /* as they are before it */
+    int32_t slot_rates[CONTEXT_ROOM], cell_rates[CONTEXT_ROOM];
     uint32_t *const *lines, *match_cells[MATCHES], *model_cell;
     int64_t refined[APMS], model_refined[MODEL_APMS];
     int32_t n_contexts, n_inputs, within, known, match[MATCHES], proposed[MATCHES], certainty;
@@ -88,21 +89,27 @@ static int32_t stretch_of(const Predictor *p, uint32_t cell) {
 /* The cells of all histories, of bits or of token ends. */
 static inline uint32_t *histories(const Predictor *p, int is_end) { return p->histories + ((int64_t)is_end * CONTEXTS << 10); }
 
+/* Pass by pass, so that the processor waits for many loads at once. */
 static void gather_contexts(const Predictor *p, int is_end, Decision *d) {
     const uint32_t *cells = histories(p, is_end);
-    int n = d->n_contexts = n_contexts(p);
-    d->known = 0;
-    for (int i = 0; i < n; i++) {
-        uint32_t slot = d->lines[i][d->within], cell = cells[i << 10 | (slot & 1023)];
-        int32_t seen = -((slot >> 10 & 63) > 0); /* all bits, or none */
-        int32_t *inputs = d->inputs + 2 * i + (i < TEXT_CONTEXTS ? 0 : TOKEN_INPUTS - 2 * TEXT_CONTEXTS);
-        inputs[0] = p->stretch[cell >> 18] & seen;
-        inputs[1] = p->stretch[slot >> 18] & seen;
-        d->slots[i] = slot;
-        d->cells[i] = cell;
-    }
-    for (int i = 1; i <= 6; i++) d->known += (d->slots[i] >> 10 & 63) > 0;
+    const int32_t *reciprocal = p->reciprocal;
+    const int16_t *stretch = p->stretch;
+    int n = d->n_contexts = n_contexts(p), within = d->within;
+    for (int i = 0; i < n; i++) d->slots[i] = d->lines[i][within];
+    for (int i = 0; i < n; i++) d->cells[i] = cells[i << 10 | (d->slots[i] & 1023)];
     for (int i = n; i < CONTEXT_ROOM; i++) d->slots[i] = d->cells[i] = 0;
+    for (int i = 0; i < CONTEXT_ROOM; i++) {
+        d->slot_rates[i] = reciprocal[d->slots[i] >> 10 & 63];
+        d->cell_rates[i] = reciprocal[d->cells[i] & 1023];
+    }
+    for (int i = 0; i < n; i++) {
+        int32_t *inputs = d->inputs + 2 * i + (i < TEXT_CONTEXTS ? 0 : TOKEN_INPUTS - 2 * TEXT_CONTEXTS);
+        int32_t seen = -((d->slots[i] >> 10 & 63) > 0); /* all bits, or none */
+        inputs[0] = stretch[d->cells[i] >> 18] & seen;
+        inputs[1] = stretch[d->slots[i] >> 18] & seen;
+    }
+    d->known = 0;
+    for (int i = 1; i <= 6; i++) d->known += (d->slots[i] >> 10 & 63) > 0;
 }
 
 static void gather_matches(const Predictor *p, const Lane *lane, const Place *place, Decision *d) {
@@ -216,14 +223,20 @@ static int32_t refine_all(const Predictor *p, Decision *d, int32_t s) {
 /* ---- learning ---------------------------------------------------------------------------------------------------------------- */
 
 /* Two contexts may share a line: then the second learns from what the first has learnt. */
-static void learn_contexts(const Predictor *p, Decision *d, int is_end, int bit) {
-    uint32_t *cells = histories(p, is_end), learnt[CONTEXT_ROOM] __attribute__((aligned(64)));
-    learn_cells(p->reciprocal, d->cells, CONTEXT_ROOM, bit, HISTORY_LIMIT);
-    learn_slots(p->reciprocal, d->slots, learnt, CONTEXT_ROOM, bit);
-    for (int i = 0; i < d->n_contexts; i++) {
-        uint32_t *slot = d->lines[i] + d->within;
-        cells[i << 10 | (d->slots[i] & 1023)] = d->cells[i];
-        *slot = *slot == d->slots[i] ? learnt[i] : learnt_slot(p->reciprocal, *slot, bit);
+static __attribute__((noinline, cold)) void learn_again(const Predictor *p, uint32_t *slot, int bit) {
+    *slot = learnt_slot(*slot, p->reciprocal[*slot >> 10 & 63], bit);
+}
+
+static void learn_contexts(const Predictor *p, const Decision *d, int is_end, int bit) {
+    uint32_t *histories_ = histories(p, is_end), slots[CONTEXT_ROOM] __attribute__((aligned(64))), cells[CONTEXT_ROOM] __attribute__((aligned(64)));
+    int n = d->n_contexts, within = d->within;
+    learn_slots(d->slots, d->slot_rates, slots, CONTEXT_ROOM, bit);
+    learn_cells(d->cells, d->cell_rates, cells, CONTEXT_ROOM, bit, HISTORY_LIMIT);
+    for (int i = 0; i < n; i++) {
+        uint32_t *slot = d->lines[i] + within;
+        histories_[i << 10 | (d->slots[i] & 1023)] = cells[i];
+        if (*slot == d->slots[i]) *slot = slots[i];
+        else learn_again(p, slot, bit);
     }
 }
 
@@ -254,12 +267,12 @@ static int code_bit(Predictor *p, Lane *lane, const Place *place, Decision *d, i
     gather_matches(p, lane, place, d);
     choose_apms(p, lane, place, d);
     gather_contexts(p, place->bit == END, d);
-    for (int i = 2 * d->n_contexts; i < MATCH_INPUTS; i++) d->inputs[i] = 0;
-    d->inputs[CONSTANT_INPUT] = CONSTANT;
-    for (int i = CONSTANT_INPUT + 1; i < TOKEN_INPUTS; i++) d->inputs[i] = 0;
     if (p->with_model) gather_model(p, lane, place, d);
     else d->model_cell = NULL, d->certainty = 0;
     choose_weights(p, lane, place, d);
+    for (int i = 2 * d->n_contexts; i < MATCH_INPUTS; i++) d->inputs[i] = 0;
+    d->inputs[CONSTANT_INPUT] = CONSTANT;
+    for (int i = CONSTANT_INPUT + 1; i < TOKEN_INPUTS; i++) d->inputs[i] = 0;
     int32_t s = mix(p, d), final = refine_all(p, d, s);
     return coder_bit(&p->coder, (uint32_t)final, bit);
 }

@@ -38,7 +38,8 @@ typedef struct { /* the vocabulary in the order of its spellings: a prefix is a 
     const uint8_t *bytes;
     const int32_t *id_lengths;             /* (symbols) bytes of each id */
     int64_t *sums;                         /* (n + 1) of the weights before each entry */
-    int64_t n;
+    int64_t n, n_symbols;                  /* entries; ids up to the last that spells something */
+    uint32_t *weights;                     /* (n_symbols) of each id */
 } Spelling;
 
 typedef struct {
