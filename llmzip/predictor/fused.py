@@ -14,7 +14,7 @@ from llmzip.predictor import tables
 from llmzip.predictor.coder import PAST_END
 from llmzip.predictor.spelling import Spelling
 
-_LANE_BYTES, _LINE_BYTES, _END_BYTES = 1768, 64, 8
+_LANE_BYTES, _LINE_BYTES, _END_BYTES = 2072, 64, 8
 _BEFORE = 64  # zeros before the first byte of a group
 _AFTER = 8  # and zeros after the last
 _ROOM = 24  # bytes that a byte takes at the very worst: eight bits or nine of 2^-20
@@ -43,6 +43,8 @@ class _Spelling(Structure):
         ("id_lengths", c_void_p),
         ("sums", c_void_p),
         ("n", c_int64),
+        ("n_symbols", c_int64),
+        ("weights", c_void_p),
     )
 
 
@@ -154,10 +156,11 @@ class Fused:
             self._arrays["model_apms"] = tables.first_apms(tables.MODEL_APMS, self._struct.apm_bits)
             self._struct.model_apms = native.pointer(self._arrays["model_apms"])
         named = {name: getattr(spelling, name) for name in ("ids", "starts", "lengths", "bytes", "id_lengths")}
-        self._arrays |= named | {"sums": np.zeros(len(spelling.ids) + 1, dtype=np.int64)}
-        self._struct.spelling = _Spelling(
-            n=len(spelling.ids), **{name: native.pointer(self._arrays[name]) for name in (*named, "sums")}
-        )
+        n, n_symbols = len(spelling.ids), int(spelling.ids.max()) + 1
+        named |= {"sums": np.zeros(n + 1, dtype=np.int64), "weights_of_ids": np.zeros(n_symbols, dtype=np.uint32)}
+        self._arrays |= named
+        pointers = {name.removesuffix("_of_ids"): native.pointer(each) for name, each in named.items()}
+        self._struct.spelling = _Spelling(n=n, n_symbols=n_symbols, **pointers)
 
     def code_bytes(self, n: int) -> None:
         _check(self._library.llmzip_predictor_bytes(byref(self._struct), n))

@@ -5,6 +5,7 @@
 #include "learning.h"
 
 enum { TEXT_CONTEXTS = 35, TOKEN_CONTEXTS = 3, CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS, RECORD_CONTEXTS = 28 };
+enum { CONTEXT_ROOM = 48 }; /* a multiple of 16 */
 enum { MATCHES = 4, MASKED = 2 }; /* the third match is that of masked text */
 enum { MATCH_INPUTS = 2 * TEXT_CONTEXTS, CONSTANT_INPUT = MATCH_INPUTS + 2 * MATCHES, PLAIN_INPUTS = 80, TOKEN_INPUTS = PLAIN_INPUTS };
 enum { MODEL_INPUTS = TOKEN_INPUTS + 2 * TOKEN_CONTEXTS, INPUTS = 96 };
@@ -24,7 +25,8 @@ typedef struct { /* one lane: where it is, and what its bytes so far are like */
     uint32_t brackets[STACK], key, quoted, quoted1, tag, tags[STACK], closing;
     uint32_t token, token1, token2, token3;        /* hashes: the token so far; tokens before */
     int32_t field, place, indents[STACK], depth, indent, indenting, nesting, quoting, tag_depth, in_tag, word_length, in_token;
-    uint32_t contexts[CONTEXTS];
+    uint64_t places[CONTEXTS];                     /* hashes of the lines of the next four bits */
+    uint32_t contexts[CONTEXTS];                   /* then names: the numbers of the contexts hashed in, and whether a token has begun */
     uint32_t c1, c2, c3, above, aligned_byte, column;
 } Lane;
 
@@ -36,7 +38,8 @@ typedef struct { /* the vocabulary in the order of its spellings: a prefix is a 
     const uint8_t *bytes;
     const int32_t *id_lengths;             /* (symbols) bytes of each id */
     int64_t *sums;                         /* (n + 1) of the weights before each entry */
-    int64_t n;
+    int64_t n, n_symbols;                  /* entries; ids up to the last that spells something */
+    uint32_t *weights;                     /* (n_symbols) of each id */
 } Spelling;
 
 typedef struct {
