@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip import native
+from llmzip.predictor.prior import Prior, load
 from llmzip.predictor.spelling import Spelling
 
 __all__ = ["Predictor", "Spelling"]
@@ -35,16 +36,16 @@ class Predictor:
     records of a body take, 0 for text. FormatError for a payload that no writer writes.
     """
 
-    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None = None) -> None:
-        self.spelling = spelling
+    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None = None, *, prior: Prior | None = None) -> None:
+        self.spelling, prior = spelling, prior or load()
         if native.library is not None:
             from llmzip.predictor.fused import Fused
 
-            self._engine: Engine = Fused(capacity, line_bits, spelling)
+            self._engine: Engine = Fused(capacity, line_bits, spelling, prior)
         else:
             from llmzip.predictor.reference import Reference
 
-            self._engine = Reference(capacity, line_bits, spelling)
+            self._engine = Reference(capacity, line_bits, spelling, prior)
 
     def write(self, body: bytes, lanes: list[int] | None = None, *, stride: int = 0) -> None:
         """Open a body to be written; `lanes`: with the model, the bytes of each lane."""

@@ -12,6 +12,7 @@ from llmzip import native
 from llmzip.errors import FormatError
 from llmzip.predictor import tables
 from llmzip.predictor.coder import PAST_END
+from llmzip.predictor.prior import Mode, Prior, mode_of
 from llmzip.predictor.spelling import Spelling
 
 _LANE_BYTES, _LINE_BYTES, _END_BYTES = 1768, 64, 8
@@ -93,9 +94,9 @@ def _functions() -> ctypes.CDLL:
 class Fused:
     """See `llmzip.predictor.Engine`."""
 
-    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None) -> None:
+    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None, prior: Prior) -> None:
         self._library = _functions()
-        self._spelling = spelling
+        self._spelling, self._prior = spelling, prior
         self._used = _BEFORE
         self._data, self._flags = (np.zeros(_BEFORE + capacity + 8, dtype=np.uint8) for _ in range(2))
         end_bits, apm_bits = tables.end_bits(line_bits), tables.apm_bits(line_bits)
@@ -108,13 +109,8 @@ class Fused:
             "log2": tables.LOG2,
             "lines": _aligned(16 << line_bits, np.dtype(np.uint32)),
             "ends": np.zeros(2 << end_bits, dtype=np.uint32),
-            "histories": tables.first_histories(),
-            "match_cells": tables.first_match_cells(),
-            "model_cells": tables.first_model_cells(),
-            "apms": tables.first_apms(tables.APMS, apm_bits),
-            "model_apms": tables.first_apms(tables.MODEL_APMS, apm_bits if spelling else 0),
-            "weights": _copied(tables.first_weights()),
-            "seconds": _copied(tables.first_seconds()),
+            "apms": prior.apms(False, apm_bits),
+            "model_apms": prior.apms(True, apm_bits if spelling else 0),
             "latest": np.zeros(tables.MATCHES << tables.LATEST_BITS, dtype=np.int32),
             "followers": np.zeros(1 << 16, dtype=np.uint32),
             "data": self._data,
@@ -130,6 +126,7 @@ class Fused:
                 n=len(spelling.ids), sums=native.pointer(arrays["sums"]), **{name: native.pointer(each) for name, each in named.items()}
             )
         self._arrays = arrays  # kept alive
+        self.modes: dict[int, Mode] = {}
 
     def open(self, sizes: list[int], *, with_model: bool, stride: int, body: bytes | None, payload: bytes | None) -> None:
         ends = self._used + np.cumsum(sizes)
@@ -147,7 +144,16 @@ class Fused:
             self._code = np.frombuffer(payload, np.uint8) if payload else np.zeros(1, dtype=np.uint8)
         self._struct.lanes, self._struct.n_lanes = self._lanes.ctypes.data, len(sizes)
         self._struct.stride, self._struct.with_model = stride, with_model
+        for name, array in vars(self._mode(mode_of(stride, with_model))).items():
+            setattr(self._struct, name, native.pointer(array))
         self._library.llmzip_predictor_open(byref(self._struct), self._code.ctypes.data, len(self._code), payload is not None)
+
+    def _mode(self, mode: int) -> Mode:
+        """The tables of a mode, which are made when its first block comes."""
+        if mode not in self.modes:
+            first = self._prior.modes[mode]
+            self.modes[mode] = Mode(**{name: _copied(array) for name, array in vars(first).items()})
+        return self.modes[mode]
 
     def code_bytes(self, n: int) -> None:
         _check(self._library.llmzip_predictor_bytes(byref(self._struct), n))
@@ -179,7 +185,7 @@ def _check(result: int) -> None:
         raise FormatError("the code stream is invalid")
 
 
-def _copied(array: NDArray[np.int32]) -> NDArray[np.int32]:
+def _copied(array: NDArray[Any]) -> NDArray[Any]:
     copy = _aligned(array.size, array.dtype)
     copy[:] = array.ravel()
     return copy
