@@ -12,7 +12,7 @@ from llmzip import native
 from llmzip.errors import FormatError
 from llmzip.predictor import tables
 from llmzip.predictor.coder import PAST_END
-from llmzip.predictor.prior import Mode, Prior, mode_of
+from llmzip.predictor.prior import FIRST_APMS, Mode, Prior, mode_of
 from llmzip.predictor.spelling import Spelling
 
 _LANE_BYTES, _LINE_BYTES, _END_BYTES = 1768, 64, 8
@@ -50,10 +50,10 @@ class _Predictor(Structure):
     _fields_ = (
         *((name, c_void_p) for name in (
             "squash", "reciprocal", "exp2", "stretch", "log2", "lines", "ends", "histories", "match_cells", "model_cells", "apms",
-            "model_apms", "weights", "seconds", "latest", "followers", "data", "flags", "lanes",
+            "first_apms", "biases", "weights", "seconds", "latest", "followers", "data", "flags", "lanes",
         )),
         *((name, c_int64) for name in ("n_lanes", "stride", "n_coded")),
-        *((name, c_int32) for name in ("line_bits", "end_bits", "apm_bits", "with_model")),
+        *((name, c_int32) for name in ("line_bits", "end_bits", "with_model")),
         ("coder", _Coder),
         ("spelling", _Spelling),
     )  # fmt: skip
@@ -64,7 +64,7 @@ _LAYOUT = (
     tables.TEXT_CONTEXTS, tables.TOKEN_CONTEXTS, tables.RECORD_CONTEXTS, tables.MATCHES, tables.PLAIN_INPUTS, tables.INPUTS, tables.SETS,
     tables.SECONDS, tables.SECOND_ROWS, tables.APMS, tables.MODEL_APMS, tables.BUCKETS, tables.TOP, tables.WEIGHT_TOP, tables.SECOND_TOP,
     tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST, tables.BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.MATCH_LIMIT,
-    tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,
+    tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, tables.APM_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,
     tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK, *tables.SET_ROWS,
 )  # fmt: skip
 
@@ -99,7 +99,7 @@ class Fused:
         self._spelling, self._prior = spelling, prior
         self._used = _BEFORE
         self._data, self._flags = (np.zeros(_BEFORE + capacity + 8, dtype=np.uint8) for _ in range(2))
-        end_bits, apm_bits = tables.end_bits(line_bits), tables.apm_bits(line_bits)
+        end_bits = tables.end_bits(line_bits)
         # Zeros cost nothing until they are touched.
         arrays: dict[str, NDArray[Any]] = {
             "squash": tables.SQUASH,
@@ -109,15 +109,16 @@ class Fused:
             "log2": tables.LOG2,
             "lines": _aligned(16 << line_bits, np.dtype(np.uint32)),
             "ends": np.zeros(2 << end_bits, dtype=np.uint32),
-            "apms": prior.apms(False, apm_bits),
-            "model_apms": prior.apms(True, apm_bits if spelling else 0),
+            "apms": np.zeros(prior.biases.size * tables.BUCKETS, dtype=np.uint32),
+            "first_apms": FIRST_APMS,
+            "biases": prior.biases,
             "latest": np.zeros(tables.MATCHES << tables.LATEST_BITS, dtype=np.int32),
             "followers": np.zeros(1 << 16, dtype=np.uint32),
             "data": self._data,
             "flags": self._flags,
         }
         self._struct = _Predictor(
-            line_bits=line_bits, end_bits=end_bits, apm_bits=apm_bits, **{name: native.pointer(each) for name, each in arrays.items()}
+            line_bits=line_bits, end_bits=end_bits, **{name: native.pointer(each) for name, each in arrays.items()}
         )
         if spelling is not None:
             arrays["sums"] = np.zeros(len(spelling.ids) + 1, dtype=np.int64)

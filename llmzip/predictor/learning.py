@@ -1,8 +1,9 @@
 """What learns: cells, slots of bit histories, weights, APMs. Twin of c/learning.h, in Python integers."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from llmzip.predictor.prior import Prior
+from llmzip.predictor.prior import FIRST_APMS
 from llmzip.predictor.tables import RATE_BITS, RECIPROCAL, SLOT_LIMIT, WEIGHT_TOP
 
 _RECIPROCAL: list[int] = RECIPROCAL.tolist()
@@ -51,15 +52,15 @@ def trained(weights: list[int], inputs: list[int], error: int) -> list[int]:
 
 
 class Apms:
-    """Cells by context, BUCKETS for each, that say what decisions of a stretch have come to; `base`: of the first of them. Rows are made when they are used."""
+    """Cells by context, BUCKETS for each, that say what decisions of a stretch have come to. Rows are made when they are used."""
 
-    def __init__(self, prior: Prior, base: int) -> None:
-        self._prior, self._base = prior, base
+    def __init__(self, biases: NDArray[np.int8]) -> None:
+        self._biases = biases
         self._rows: dict[tuple[int, int], list[int]] = {}
 
     def _row(self, which: int, row: int) -> list[int]:
         if (which, row) not in self._rows:
-            self._rows[which, row] = self._prior.apm(self._base + which, np.array([row]))[0].tolist()
+            self._rows[which, row] = FIRST_APMS[int(self._biases[which, row]) + 128].tolist()
         return self._rows[which, row]
 
     def refine(self, which: int, row: int, stretch: int) -> tuple[int, int]:

@@ -4,22 +4,24 @@ A mode is what blocks are coded as: text without a model, text with one, records
 """
 
 import lzma
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.predictor import tables
-from llmzip.predictor.tables import APMS, BUCKETS, CONTEXTS, INPUTS, MATCHES, MODEL_APMS, SECOND_ROWS, SECONDS, SET_ROWS, SETS, SQUASH, TOP
+from llmzip.predictor.tables import APMS, CONTEXTS, INPUTS, MATCHES, MODEL_APMS, SECOND_ROWS, SECONDS, SET_ROWS, SETS, SQUASH, STRETCH, TOP
 
 MODES = PLAIN, WITH_MODEL, RECORDS = range(3)
-BIAS_BITS = 16  # logarithm of the rows of an APM that have a bias of their own
 BIAS_STEP = 32
 UNTRIED, TRUSTED = 2000, 24000  # first weights, where nothing is fitted: of what has to be learnt, and of the model
-_WEIGHT_STEP, _MEAN_STEP, _STRETCH_STEP, _COUNT_STEP = 512, 16, 32, 4
+_MEAN_STEP, _STEP, _STRETCH_STEP = 32, 512, 32
+_CELLS = "histories", "match_cells", "model_cells"
 
 
 @dataclass
@@ -34,26 +36,21 @@ class Mode:
 @dataclass
 class Prior:
     modes: tuple[Mode, ...]
-    curves: NDArray[np.int16]  # (APMS + MODEL_APMS, BUCKETS): what a stretch of -4096, -3840 ... 4096 comes to
-    biases: NDArray[np.int8]  # (APMS + MODEL_APMS, 2^BIAS_BITS): what a row adds, in BIAS_STEP
+    biases: NDArray[np.int8]  # (APMS + MODEL_APMS, 2^APM_BITS): what a row of an APM adds to stretches, in BIAS_STEP
 
-    def apms(self, of_model: bool, bits: int) -> NDArray[np.uint32]:
-        """Cells (count * 2^bits * BUCKETS,) of all APMs, or of those of the model."""
-        which = range(APMS, APMS + MODEL_APMS) if of_model else range(APMS)
-        return np.concatenate([self.apm(i, np.arange(1 << bits)) for i in which]).ravel()
 
-    def apm(self, which: int, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Cells (rows, BUCKETS) of an APM."""
-        shifted = self.curves[which] + BIAS_STEP * np.arange(-128, 128)[:, None]
-        cells = (SQUASH[np.clip(shifted, -TOP, TOP) + TOP] >> 2 << 10).astype(np.uint32) | tables.APM_FIRST
-        found: NDArray[np.uint32] = cells[self.biases[which, rows].astype(np.int16) + 128]
-        return found
+def _first_apms() -> NDArray[np.uint32]:
+    """Cells (256, BUCKETS) of a row whose bias is -128 and more."""
+    stretches = np.arange(-4096, 4097, 256) + BIAS_STEP * np.arange(-128, 128)[:, None]
+    return (SQUASH[np.clip(stretches, -TOP, TOP) + TOP] >> 2 << 10).astype(np.uint32) | tables.APM_FIRST
+
+
+FIRST_APMS = _first_apms()
 
 
 def blank() -> Prior:
     """What is assumed where nothing is fitted."""
-    curves = np.tile(np.arange(-4096, 4097, 256, dtype=np.int16), (APMS + MODEL_APMS, 1))
-    return Prior(tuple(_blank_mode() for _ in MODES), curves, np.zeros((len(curves), 1 << BIAS_BITS), dtype=np.int8))
+    return Prior(tuple(_blank_mode() for _ in MODES), np.zeros((APMS + MODEL_APMS, 1 << tables.APM_BITS), dtype=np.int8))
 
 
 def _blank_mode() -> Mode:
@@ -83,4 +80,66 @@ def mode_of(stride: int, with_model: bool) -> int:
 
 @cache
 def load() -> Prior:
-    return blank()
+    """The prior that the package carries."""
+    return unpack(resources.files("llmzip.predictor").joinpath("prior.bin").read_bytes())
+
+
+# ---- prior.bin: xz of small integers, by which values differ from the means of their sets or from `blank`, in steps
+
+
+def pack(prior: Prior) -> bytes:
+    """The nearest that can be kept."""
+    parts = [part for mode, first in zip(prior.modes, blank().modes, strict=True) for part in _pack_mode(mode, first)]
+    raw = b"".join(part.tobytes() for part in [*parts, prior.biases])
+    return lzma.compress(raw, check=lzma.CHECK_CRC32, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "pb": 0}])
+
+
+def unpack(packed: bytes) -> Prior:
+    prior, raw = blank(), _Raw(lzma.decompress(packed))
+    for mode in prior.modes:
+        _unpack_mode(mode, raw)
+    prior.biases = raw.take(np.dtype(np.int8), prior.biases.shape)
+    return prior
+
+
+class _Raw:
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def take(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        found = np.frombuffer(self._data, dtype, math.prod(shape), self._at).reshape(shape)
+        self._at += found.nbytes
+        return found
+
+
+def _pack_mode(mode: Mode, first: Mode) -> Iterator[NDArray[Any]]:
+    for rows, sets in _rows_of(mode):
+        means = [np.rint(each.mean(axis=0) / _MEAN_STEP) for each in np.split(rows, np.cumsum(sets)[:-1])]
+        yield np.array(means, dtype="<i2")
+        yield _int8((rows - _MEAN_STEP * np.repeat(means, sets, axis=0)) / _STEP)
+    for name in _CELLS:
+        cells, before = getattr(mode, name), getattr(first, name)
+        yield _int8((STRETCH[cells >> 18] - STRETCH[before >> 18].astype(np.int32)) / _STRETCH_STEP)
+        yield np.frexp(cells & 1023)[1].astype(np.uint8)  # bits of the count
+
+
+def _unpack_mode(mode: Mode, raw: _Raw) -> None:
+    for rows, sets in _rows_of(mode):
+        means = raw.take(np.dtype("<i2"), (len(sets), rows.shape[1])).astype(np.int32) * _MEAN_STEP
+        rows[:] = raw.take(np.dtype(np.int8), rows.shape)
+        rows *= _STEP
+        rows += np.repeat(means, sets, axis=0)
+    for name in _CELLS:
+        cells = getattr(mode, name)
+        stretches = STRETCH[cells >> 18] + raw.take(np.dtype(np.int8), cells.shape).astype(np.int32) * _STRETCH_STEP
+        counts = (1 << raw.take(np.dtype(np.uint8), cells.shape).astype(np.uint32)) >> 1
+        cells[:] = (SQUASH[np.clip(stretches, -TOP, TOP) + TOP] >> 2 << 10).astype(np.uint32) | counts
+
+
+def _rows_of(mode: Mode) -> tuple[tuple[NDArray[np.int32], tuple[int, ...]], ...]:
+    """Rows that differ from the means of their sets, and how many a set has."""
+    return (mode.weights, SET_ROWS), (mode.seconds.reshape(-1, 16), (SECOND_ROWS,) * SECONDS)
+
+
+def _int8(x: NDArray[Any]) -> NDArray[np.int8]:
+    return np.clip(np.rint(x), -127, 127).astype(np.int8)

@@ -32,6 +32,7 @@ _BEFORE = 64  # zeros before the first byte of a group
 _SQUASH: list[int] = tables.SQUASH.tolist()
 _STRETCH: list[int] = tables.STRETCH.tolist()
 _M64 = (1 << 64) - 1
+_APM_MASK = (1 << tables.APM_BITS) - 1
 
 
 @dataclass
@@ -89,11 +90,10 @@ class Reference:
     def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None, prior: Prior) -> None:
         self._memory, self._used, self._spelling = Memory(_BEFORE + capacity + 8), _BEFORE, spelling
         self._line_bits, self._end_bits = line_bits, tables.end_bits(line_bits)
-        self._apm_mask = (1 << tables.apm_bits(line_bits)) - 1
         self._lines: dict[int, list[int]] = {}
         self._ends: dict[int, list[int]] = {}
         self._prior = prior
-        self._apms, self._model_apms = Apms(prior, 0), Apms(prior, tables.APMS)
+        self._apms, self._model_apms = Apms(prior.biases[: tables.APMS]), Apms(prior.biases[tables.APMS :])
         self._modes: dict[int, Tables] = {}
         self._n_coded = 0
 
@@ -284,9 +284,9 @@ class Reference:
         rows = (lane.c1 * 9 + place.bit, hash32(known, lane.token + place.is_end) >> 8)
         said = [s, stretch_of(self._tables.model_cells[d.model_cell])]
         for i, row in enumerate(rows):
-            p, at = self._model_apms.refine(i, row & self._apm_mask, s)
+            p, at = self._model_apms.refine(i, row & _APM_MASK, s)
             said.append(_STRETCH[p >> 8])
-            d.model_refined.append((i, row & self._apm_mask, at))
+            d.model_refined.append((i, row & _APM_MASK, at))
         d.inputs[tables.MODEL_INPUTS : tables.MODEL_INPUTS + len(said)] = said
 
     # ---- mixing
@@ -338,7 +338,7 @@ class Reference:
         )
         total = 0
         for i, name in enumerate(named):
-            row = hash32(name, path) >> 8 & self._apm_mask
+            row = hash32(name, path) >> 8 & _APM_MASK
             p, at = self._apms.refine(i, row, s)
             d.refined.append((i, row, at))
             total += p

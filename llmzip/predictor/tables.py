@@ -27,12 +27,12 @@ END = 8  # the decision after the eight bits: "the token ends here"
 NO_MODEL = 32767
 STACK = 64
 DONE, STARTS = 1, 2  # flags of a byte: coded; the first of a token
-LATEST_BITS = 20
+LATEST_BITS, APM_BITS = 20, 16
 
 WEIGHT_TOP, SECOND_TOP = (1 << 18) - 1, 1 << 20
 RATE_BITS, SECOND_RATE_BITS = 17, 18
 BOOST, BOOST_BYTES, CONSTANT = 3, 1500, 256
-APM_FIRST = 0  # as many decisions the first value of an APM's cell counts for
+APM_FIRST = 6  # as many decisions the first value of an APM's cell counts for
 SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT = 60, 1023, 400, 1000, 255
 LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH = 65535, 400, 8, 60, 7
 
@@ -40,11 +40,6 @@ LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH = 65535, 400, 
 STRETCH = np.array(
     [max(-TOP, min(TOP, log2_of(2 * i + 1) - log2_of((2 << 14) - 1 - 2 * i))) for i in range(1 << 14)], dtype=np.int16
 )
-
-
-def apm_bits(line_bits: int) -> int:
-    """Logarithm of the contexts of an APM."""
-    return min(16, max(10, line_bits - 4))
 
 
 def end_bits(line_bits: int) -> int:
