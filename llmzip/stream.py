@@ -200,7 +200,7 @@ class _Group:
     """Blocks that are coded one after another in one memory."""
 
     def __init__(self, line_bits: int, n_bytes: int, is_first: bool) -> None:
-        self._line_bits = min(line_bits, n_bytes.bit_length() + 5)
+        self._line_bits = container.line_bits_of(n_bytes, line_bits)
         self._is_first = is_first  # of its member
         self._memory: Memory | None = None
         self._blocks: list[tuple[bytes, bool]] = []  # content and whether it is text, of those that are to be coded

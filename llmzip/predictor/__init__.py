@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from llmzip import native
 from llmzip.predictor import tables
+from llmzip.predictor.prior import Prior, load
 from llmzip.predictor.spelling import Spelling
 
 __all__ = ["Predictor", "Spelling", "memory_needed"]
@@ -29,9 +30,9 @@ class Engine(Protocol):
 
 def memory_needed(line_bits: int) -> int:
     """Bytes of what a group learns, beside its bodies."""
-    apms = (tables.APMS + tables.MODEL_APMS) * tables.BUCKETS * 4 << tables.apm_bits(line_bits)
+    apms = (tables.APMS + tables.MODEL_APMS) * tables.BUCKETS * 4 << tables.APM_BITS
     matches = tables.MATCHES * 4 << tables.LATEST_BITS
-    return (64 << line_bits) + (8 << tables.end_bits(line_bits)) + apms + matches + (8 << 20)
+    return (64 << line_bits) + (8 << tables.end_bits(line_bits)) + apms + matches + (16 << 20)
 
 
 class Predictor:
@@ -40,15 +41,16 @@ class Predictor:
     A writer gives each body, a reader its payload; both then call `code_bytes` or, with a model, `code_step` in the same order.
     """
 
-    def __init__(self, line_bits: int) -> None:
+    def __init__(self, line_bits: int, prior: Prior | None = None) -> None:
+        prior = prior or load()
         if native.library is not None:
             from llmzip.predictor.fused import Fused
 
-            self._engine: Engine = Fused(line_bits)
+            self._engine: Engine = Fused(line_bits, prior)
         else:
             from llmzip.predictor.reference import Reference
 
-            self._engine = Reference(line_bits)
+            self._engine = Reference(line_bits, prior)
 
     def write(self, body: bytes, lanes: list[int] | None = None, spelling: Spelling | None = None, *, stride: int = 0) -> None:
         """Open a body to be written. With the spelling of a model: the bytes of each lane; without: what its records take, 0 for text."""

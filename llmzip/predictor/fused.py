@@ -12,6 +12,7 @@ from llmzip import native
 from llmzip.errors import FormatError
 from llmzip.predictor import tables
 from llmzip.predictor.coder import PAST_END
+from llmzip.predictor.prior import FIRST_APMS, Mode, Prior, mode_of
 from llmzip.predictor.spelling import Spelling
 
 _LANE_BYTES, _LINE_BYTES, _END_BYTES = 2072, 64, 8
@@ -52,10 +53,10 @@ class _Predictor(Structure):
     _fields_ = (
         *((name, c_void_p) for name in (
             "squash", "reciprocal", "exp2", "stretch", "log2", "lines", "ends", "histories", "match_cells", "model_cells", "apms",
-            "model_apms", "weights", "seconds", "latest", "followers", "data", "flags", "lanes",
+            "first_apms", "biases", "weights", "seconds", "latest", "followers", "data", "flags", "lanes",
         )),
         *((name, c_int64) for name in ("n_lanes", "stride", "n_coded")),
-        *((name, c_int32) for name in ("line_bits", "end_bits", "apm_bits", "with_model")),
+        *((name, c_int32) for name in ("line_bits", "end_bits", "with_model")),
         ("coder", _Coder),
         ("spelling", _Spelling),
     )  # fmt: skip
@@ -66,7 +67,7 @@ _LAYOUT = (
     tables.TEXT_CONTEXTS, tables.TOKEN_CONTEXTS, tables.RECORD_CONTEXTS, tables.MATCHES, tables.PLAIN_INPUTS, tables.INPUTS, tables.SETS,
     tables.SECONDS, tables.SECOND_ROWS, tables.APMS, tables.MODEL_APMS, tables.BUCKETS, tables.TOP, tables.WEIGHT_TOP, tables.SECOND_TOP,
     tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST, tables.BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.MATCH_LIMIT,
-    tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,
+    tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, tables.APM_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,
     tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK, *tables.SET_ROWS,
 )  # fmt: skip
 
@@ -91,11 +92,12 @@ def _functions() -> ctypes.CDLL:
 class Fused:
     """See `llmzip.predictor.Engine`."""
 
-    def __init__(self, line_bits: int) -> None:
+    def __init__(self, line_bits: int, prior: Prior) -> None:
         self._library = _functions()
+        self._prior = prior
         self._used = _BEFORE
         self._data, self._flags = (np.zeros(_BEFORE + _AFTER, dtype=np.uint8) for _ in range(2))
-        end_bits, apm_bits = tables.end_bits(line_bits), tables.apm_bits(line_bits)
+        end_bits = tables.end_bits(line_bits)
         # Zeros cost nothing until they are touched.
         arrays: dict[str, NDArray[Any]] = {
             "squash": tables.SQUASH,
@@ -105,19 +107,17 @@ class Fused:
             "log2": tables.LOG2,
             "lines": _aligned(16 << line_bits, np.dtype(np.uint32)),
             "ends": np.zeros(2 << end_bits, dtype=np.uint32),
-            "histories": tables.first_histories(),
-            "match_cells": tables.first_match_cells(),
-            "model_cells": tables.first_model_cells(),
-            "apms": tables.first_apms(tables.APMS, apm_bits),
-            "weights": _copied(tables.first_weights()),
-            "seconds": _copied(tables.first_seconds()),
+            "apms": np.zeros(prior.biases.size * tables.BUCKETS, dtype=np.uint32),
+            "first_apms": FIRST_APMS,
+            "biases": prior.biases,
             "latest": np.zeros(tables.MATCHES << tables.LATEST_BITS, dtype=np.int32),
             "followers": np.zeros(1 << 16, dtype=np.uint32),
         }
         self._struct = _Predictor(
-            line_bits=line_bits, end_bits=end_bits, apm_bits=apm_bits, **{name: native.pointer(each) for name, each in arrays.items()}
+            line_bits=line_bits, end_bits=end_bits, **{name: native.pointer(each) for name, each in arrays.items()}
         )
         self._arrays = arrays  # kept alive
+        self.modes: dict[int, Mode] = {}
 
     def open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None:
         ends = self._used + np.cumsum(sizes)
@@ -138,7 +138,16 @@ class Fused:
             self._code = np.frombuffer(payload, np.uint8) if payload else np.zeros(1, dtype=np.uint8)
         self._struct.lanes, self._struct.n_lanes = self._lanes.ctypes.data, len(sizes)
         self._struct.stride, self._struct.with_model = stride, spelling is not None
+        for name, array in vars(self._mode(mode_of(stride, spelling is not None))).items():
+            setattr(self._struct, name, native.pointer(array))
         self._library.llmzip_predictor_open(byref(self._struct), self._code.ctypes.data, len(self._code), payload is not None)
+
+    def _mode(self, mode: int) -> Mode:
+        """The tables of a mode, which are made when its first block comes."""
+        if mode not in self.modes:
+            first = self._prior.modes[mode]
+            self.modes[mode] = Mode(**{name: _copied(array) for name, array in vars(first).items()})
+        return self.modes[mode]
 
     def _make_room(self, n: int) -> None:
         """For so many bytes more."""
@@ -152,9 +161,6 @@ class Fused:
 
     def _spell(self, spelling: Spelling) -> None:
         """With this vocabulary from now on."""
-        if "model_apms" not in self._arrays:
-            self._arrays["model_apms"] = tables.first_apms(tables.MODEL_APMS, self._struct.apm_bits)
-            self._struct.model_apms = native.pointer(self._arrays["model_apms"])
         named = {name: getattr(spelling, name) for name in ("ids", "starts", "lengths", "bytes", "id_lengths")}
         n, n_symbols = len(spelling.ids), int(spelling.ids.max()) + 1
         named |= {"sums": np.zeros(n + 1, dtype=np.int64), "weights_of_ids": np.zeros(n_symbols, dtype=np.uint32)}
@@ -192,7 +198,7 @@ def _check(result: int) -> None:
         raise FormatError("the code stream is invalid")
 
 
-def _copied(array: NDArray[np.int32]) -> NDArray[np.int32]:
+def _copied(array: NDArray[Any]) -> NDArray[Any]:
     copy = _aligned(array.size, array.dtype)
     copy[:] = array.ravel()
     return copy

@@ -130,6 +130,14 @@ static void gather_matches(const Predictor *p, const Lane *lane, const Place *pl
     }
 }
 
+/* The first cell of a row, which is made when it is used first: it never is 0 then, as it counts for something. */
+static inline int64_t apm_row(const Predictor *p, int which, uint32_t row) {
+    int64_t at = (int64_t)which << APM_BITS | (row & ((1u << APM_BITS) - 1));
+    uint32_t *cells = p->apms + at * BUCKETS;
+    if (!*cells) memcpy(cells, p->first_apms + (p->biases[at] + 128) * BUCKETS, BUCKETS * sizeof *cells);
+    return at * BUCKETS;
+}
+
 static void gather_model(const Predictor *p, const Lane *lane, const Place *place, Decision *d) {
     int is_end = place->bit == END, later = lane->in_token < 3 ? lane->in_token : 3, s = place->model;
     int32_t *inputs = d->inputs + MODEL_INPUTS;
@@ -142,11 +150,11 @@ static void gather_model(const Predictor *p, const Lane *lane, const Place *plac
     d->model_cell = p->model_cells + ((clip(s, 2047) + 2048) >> 6) * 36 + place->bit * 4 + later;
     inputs[0] = s;
     inputs[1] = stretch_of(p, *d->model_cell);
-    uint32_t known = is_end ? lane->token : hash(lane->token1, place->path), mask = (1u << p->apm_bits) - 1;
+    uint32_t known = is_end ? lane->token : hash(lane->token1, place->path);
     uint32_t rows[MODEL_APMS] = {lane->c1 * 9 + (uint32_t)place->bit, hash(known, lane->token + (uint32_t)is_end) >> 8};
     for (int i = 0; i < MODEL_APMS; i++) {
-        int64_t base = ((int64_t)i << p->apm_bits | (rows[i] & mask)) * BUCKETS;
-        inputs[2 + i] = p->stretch[refine(p->model_apms, base, s, &d->model_refined[i]) >> 8];
+        int64_t base = apm_row(p, APMS + i, rows[i]);
+        inputs[2 + i] = p->stretch[refine(p->apms, base, s, &d->model_refined[i]) >> 8];
     }
 }
 
@@ -179,7 +187,7 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
 
 /* The rows of the final APMs: rarely in the processor's caches, and which of their cells is needed is known only after mixing. */
 static void choose_apms(const Predictor *p, const Lane *l, const Place *place, Decision *d) {
-    uint32_t path = place->bit == END ? 256 : place->path, two = l->c1 | l->c2 << 8, mask = (1u << p->apm_bits) - 1;
+    uint32_t path = place->bit == END ? 256 : place->path, two = l->c1 | l->c2 << 8;
     uint32_t expected = (uint32_t)(l->matches[0].expected + 1) | (uint32_t)(d->match[0] > 2) << 9;
     uint32_t rows[APMS] = {
         hash(l->c1, path) >> 8,
@@ -189,7 +197,7 @@ static void choose_apms(const Predictor *p, const Lane *l, const Place *place, D
         hash((uint32_t)l->skeleton, path) >> 8,
     };
     for (int i = 0; i < APMS; i++) {
-        d->refined[i] = ((int64_t)i << p->apm_bits | (rows[i] & mask)) * BUCKETS;
+        d->refined[i] = apm_row(p, i, rows[i]);
         for (int k = 0; k < BUCKETS; k += 16) __builtin_prefetch(p->apms + d->refined[i] + k);
     }
 }
@@ -258,7 +266,7 @@ static void learn(const Predictor *p, Decision *d, int is_end, int bit) {
         if (d->match_cells[i]) learn_cell(reciprocal, d->match_cells[i], d->proposed[i] == bit, MATCH_LIMIT);
     if (!d->model_cell) return;
     learn_cell(reciprocal, d->model_cell, bit, MODEL_LIMIT);
-    for (int i = 0; i < MODEL_APMS; i++) learn_cell(reciprocal, p->model_apms + d->model_refined[i], bit, APM_LIMIT);
+    for (int i = 0; i < MODEL_APMS; i++) learn_cell(reciprocal, p->apms + d->model_refined[i], bit, APM_LIMIT);
 }
 
 /* ---- the loop of both directions --------------------------------------------------------------------------------------------- */
@@ -440,7 +448,7 @@ EXPORT const int64_t *llmzip_predictor_layout(void) {
         0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
         TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS, BUCKETS,
         TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT,
-        APM_LIMIT, LATEST_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK,
+        APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK,
         SET_ROWS[0], SET_ROWS[1], SET_ROWS[2], SET_ROWS[3], SET_ROWS[4], SET_ROWS[5], SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
     };
     values[0] = (int64_t)(sizeof values / sizeof *values) - 1;

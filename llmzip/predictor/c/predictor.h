@@ -10,7 +10,7 @@ enum { MATCHES = 4, MASKED = 2 }; /* the third match is that of masked text */
 enum { MATCH_INPUTS = 2 * TEXT_CONTEXTS, CONSTANT_INPUT = MATCH_INPUTS + 2 * MATCHES, PLAIN_INPUTS = 80, TOKEN_INPUTS = PLAIN_INPUTS };
 enum { MODEL_INPUTS = TOKEN_INPUTS + 2 * TOKEN_CONTEXTS, INPUTS = 96 };
 enum { SETS = 9, SECONDS = 3, SECOND_ROWS = 320, APMS = 5, MODEL_APMS = 2, END = 8, NO_MODEL = 32767 };
-enum { STACK = 64, DONE = 1, STARTS = 2, LATEST_BITS = 20 };
+enum { STACK = 64, DONE = 1, STARTS = 2, LATEST_BITS = 20, APM_BITS = 16 };
 
 typedef struct { int64_t at, length; int32_t misses, expected; } Match; /* expected: the byte there (bit 9: a token starts after it), or -1 */
 
@@ -51,7 +51,9 @@ typedef struct {
     uint32_t *histories;      /* (2, CONTEXTS, 1024): what such a history has come to; of bits, of token ends */
     uint32_t *match_cells;    /* (MATCHES, 64, 2, 2): that it is right, by length, after misses, token end */
     uint32_t *model_cells;    /* (64, 9, 4): by what the model says, bit, place in the token */
-    uint32_t *apms, *model_apms; /* (APMS, 2^apm_bits, BUCKETS), (MODEL_APMS, 2^apm_bits, BUCKETS) */
+    uint32_t *apms;           /* (APMS + MODEL_APMS, 2^APM_BITS, BUCKETS); 0: not used yet */
+    const uint32_t *first_apms; /* (256, BUCKETS) what a row is at first, by its bias + 128 */
+    const int8_t *biases;     /* (APMS + MODEL_APMS, 2^APM_BITS) */
     int32_t *weights;         /* (rows of all SETS, INPUTS) */
     int32_t *seconds;         /* (SECONDS, SECOND_ROWS, 16) */
     int32_t *latest;          /* (MATCHES, 2^LATEST_BITS) hash of what was last -> where what followed it is */
@@ -60,7 +62,7 @@ typedef struct {
     uint8_t *data, *flags;
     Lane *lanes;
     int64_t n_lanes, stride, n_coded; /* stride: bytes of a record; 0: text */
-    int32_t line_bits, end_bits, apm_bits, with_model;
+    int32_t line_bits, end_bits, with_model;
     Coder coder;
     Spelling spelling;
 } Predictor;

@@ -1,0 +1,275 @@
+"""Fits predictor/prior.bin, what a memory holds before its first block: `python -m llmzip.train.prior CORPUS PRIOR`.
+
+CORPUS is a folder of KIND-N.txt.xz, documents ending with a zero byte. A fresh memory codes a piece of a document or some, and each first value moves
+a part of the way to what it has become there: far at first, less and less with the pieces that have moved it. Floats are rounded at the end.
+"""
+
+import hashlib
+import lzma
+import math
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip import codec
+from llmzip.models import Model, registry
+from llmzip.predictor import Predictor, Spelling, tables
+from llmzip.predictor.fused import Fused
+from llmzip.predictor.prior import BIAS_STEP, FIRST_APMS, PLAIN, WITH_MODEL, Mode, Prior, blank
+from llmzip.predictor.tables import BUCKETS, SET_ROWS
+
+SEED = 1
+READ = 12 << 20  # bytes of each file: its documents are in no order
+HELD_OUT = 16  # documents whose first byte of SHA-256 is below it are for looking only
+SIZES = 2 << 10, 64 << 10  # pieces, evenly by logarithm
+ROUNDS = (12, 12)  # of a piece of each kind: without a model, with it
+PATIENCE = 8  # pieces after which a value moves half the way
+FEW = 4  # pieces that the mean row of a set counts for
+COUNTS = {"histories": 255, "match_cells": 100, "model_cells": 255}  # what first values of cells count for at most
+
+
+class Kind:
+    """Documents of a kind, those for fitting and those held out."""
+
+    def __init__(self, name: str, paths: list[Path]) -> None:
+        self.name, self.documents, self.held_out = name, list[bytes](), list[bytes]()
+        for path in paths:
+            with lzma.open(path) as file:
+                for document in file.read(READ).split(b"\0")[:-1]:
+                    mine = self.held_out if hashlib.sha256(document).digest()[0] < HELD_OUT else self.documents
+                    mine.append(document)
+
+    def piece(self, rng: random.Random, size: int, *, held_out: bool = False) -> bytes:
+        """A document, cut; or some, if the first is shorter."""
+        documents = self.held_out if held_out else self.documents
+        at, found = rng.randrange(len(documents)), b""
+        for i in range(len(documents)):
+            found += documents[(at + i) % len(documents)] + b"\n"
+            if len(found) >= size:
+                break
+        return found[:size]
+
+
+def read_kinds(folder: Path) -> list[Kind]:
+    paths: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*.txt.xz")):
+        paths.setdefault(path.name.rsplit("-", 1)[0], []).append(path)
+    return [Kind(name, each) for name, each in paths.items()]
+
+
+@dataclass
+class Reader:
+    """A model that reads along."""
+
+    model: Model
+    spelling: Spelling
+
+    @classmethod
+    def of(cls, name: str) -> "Reader":
+        model, spelled = registry.load(name), list[bytes]()
+        for symbol in np.arange(len(model.tokenizer.line_ends), dtype=np.int32):
+            try:
+                spelled.append(model.tokenizer.decode(symbol[None]))
+            except Exception:  # a special token
+                spelled.append(b"")
+        return cls(model, Spelling(spelled))
+
+    def write(self, predictor: Predictor, data: bytes, n_lanes: int) -> None:
+        parts = np.array_split(self.spelling.canonical(self.model.tokenizer.encode(data)), n_lanes)
+        ids = np.full((n_lanes, max(map(len, parts))), self.model.start_id, dtype=np.int32)
+        for i, part in enumerate(parts):
+            ids[i, : len(part)] = part
+        predictor.write(data, [self.model.tokenizer.size(part) for part in parts])
+        state, step = self.model.open(n_lanes, self.model.window), 0
+        while step < ids.shape[1]:
+            last = codec._open_window(self.model, state, ids, step, self.model.overlap)
+            end = min(ids.shape[1], step + self.model.window - (self.model.overlap if step else 0))
+            while step < end:
+                ahead = min(max(1, codec.CHUNK_ROWS // n_lanes), end - step)
+                scores = state.forward(np.concatenate([last, ids[:, step : step + ahead - 1]], axis=1))
+                for i in range(ahead):
+                    predictor.code_step(scores[:, i], ids[:, step + i].copy())
+                step += ahead
+                last = ids[:, step - 1 : step]
+
+
+def memory_of(n_bytes: int, prior: Prior, reader: Reader | None) -> Predictor:
+    line_bits = min(22, max(14, n_bytes.bit_length() + 5))
+    return Predictor(n_bytes, line_bits, reader.spelling if reader else None, prior=prior)
+
+
+def coded(data: bytes, prior: Prior, reader: Reader | None) -> tuple[Predictor, int]:
+    """A memory that has written these bytes, and what they took."""
+    predictor = memory_of(len(data), prior, reader)
+    if reader is None:
+        predictor.write(data)
+        predictor.code_bytes(len(data))
+    else:
+        reader.write(predictor, data, codec.choose_lanes(len(data), reader.model.window))
+    return predictor, len(predictor.payload())
+
+
+# ---- fitting
+
+
+class Values:
+    """First values of a table, rows of which move together."""
+
+    def __init__(self, first: NDArray[np.float64]) -> None:
+        self.values = first.astype(np.float64)
+        self.pieces = np.zeros(len(first), dtype=np.int64)  # that have moved each row
+
+    def move(self, rows: NDArray[np.int64], by: NDArray[np.float64]) -> None:
+        part = PATIENCE / (PATIENCE + self.pieces[rows])
+        self.values[rows] += by * (part[:, None] if by.ndim == 2 else part)
+        self.pieces[rows] += 1
+
+    def fill(self, sets: tuple[int, ...]) -> None:
+        """Rows that few pieces have moved become more like the mean of their set."""
+        start = 0
+        for count in sets:
+            rows, n = self.values[start : start + count], self.pieces[start : start + count, None]
+            mean = (rows * n).sum(0) / max(1, n.sum())
+            rows[:] = (rows * n + mean * FEW) / (n + FEW)
+            start += count
+
+
+class Cells:
+    """First values of cells, and what they count for."""
+
+    def __init__(self, first: NDArray[np.uint32], most: int) -> None:
+        self.shape, self.most = first.shape, most
+        self.values = Values((first.ravel() >> 10).astype(np.float64))
+        self.seen = np.zeros(first.size, dtype=np.int64)
+
+    def first(self) -> NDArray[np.uint32]:
+        cells = np.clip(np.rint(self.values.values), 16, (1 << 22) - 16).astype(np.uint32) << 10
+        return (cells | np.minimum(self.seen, self.most).astype(np.uint32)).reshape(self.shape)
+
+    def move(self, before: NDArray[np.uint32], after: NDArray[np.uint32]) -> None:
+        before, after = before.ravel(), after.ravel()
+        rows = np.flatnonzero(before != after)
+        self.values.move(rows, (after[rows] >> 10).astype(np.float64) - (before[rows] >> 10))
+        self.seen[rows] += np.maximum(1, (after[rows] & 1023).astype(np.int64) - (before[rows] & 1023))
+
+
+class FitMode:
+    def __init__(self, first: Mode) -> None:
+        self.weights = Values(first.weights)
+        self.seconds = Values(first.seconds.reshape(-1, 16))
+        self.cells = {name: Cells(getattr(first, name), most) for name, most in COUNTS.items()}
+
+    def first(self) -> Mode:
+        weights = np.rint(self.weights.values).astype(np.int32)
+        seconds = np.rint(self.seconds.values).astype(np.int32).reshape(tables.SECONDS, tables.SECOND_ROWS, 16)
+        return Mode(weights, seconds, **{name: cells.first() for name, cells in self.cells.items()})
+
+    def move(self, before: Mode, after: Mode) -> None:
+        for values, name in ((self.weights, "weights"), (self.seconds, "seconds")):
+            old = getattr(before, name).reshape(values.values.shape)
+            new = getattr(after, name).reshape(values.values.shape)
+            rows = np.flatnonzero((old != new).any(axis=1))
+            values.move(rows, (new[rows] - old[rows]).astype(np.float64))
+        for name, cells in self.cells.items():
+            cells.move(getattr(before, name), getattr(after, name))
+
+    def fill(self) -> None:
+        self.weights.fill(SET_ROWS)
+        self.seconds.fill((tables.SECOND_ROWS,) * tables.SECONDS)
+
+
+class FitApms:
+    """Biases, in stretches."""
+
+    def __init__(self, prior: Prior) -> None:
+        self.biases = Values(BIAS_STEP * prior.biases.ravel().astype(np.float64))
+        self.put(prior)
+
+    def put(self, prior: Prior) -> None:
+        shrunk = self.biases.values * self.biases.pieces / (self.biases.pieces + FEW)
+        prior.biases = np.clip(np.rint(shrunk / BIAS_STEP), -127, 127).astype(np.int8).reshape(prior.biases.shape)
+        self.first = prior.biases.ravel().astype(np.int64) + 128  # rows of FIRST_APMS
+
+    def move(self, apms: NDArray[np.uint32]) -> None:
+        """What the rows have become."""
+        cells = np.flatnonzero(apms)
+        after, (row, bucket) = apms[cells], np.divmod(cells, BUCKETS)
+        n = (after & 1023).astype(np.float64) - tables.APM_FIRST
+        moved = n * (stretches(after) - stretches(FIRST_APMS[self.first[row], bucket]))
+        n, moved = np.bincount(row, n), np.bincount(row, moved)
+        rows = np.flatnonzero(n)
+        self.biases.move(rows, moved[rows] / n[rows])
+
+
+def stretches(cells: NDArray[np.uint32]) -> NDArray[np.float64]:
+    p = (cells >> 10).astype(np.float64) + 0.5
+    return np.asarray(256 * np.log2(p / ((1 << 22) - p)))
+
+
+class Fit:
+    def __init__(self) -> None:
+        self.prior = blank()
+        self.modes = [FitMode(mode) for mode in self.prior.modes]
+        self.apms = FitApms(self.prior)
+
+    def round(self, kinds: list[Kind], rng: random.Random, mode: int, reader: Reader | None) -> int:
+        total = 0
+        for kind in rng.sample(kinds, len(kinds)):
+            low, high = SIZES
+            data = kind.piece(rng, int(low * math.exp(rng.random() * math.log(high / low))))
+            predictor, size = coded(data, self.prior, reader)
+            self._move(predictor, mode)
+            total += size
+        self.modes[mode].fill()
+        self._put(mode)
+        return total
+
+    def _move(self, predictor: Predictor, mode: int) -> None:
+        engine = predictor._engine
+        assert isinstance(engine, Fused)
+        self.modes[mode].move(self.prior.modes[mode], engine.modes[mode])
+        self.apms.move(engine._arrays["apms"])
+        self._put(mode)
+
+    def _put(self, mode: int) -> None:
+        modes = list(self.prior.modes)
+        modes[mode] = self.modes[mode].first()
+        self.prior.modes = tuple(modes)
+        self.apms.put(self.prior)
+
+
+def look(kinds: list[Kind], priors: list[Prior], reader: Reader | None, sizes: tuple[int, ...]) -> None:
+    """What held-out pieces of each kind take with each prior."""
+    sums = np.zeros((len(sizes), len(priors)))
+    for kind in kinds:
+        row = []
+        for i, n in enumerate(sizes):
+            data = kind.piece(random.Random(SEED), n, held_out=True)
+            found = [coded(data, prior, reader)[1] for prior in priors]
+            sums[i] += np.log(found)
+            row.append(" ".join(map(str, found)))
+        print(f"{kind.name:16}", " | ".join(row), flush=True)
+    print("mean %", np.round(100 * (np.exp((sums - sums[:, :1]) / len(kinds)) - 1), 2))
+
+
+def main() -> None:
+    import pickle
+    import time
+    folder, target = Path(sys.argv[1]), Path(sys.argv[2])
+    kinds, rng, fit, start = read_kinds(folder), random.Random(SEED), Fit(), time.time()
+    for i in range(ROUNDS[0]):
+        print("plain", i, fit.round(kinds, rng, PLAIN, None), round(time.time() - start), flush=True)
+        pickle.dump(fit, open(f"{target}.pkl", "wb"))
+    reader = Reader.of("pocket")
+    for i in range(ROUNDS[1]):
+        print("with model", i, fit.round(kinds, rng, WITH_MODEL, reader), round(time.time() - start), flush=True)
+        pickle.dump(fit, open(f"{target}.pkl", "wb"))
+
+
+if __name__ == "__main__":
+    main()
