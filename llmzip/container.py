@@ -831,8 +831,8 @@ def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: Preamble, 
         else:
             raise FormatError("index lists an empty block")
         at += entry.size
-    if len(blocks) < 2:
-        raise FormatError("index of a member of one block")
+    if len(blocks) < 2 or not blocks[0].begins_group:
+        raise FormatError("index of a member of one block, or of none that begins a group")
     return MemberEntry(offset, end - offset, preamble, note, tuple(blocks))
 
 
