@@ -125,9 +125,9 @@ def note_block(text: str) -> Block:
     return Block(NOTE, 0, payload, content_check(payload))
 
 
-def line_bits_of(n_bytes: int) -> int:
+def line_bits_of(n_bytes: int, most: int = 22) -> int:
     """Of the memory of a group, if nothing else is said: what a body of this size fills."""
-    return min(22, max(14, n_bytes.bit_length() + 5))
+    return min(most, max(14, n_bytes.bit_length() + 5))
 
 
 # Varints

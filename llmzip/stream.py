@@ -321,7 +321,7 @@ class LmzCompressor:
 
     def _begin_group(self, n_bytes: int) -> None:
         """Of so many bytes, as far as is known."""
-        self._memory, self._n_group = Memory(min(self._line_bits, n_bytes.bit_length() + 5)), 0
+        self._memory, self._n_group = Memory(container.line_bits_of(n_bytes, self._line_bits)), 0
 
     def _cut(self, n_bytes: int, is_text: bool) -> Iterator[tuple[int, bool]]:
         size = self._block_size if is_text else self._greatest
