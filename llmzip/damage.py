@@ -132,16 +132,17 @@ class _Salvage:
     def _blocks(self, offset: int | None, at: int, member: Member) -> Pieces:
         """Block after block, as headers lead. `offset`: where the member begins; None: blocks of it are missing."""
         while not member.ended:
+            told = at  # up to where damage has been told
             try:
                 header = member.parse_header(self._read(at, container.MAX_HEADER_SIZE))
             except LlmzipError as error:
                 repaired = self._repaired(at, member)
                 if repaired is None:
                     return (yield from self._after_damage(offset, at, member, error))
-                header = repaired
-                yield self._damage(at, at + header.size, 0, error)
+                header, told = repaired, at + repaired.size
+                yield self._damage(at, told, 0, error)
             number = member.n_blocks + 1 if offset is not None else None
-            yield from self._block(at, header, number, member.fingerprint)
+            yield from self._block(at, header, number, member.fingerprint, told)
             member.add_header(header)
             at += header.block_size
             if at > self._end:
@@ -167,8 +168,10 @@ class _Salvage:
         yield piece
         return end
 
-    def _block(self, at: int, header: Header, number: int | None, fingerprint: bytes) -> Iterator[bytes | Damage]:
-        """The content of one block, or its damage."""
+    def _block(
+        self, at: int, header: Header, number: int | None, fingerprint: bytes, told: int | None = None
+    ) -> Iterator[bytes | Damage]:
+        """The content of one block, or its damage, from `told` on if its header is not whole."""
         end = at + header.block_size
         if header.line_bits is not None:
             self._memory = Memory(header.line_bits)
@@ -186,7 +189,7 @@ class _Salvage:
         except LlmzipError as error:
             if header.kind != STORED:
                 self._memory.spoil()
-            yield self._damage(at, min(end, self._end), None if end > self._end else header.n_bytes, error)
+            yield self._damage(told or at, min(end, self._end), None if end > self._end else header.n_bytes, error)
             return
         self._digest.update(content)
         self._n_out += len(content)

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from llmzip import container, handles
 from llmzip.blocks import Memory
-from llmzip.container import BlockEntry, MemberEntry
+from llmzip.container import BlockEntry, Header, MemberEntry
 from llmzip.errors import FormatError, LlmzipError
 from llmzip.limits import Limits
 from llmzip.stream import (
@@ -46,7 +46,8 @@ NOBODY = -1  # as a process: what is written now is for no one to finish
 class _Blocks:
     """Content of a mapped file at any offset, as far as the file is whole.
 
-    Keeps the last block that it decoded, and what its group has learnt by then: the blocks of a group are decoded in their order.
+    Keeps the last block that it decoded, and what its group has learnt by then: the blocks of a group are decoded in their order. Stored
+    ones are read on their own.
     """
 
     def __init__(self, file: BinaryIO, start: int, opener: Opener) -> None:
@@ -60,6 +61,7 @@ class _Blocks:
         self._cached = -1
         self._content = b""
         self._memory = Memory(container.MIN_LINE_BITS)
+        self._next = -1  # the block that can go on from the memory
 
     def check(self, offset: int | None = None) -> int:
         """The size of the content. Raises the error that ends it if `offset` (None: the end) lies beyond it."""
@@ -79,27 +81,46 @@ class _Blocks:
         return self._content[at : at + size]
 
     def _go_to(self, i: int) -> None:
-        """Decode block i, and those of its group before it that are not decoded yet."""
-        start = next(at for at in range(i, -1, -1) if self._blocks[at][1].begins_group)
-        if start <= self._cached < i:
-            start = self._cached + 1
+        """Decode block i, after those of its group before it that are not decoded yet. What is stored teaches nothing, and needs nothing."""
         self._cached = -1
-        for at in range(start, i + 1):
-            self._content = self._open(*self._blocks[at])
+        header = self._enter(i)
+        if header.kind != container.STORED:
+            start = next(at for at in range(i, -1, -1) if self._blocks[at][1].begins_group)
+            for at in range(self._next if start < self._next <= i else start, i):
+                if (before := self._enter(at)).kind != container.STORED:
+                    self._open(at, before)
+        self._content = self._open(i, header)
         self._cached = i
 
-    def _open(self, member: MemberEntry, entry: BlockEntry) -> bytes:
-        place = Place(self._numbers[member.offset], entry.number, entry.content_offset, entry.n_bytes)
+    def _enter(self, i: int) -> Header:
+        """The header of block i. Where a group begins, its memory is made."""
+        member, entry = self._blocks[i]
         self._opener.limits.check_size(entry.content_offset + entry.n_bytes)
         try:
             header = container.read_header(self._file, member, entry)
         except LlmzipError as error:
-            raise named(error, place) from error
+            raise named(error, self._place(i)) from error
         if header.line_bits is not None:
-            self._memory = Memory(header.line_bits)
+            self._memory, self._next = Memory(header.line_bits), i
+        if header.kind == container.STORED and self._next == i:
+            self._next = i + 1
+        return header
+
+    def _place(self, i: int) -> Place:
+        member, entry = self._blocks[i]
+        return Place(self._numbers[member.offset], entry.number, entry.content_offset, entry.n_bytes)
+
+    def _open(self, i: int, header: Header) -> bytes:
+        """The content of block i, which is stored, or goes on from the memory as it is."""
+        (member, entry), place = self._blocks[i], self._place(i)
         self._opener.check(header, place, self._memory.line_bits)
         block = container.parse_block(container.read_at(self._file, entry.offset, entry.size), header, str(place))
-        return self._opener.open(block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note)
+        if header.kind != container.STORED:
+            self._next = -1  # until it has been decoded
+        content = self._opener.open(block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note)
+        if header.kind != container.STORED:
+            self._next = i + 1
+        return content
 
 
 class _RawReader(io.RawIOBase):
