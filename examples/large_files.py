@@ -66,8 +66,8 @@ def deb(package: str, version: str) -> Callable[[Path, Path], None]:
 class Strace:
     """A log in the words of `strace -f -tt -T -y -s 48 sh -c 'tar -xf NAME.tar.gz; find NAME -type f | xargs sha256sum'`.
 
-    It is synthetic: a real one would be another each time. The names, sizes, times and bytes are those of real archives; the process ids
-    and the microseconds come from a seed.
+    It is synthetic: a real one would be another each time, and has calls that are split ("unfinished", "resumed"), which this has not. The
+    names, sizes, times and bytes are those of real archives; the process ids and the microseconds come from a seed.
     """
 
     HOME = "/srv/build"

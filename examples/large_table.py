@@ -94,6 +94,13 @@ def version(tool: Tool) -> str | None:
 
 
 @dataclass(frozen=True)
+class How:
+    head: int | None  # bytes of each file
+    rounds: int
+    cpu: bool  # the clock of a busy machine says little
+
+
+@dataclass(frozen=True)
 class Measured:
     n_bytes: int
     n_packed: int
@@ -103,26 +110,26 @@ class Measured:
     same: bool
 
 
-def measure(tool: Tool, path: Path, head: int | None, rounds: int) -> Measured:
+def measure(tool: Tool, path: Path, how: How) -> Measured:
     with tempfile.TemporaryDirectory() as scratch:
         source, packed, back = (Path(scratch) / name for name in ("source", "packed", "back"))
-        n_bytes = copy_head(path, source, head)
+        n_bytes = copy_head(path, source, how.head)
         before = sha256(source)
         there, again, same = [], [], True
-        for _ in range(rounds):
+        for _ in range(how.rounds):
             packed.unlink(missing_ok=True)
-            there.append(run(tool.compress, source.parent))
+            there.append(run(tool.compress, source.parent, how.cpu))
         source.unlink()  # nobody can peek
-        for _ in range(rounds):
+        for _ in range(how.rounds):
             back.unlink(missing_ok=True)
-            again.append(run(tool.decompress, source.parent))
+            again.append(run(tool.decompress, source.parent, how.cpu))
             same &= sha256(back) == before
         kb_s = [n_bytes / 1000 / statistics.median(seconds for seconds, _ in runs) for runs in (there, again)]
         mib = [max(mib for _, mib in runs) for runs in (there, again)]
         return Measured(n_bytes, packed.stat().st_size, kb_s, mib, model_size(packed) if LLMZIP in tool.compress else 0, same)
 
 
-def run(command: str, folder: Path) -> tuple[float, float]:
+def run(command: str, folder: Path, cpu: bool) -> tuple[float, float]:
     """Seconds and MiB. Linux counts what this script holds when it forks, too, so it must not hold a file."""
     with tempfile.TemporaryFile() as errors:
         began = time.perf_counter()
@@ -134,7 +141,7 @@ def run(command: str, folder: Path) -> tuple[float, float]:
             errors.seek(0)
             said = errors.read()[-500:].decode(errors="replace").strip()
             raise RuntimeError(f"{command}: exit code {process.returncode}: {said}")
-    return seconds, usage.ru_maxrss / 1024
+    return usage.ru_utime + usage.ru_stime if cpu else seconds, usage.ru_maxrss / 1024
 
 
 def model_size(packed: Path) -> int:
@@ -187,13 +194,13 @@ def line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def body(paths: list[Path], tools: list[Tool], head: int | None, rounds: int) -> Iterator[bool]:
+def body(paths: list[Path], tools: list[Tool], how: How) -> Iterator[bool]:
     """Print the lines; yield whether each is in order. llmzip comes first, for the last column of the others."""
     for path in paths:
         ours = None
         for tool in tools:
             try:
-                done = measure(tool, path, head, rounds)
+                done = measure(tool, path, how)
             except (RuntimeError, OSError) as error:
                 print(line([path.name, "", tool.title, "FAILED", *[""] * 7]), flush=True)
                 print(f"{path.name}: {error}", file=sys.stderr)
@@ -222,6 +229,7 @@ def main() -> int:
     parser.add_argument("--files", nargs="+", metavar="NAME", help="only these of the folder")
     parser.add_argument("--head", type=size, metavar="SIZE", help="only the beginning of each file: 16M")
     parser.add_argument("--rounds", type=int, default=1, help="times are the median of so many")
+    parser.add_argument("--cpu", action="store_true", help="time of the processor, of all threads, not of the clock: on a busy machine")
     parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=list(RIVALS), help="only these")
     parser.add_argument("--without-llmzip", action="store_true")
     parser.add_argument("--model", help="llmzip's: a name or a folder; the default model if not given")
@@ -237,9 +245,12 @@ def main() -> int:
     print(f"Machine: {machine()}.")
     print("Versions: " + ", ".join(f"{tool.title.split()[0]} {versions[tool]}" for tool in tools) + ".")
     print("".join(f"Missing: {tool.title} ({tool.hint}).\n" for tool in wanted if tool not in tools), end="")
-    print("KB: 1000 bytes. MiB: the most that one process held. No program is counted in any size.\n")
+    clock = "processor time" if arguments.cpu else "time"
+    print(
+        f"KB/s: 1000 bytes by {clock}, median of {arguments.rounds}. MiB: the most that one process held. No program is counted in any size.\n"
+    )
     print(line(COLUMNS), line(["---"] * len(COLUMNS)), sep="\n", flush=True)
-    ok = all([*body(paths, tools, arguments.head, arguments.rounds)])
+    ok = all([*body(paths, tools, How(arguments.head, arguments.rounds, arguments.cpu))])
     print("\n| file | bytes | SHA-256 |\n| --- | --- | --- |")
     print("\n".join(line([path.name, spaced(path.stat().st_size), f"`{sha256(path)}`"]) for path in paths))
     return 0 if ok and paths else 1
