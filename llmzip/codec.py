@@ -24,6 +24,7 @@ from llmzip.tokens import Tokenizer
 
 LANE_SIZE = 16384  # bytes; a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
 CHUNK_ROWS = 256  # rows of scores that an encoder asks for at a time: 25 MB at V = 49 152, and what the kernels take in one go
+MIN_TEAM = 4  # lanes: with fewer, passing them from thread to thread takes longer than it saves
 MAX_STRIDE = 4096  # bytes of a record
 STEP = 1 << 13  # bytes coded in one go: between two, Ctrl-C is heard
 
@@ -117,11 +118,12 @@ def transcode(
 ) -> None:
     """Code every token of the open body, in (step, lane) order. Encoder and decoder run this very loop.
 
-    `ids` (L, T): the tokens of each lane, `known`, or found step by step. With two threads and more, the lanes are two teams: one is
-    predicted while the other is coded.
+    `ids` (L, T): the tokens of each lane, `known`, or found step by step. With two threads and more, tokens that are known are predicted
+    beside the coding of those before them; of others, the lanes are two teams: one is predicted while the other is coded.
     """
-    n_teams = min(2, shape.lanes) if shape.threads > 1 and model.exact else 1
-    with ThreadPoolExecutor(1) if n_teams > 1 or (known and shape.threads > 1 and model.exact) else nullcontext() as executor:
+    beside = shape.threads > 1 and model.exact and (known or shape.lanes >= 2 * MIN_TEAM)
+    n_teams = 2 if beside and not known else 1
+    with ThreadPoolExecutor(1) if beside else nullcontext() as executor:
         bounds = [shape.lanes * i // n_teams for i in range(n_teams + 1)]
         teams = [_Team(model, ids, slice(*part), shape, known, executor) for part in pairwise(bounds)]
         for step in range(ids.shape[1]):
@@ -142,7 +144,7 @@ class _Team:
     ) -> None:
         self.lanes = lanes
         self._known, self._executor = known, executor
-        chunk = max(1, CHUNK_ROWS // shape.lanes) if known and model.exact else 1
+        chunk = max(1, CHUNK_ROWS // shape.lanes) if known and model.exact else 1  # not exact: the same calls in both directions
         threads = max(1, shape.threads - 1) if executor is not None else shape.threads
         self._forwards = _forwards(model, ids[lanes], shape, chunk, threads)
         self._rows = np.empty((lanes.stop - lanes.start, 0, 0), dtype=np.int16)  # from the step _start on

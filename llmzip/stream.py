@@ -6,7 +6,9 @@ to `codec`. Imports neither torch nor numpy before a block needs a model. The ob
 
 import hashlib
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -39,6 +41,7 @@ LINE_BITS = 22  # of its memory at most: 256 MiB
 MAX_THREADS = 8  # groups that are coded side by side at most: each takes the memory of one
 MAX_GROUP_CONTENT = 1 << 26  # bytes: bodies may be longer, and the last block goes beyond it
 SHARE = 0.97  # what the model must make of a sample that is coded without it, for its time
+FILE_CHUNK_SIZE = 1 << 23  # where several groups may be decoded side by side: a pipe gives what it has
 BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes so much faster, and gains by it
 
 Progress = Callable[[int, int], object]  # bytes in, bytes out: cumulative
@@ -58,6 +61,13 @@ class ModelSource:
         self._device = device
         self._threads = threads
         self._loaded: dict[bytes, Model] = {}  # by the start of the fingerprint that a file holds
+
+    @cached_property
+    def n_threads(self) -> int:
+        """Groups that are coded side by side."""
+        from llmzip import native
+
+        return min(MAX_THREADS, native.clip_threads(self._threads))
 
     def to_compress(self) -> "Model":
         """The given model, or the one of that name, or the default."""
@@ -132,6 +142,9 @@ class Place:
         return f"{block}{member} (content bytes {self.content_start} to {self.content_start + self.n_bytes - 1})"
 
 
+_Whole = tuple[Block, Header, Place]  # a block, and what is known of it
+
+
 @dataclass(frozen=True)
 class Opener:
     """Opens the blocks of one file: knows where models come from, and what the file may ask for."""
@@ -166,6 +179,25 @@ class Opener:
             if block.kind != container.STORED:
                 memory.spoil()
             raise
+
+    def open_all(
+        self, group: list[_Whole], memory: Memory, fingerprint: bytes, note: str | None, progress: workers.Progress
+    ) -> list[bytes | LlmzipError]:
+        """The contents of all blocks of a group, or what is wrong with each. `progress` is told bytes of all."""
+        contents: list[bytes | LlmzipError] = []
+        done = 0
+        for block, header, place in group:
+            try:
+                contents.append(
+                    self.open(
+                        block, header, place, memory, fingerprint=fingerprint, note=note, progress=lambda n: progress(done + n)  # noqa: B023
+                    )
+                )
+            except LlmzipError as error:
+                contents.append(error)
+            done += header.n_bytes
+            progress(done)
+        return contents
 
     def _open(
         self,
@@ -272,7 +304,6 @@ class LmzCompressor:
         if not 1 <= block_size <= container.MAX_BLOCK_SIZE:
             raise ValueError(f"block_size must be 1 to {container.MAX_BLOCK_SIZE}")
         self._source = ModelSource(model, device=device, threads=threads)
-        self._threads = threads
         self._block_size = self._look_ahead = block_size
         self._greatest = min(BINARY_FACTOR * block_size, container.MAX_BLOCK_SIZE)
         if lane_size is not None and lane_size < 1:
@@ -297,13 +328,6 @@ class LmzCompressor:
     def model(self) -> "Model":
         """The model, loaded now if it is not yet: for the next compressor to share."""
         return self._source.to_compress()
-
-    @cached_property
-    def _n_threads(self) -> int:
-        """Groups that are coded side by side."""
-        from llmzip import native
-
-        return min(MAX_THREADS, native.clip_threads(self._threads))
 
     def compress(self, data: "Buffer", /) -> bytes:
         """Take content; return what of the member is ready, which may be nothing."""
@@ -362,17 +386,17 @@ class LmzCompressor:
 
     def _side_by_side(self, groups: list["_Group"]) -> Iterator[tuple[Block, str]]:
         model = self._source.to_compress()
-        threads = max(1, self._n_threads // len(groups))
+        threads = max(1, self._source.n_threads // len(groups))
         start = self._n_in
         jobs = [partial(_Group.code_all, group, model, self._coding, threads) for group in groups]
-        for coded in workers.run(jobs, self._n_threads, lambda done: self._tell(start + done - self._n_in)):
+        for coded in workers.run(jobs, self._source.n_threads, lambda done: self._tell(start + done - self._n_in)):
             yield from coded
 
     def _next_groups(self, *, last: bool) -> list["_Group"]:
         """The next blocks, by group: of one group, or of as many as there are threads, as far as they are known. The first may go on."""
         groups: list[_Group] = []
         at = 0
-        while len(groups) < self._n_threads or not groups:
+        while len(groups) < self._source.n_threads or not groups:
             runs, known = self._next_runs(at, last=last)
             if not runs:
                 break
@@ -384,7 +408,7 @@ class LmzCompressor:
                     groups.append(self._group)
                 self._group.add(bytes(self._held[at : at + n_bytes]), is_text)
                 at += n_bytes
-            if self._n_threads == 1:
+            if self._source.n_threads == 1:
                 break
         return groups
 
@@ -493,6 +517,7 @@ class LmzDecompressor:
         self._header: Header | None = None  # of the block whose payload is awaited
         self._note: str | None = None
         self._memory = Memory(container.MIN_LINE_BITS)  # the first block of content begins another
+        self._ahead: deque[bytes | LlmzipError] = deque()  # contents of the next blocks, as far as they are decoded
         self._digest = hashlib.sha256()
         self._shortfall = TruncatedError("file is empty")  # what to say if nothing more comes
         self._ended = False
@@ -568,11 +593,7 @@ class LmzDecompressor:
         if block.kind == container.NOTE:
             self._note = container.parse_note(block)
         else:
-            if header.line_bits is not None:
-                self._memory = Memory(header.line_bits)
-            self._output = self._opener.open(
-                block, header, place, self._memory, fingerprint=member.fingerprint, note=self._note, progress=self._tell
-            )
+            self._output = self._open(member, block, header, place)
             self._given = 0
             self._digest.update(self._output)
         member.add_header(header)
@@ -581,6 +602,56 @@ class LmzDecompressor:
         self._n_out += header.n_bytes
         self._ended = member.ended and not member.has_index
         self._tell(0)
+
+    def _open(self, member: Member, block: Block, header: Header, place: Place) -> bytes:
+        """The content of a block. Where a group begins and others are at hand as well, they are decoded side by side."""
+        if not self._ahead and header.line_bits is not None:
+            self._memory = Memory(header.line_bits)
+            if len(groups := self._groups_at_hand(member)) > 1:
+                self._decode_ahead(member, groups)
+        if self._ahead:
+            content = self._ahead.popleft()
+            if isinstance(content, LlmzipError):
+                raise content
+            return content
+        return self._opener.open(
+            block, header, place, self._memory, fingerprint=member.fingerprint, note=self._note, progress=self._tell
+        )
+
+    def _groups_at_hand(self, member: Member) -> list[list[_Whole]]:
+        """The blocks that are all in the input, by group; no more groups than there are threads. What is wrong is told when its turn comes."""
+        groups: list[list[_Whole]] = []
+        n_threads = 1 if self._opener.limits.memory is not None else self._opener.source.n_threads
+        ahead, at, n_out = replace(member, entries=list(member.entries)), 0, self._n_out
+        while n_threads > 1 and not ahead.ended:
+            try:
+                header = ahead.parse_header(bytes(self._input[at : at + container.MAX_HEADER_SIZE]))
+                self._opener.limits.check_size(n_out + header.n_bytes)
+                place = Place(self._number, ahead.n_blocks + 1, n_out, header.n_bytes)
+                block = container.parse_block(bytes(self._input[at : at + header.block_size]), header, str(place))
+            except LlmzipError:
+                break
+            if header.line_bits is not None:
+                if len(groups) == n_threads:
+                    break
+                groups.append([])
+            groups[-1].append((block, header, place))
+            ahead.add_header(header)
+            at += header.block_size
+            n_out += header.n_bytes
+        return groups
+
+    def _decode_ahead(self, member: Member, groups: list[list[_Whole]]) -> None:
+        if any(block.kind == container.MODEL for group in groups for block, _, _ in group):
+            with suppress(LlmzipError):  # loaded once; an error is that of each block
+                self._opener.source.to_decompress(member.fingerprint)
+        threads = max(1, self._opener.source.n_threads // len(groups))
+        memories = [Memory(group[0][1].line_bits or container.MIN_LINE_BITS, threads) for group in groups]
+        jobs = [partial(self._opener.open_all, group, memory, member.fingerprint, self._note) for group, memory in zip(groups, memories, strict=True)]
+        for contents in workers.run(jobs, len(jobs), self._tell):
+            self._ahead += contents
+        self._memory = memories[-1]
+        self._memory.threads = None
 
     def _next_header(self, member: Member) -> Header:
         """The header of the next block, checked before its payload is awaited."""
@@ -681,7 +752,7 @@ class MemberReader:
         return data
 
     def _chunk(self) -> bytes:
-        data = self._read(CHUNK_SIZE)
+        data = self._read(CHUNK_SIZE if self._member._opener.source.n_threads == 1 else FILE_CHUNK_SIZE)
         if data is None:
             raise BlockingIOError("the file has no bytes at hand")
         return data
