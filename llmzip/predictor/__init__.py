@@ -1,4 +1,4 @@
-"""One predictor of bits: what a group of blocks has taught, contexts of bytes, matches, and a language model as one input (format.md, "Bits").
+"""One predictor of bits: what a group of blocks has taught, contexts of bytes, matches, and a language model as one input (format.md 7).
 
 A `Predictor` is the memory of a group: it codes one body after another, each going on from what those before have taught. `native` computes;
 without it, `reference` does, with the same integers, slowly.

@@ -1,4 +1,4 @@
-"""Powers, logarithms and the logistic function in integers, so that they are the same everywhere (format.md 6.3).
+"""Powers, logarithms and the logistic function in integers, so that they are the same everywhere (format.md 7.1).
 
 Units: scores, stretches and logarithms in 1/256 bit; probabilities in 2^-24.
 """
