@@ -293,12 +293,14 @@ static void name_contexts(const Predictor *p, Lane *lane) {
 
 /* Byte c has come. */
 static void follow(Predictor *p, Lane *lane, uint32_t c) {
+    int32_t *latest[MATCHES];
     p->data[lane->at] = (uint8_t)c;
     p->flags[lane->at++] |= DONE;
     lane->token = hash(lane->token, c);
     lane->in_token++;
+    aim_matches(p, lane, latest);
     follow_text(p, lane, c);
-    follow_matches(p, lane, c);
+    follow_matches(p, lane, latest, c);
     if (!p->with_model) lane->token = 0, lane->in_token = 0;
     name_contexts(p, lane);
     if (p->with_model) aim_ends(p, lane);
