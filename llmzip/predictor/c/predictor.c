@@ -7,10 +7,10 @@
 
 typedef struct { /* one decision */
     int32_t inputs[INPUTS] __attribute__((aligned(64)));
-    int32_t said[SETS + 1]; /* stretches of the weight sets, and a constant */
+    int32_t said[SAID_ROOM] __attribute__((aligned(64))); /* stretches of the weight sets, a constant, zeros */
     int32_t *weights[SETS], *seconds[SECONDS], of_set[SETS], of_second[SECONDS];
-    uint32_t slots[CONTEXT_ROOM] __attribute__((aligned(64))), cells[CONTEXT_ROOM]; /* as they are before it */
-    int32_t slot_rates[CONTEXT_ROOM], cell_rates[CONTEXT_ROOM];
+    uint32_t slots[CONTEXT_ROOM] __attribute__((aligned(64))), cells[CONTEXT_ROOM]; /* before it */
+    int32_t slot_rates[CONTEXT_ROOM], cell_rates[CONTEXT_ROOM];                       /* reciprocals of their counts */
     uint32_t *const *lines, *match_cells[MATCHES], *model_cell;
     int64_t refined[APMS], model_refined[MODEL_APMS];
     int32_t n_contexts, n_inputs, within, known, match[MATCHES], proposed[MATCHES], certainty;
@@ -160,13 +160,14 @@ static void gather_model(const Predictor *p, const Lane *lane, const Place *plac
 
 /* ---- mixing ------------------------------------------------------------------------------------------------------------------ */
 
+/* Their rows are on their way while the contexts are gathered, of which the first set needs how many are known. */
 static void choose_weights(const Predictor *p, const Lane *l, const Place *place, Decision *d) {
     int is_end = place->bit == END, third = is_end ? 2 : place->bit >= 4, bit = place->bit;
     uint32_t two = hash(l->c1 | l->c2 << 8, 0);
     int32_t path = is_end ? 0 : (int32_t)place->path, later = l->in_token < 3 ? l->in_token : 3;
     int32_t field = l->field < 15 ? l->field : 15, at = l->place < 15 ? l->place : 15;
     int32_t rows[SETS] = {
-        (d->known * 5 + d->match[0]) * 3 + third,
+        d->match[0] * 3 + third, /* and 15 for each that is known, found later */
         path,
         (int32_t)l->c1 * 9 + bit,
         (int32_t)((class_of(l->c1) * 8 + class_of(l->c2)) * 8 + class_of(l->c3)) * 3 + third,
@@ -176,13 +177,16 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
         (int32_t)(two >> 22) * 2 + is_end,
         (int32_t)(l->column < 255 ? l->column : 255) * 2 + is_end,
     };
-    for (int i = 0, base = 0; i < SETS; base += SET_ROWS[i++]) d->weights[i] = p->weights + (int64_t)(base + rows[i]) * INPUTS;
+    for (int i = 0, base = 0; i < SETS; base += SET_ROWS[i++]) {
+        d->weights[i] = p->weights + (int64_t)(base + rows[i]) * INPUTS;
+        for (int k = 0; k < PLAIN_INPUTS; k += 16) __builtin_prefetch(d->weights[i] + k);
+    }
     int32_t second[SECONDS] = {
         is_end ? 32 + later : bit * 4 + (p->with_model ? later : (d->match[0] + 1) / 2),
         is_end ? 256 : path,
         (d->match[0] * 6 + d->certainty) * 2 + is_end,
     };
-    for (int i = 0; i < SECONDS; i++) d->seconds[i] = p->seconds + (i * SECOND_ROWS + second[i]) * 16;
+    for (int i = 0; i < SECONDS; i++) d->seconds[i] = p->seconds + (i * SECOND_ROWS + second[i]) * SAID_ROOM;
 }
 
 /* The rows of the final APMs: rarely in the processor's caches, and which of their cells is needed is known only after mixing. */
@@ -212,6 +216,7 @@ static int32_t mix(const Predictor *p, Decision *d) {
         d->of_set[i] = p->squash[d->said[i] + TOP];
     }
     d->said[SETS] = CONSTANT;
+    for (int i = SETS + 1; i < SAID_ROOM; i++) d->said[i] = 0;
     for (int k = 0; k < SECONDS; k++) {
         int64_t sum = 0;
         for (int i = 0; i <= SETS; i++) sum += (int64_t)d->seconds[k][i] * d->said[i];
@@ -237,29 +242,26 @@ static __attribute__((noinline, cold)) void learn_again(const Predictor *p, uint
 }
 
 static void learn_contexts(const Predictor *p, const Decision *d, int is_end, int bit) {
-    uint32_t *histories_ = histories(p, is_end), slots[CONTEXT_ROOM] __attribute__((aligned(64))), cells[CONTEXT_ROOM] __attribute__((aligned(64)));
+    uint32_t *cells = histories(p, is_end), learnt[CONTEXT_ROOM] __attribute__((aligned(64)));
     int n = d->n_contexts, within = d->within;
-    learn_slots(d->slots, d->slot_rates, slots, CONTEXT_ROOM, bit);
-    learn_cells(d->cells, d->cell_rates, cells, CONTEXT_ROOM, bit, HISTORY_LIMIT);
+    learn_cells(d->cells, d->cell_rates, learnt, CONTEXT_ROOM, bit, HISTORY_LIMIT);
+    for (int i = 0; i < n; i++) cells[i << 10 | (d->slots[i] & 1023)] = learnt[i];
+    learn_slots(d->slots, d->slot_rates, learnt, CONTEXT_ROOM, bit);
     for (int i = 0; i < n; i++) {
         uint32_t *slot = d->lines[i] + within;
-        histories_[i << 10 | (d->slots[i] & 1023)] = cells[i];
-        if (*slot == d->slots[i]) *slot = slots[i];
+        if (*slot == d->slots[i]) *slot = learnt[i];
         else learn_again(p, slot, bit);
     }
 }
 
 static void learn(const Predictor *p, Decision *d, int is_end, int bit) {
     const int32_t *reciprocal = p->reciprocal;
-    int32_t errors[SETS];
+    int32_t errors[SETS], second_errors[SECONDS];
     int64_t boost = 256 + (int64_t)BOOST * 256 * BOOST_BYTES / (BOOST_BYTES + p->n_coded);
     for (int i = 0; i < SETS; i++) errors[i] = (int32_t)(((((int64_t)bit << 24) - d->of_set[i]) >> 8) * boost >> 8);
-    train(d->weights, SETS, d->inputs, d->n_inputs, errors);
-    for (int k = 0; k < SECONDS; k++) {
-        int64_t error = ((bit << 24) - d->of_second[k]) >> 8;
-        for (int i = 0; i <= SETS; i++)
-            d->seconds[k][i] = clip(d->seconds[k][i] + ((error * d->said[i] + (1 << (SECOND_RATE_BITS - 1))) >> SECOND_RATE_BITS), SECOND_TOP);
-    }
+    for (int i = 0; i < SECONDS; i++) second_errors[i] = ((bit << 24) - d->of_second[i]) >> 8;
+    train(d->weights, SETS, d->inputs, d->n_inputs, errors, RATE_BITS, WEIGHT_TOP);
+    train(d->seconds, SECONDS, d->said, SAID_ROOM, second_errors, SECOND_RATE_BITS, SECOND_TOP);
     learn_contexts(p, d, is_end, bit);
     for (int i = 0; i < APMS; i++) learn_cell(reciprocal, p->apms + d->refined[i], bit, APM_LIMIT);
     for (int i = 0; i < MATCHES; i++)
@@ -275,10 +277,11 @@ static void learn(const Predictor *p, Decision *d, int is_end, int bit) {
 static int code_bit(Predictor *p, Lane *lane, const Place *place, Decision *d, int bit) {
     gather_matches(p, lane, place, d);
     choose_apms(p, lane, place, d);
-    gather_contexts(p, place->bit == END, d);
     if (p->with_model) gather_model(p, lane, place, d);
     else d->model_cell = NULL, d->certainty = 0;
     choose_weights(p, lane, place, d);
+    gather_contexts(p, place->bit == END, d);
+    d->weights[0] += d->known * 15 * INPUTS;
     for (int i = 2 * d->n_contexts; i < MATCH_INPUTS; i++) d->inputs[i] = 0;
     d->inputs[CONSTANT_INPUT] = CONSTANT;
     for (int i = CONSTANT_INPUT + 1; i < TOKEN_INPUTS; i++) d->inputs[i] = 0;
@@ -302,12 +305,14 @@ static void name_contexts(const Predictor *p, Lane *lane) {
 
 /* Byte c has come. */
 static void follow(Predictor *p, Lane *lane, uint32_t c) {
+    int32_t *latest[MATCHES];
     p->data[lane->at] = (uint8_t)c;
     p->flags[lane->at++] |= DONE;
     lane->token = hash(lane->token, c);
     lane->in_token++;
+    aim_matches(p, lane, latest);
     follow_text(p, lane, c);
-    follow_matches(p, lane, c);
+    follow_matches(p, lane, latest, c);
     if (!p->with_model) lane->token = 0, lane->in_token = 0;
     name_contexts(p, lane);
     if (p->with_model) aim_ends(p, lane);

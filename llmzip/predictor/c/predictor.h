@@ -5,7 +5,7 @@
 #include "learning.h"
 
 enum { TEXT_CONTEXTS = 35, TOKEN_CONTEXTS = 3, CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS, RECORD_CONTEXTS = 28 };
-enum { CONTEXT_ROOM = 48 }; /* a multiple of 16 */
+enum { CONTEXT_ROOM = 48, SAID_ROOM = 16 }; /* multiples of 16 */
 enum { MATCHES = 4, MASKED = 2 }; /* the third match is that of masked text */
 enum { MATCH_INPUTS = 2 * TEXT_CONTEXTS, CONSTANT_INPUT = MATCH_INPUTS + 2 * MATCHES, PLAIN_INPUTS = 80, TOKEN_INPUTS = PLAIN_INPUTS };
 enum { MODEL_INPUTS = TOKEN_INPUTS + 2 * TOKEN_CONTEXTS, INPUTS = 96 };

@@ -24,7 +24,8 @@ CLONES static int32_t best_score(const int16_t *scores, const int32_t *lengths, 
 }
 
 /* What spells nothing may have a larger score, and comes to nothing: no entry has its weight. */
-CLONES static void weigh_scores(const int32_t *restrict exp2, const int16_t *restrict scores, int32_t best, uint32_t *restrict weights, int64_t n) {
+CLONES static void weigh_scores(const int32_t *restrict exp2, const int16_t *restrict scores, int32_t best, uint32_t *restrict weights,
+                                int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         int32_t d = scores[i] - best;
         uint32_t shift = (uint32_t)-(d >> 8);
