@@ -1,6 +1,6 @@
 """Write the vectors of model and cm blocks with today's coders. For use until the format is released, and never after.
 
-    PYTHONPATH=. python tests/vectors/make_coded_vectors.py
+To run, from the root of the tree: `PYTHONPATH=. python tests/vectors/make_coded_vectors.py`.
 """
 
 import json
