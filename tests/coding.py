@@ -19,7 +19,7 @@ def model_block(
 ) -> Block:
     """The block of this content by the model. It goes on from the memory, or stands alone with that of its size."""
     memory = memory or Memory(container.line_bits_of(len(content)))
-    payload = codec.write_tokens(memory.take(len(content)), model, content, lanes, *codec.coding_of(model, window, overlap, lanes))
+    payload = codec.write_tokens(memory.take(len(content)), model, content, codec.Shape(lanes, *codec.coding_of(model, window, overlap, lanes)))
     return Block(
         container.MODEL, len(content), payload, container.content_check(content), lanes=lanes, window=window, overlap=overlap
     )

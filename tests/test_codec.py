@@ -16,6 +16,7 @@ from llmzip.predictor import Predictor
 
 MODEL = ToyModel()
 LINE_BITS = 12
+THREADS = 1
 TEXT = b"the station and the nation are singing in the rain, and the cat is eating"
 bodies = st.binary(min_size=1, max_size=60) | st.text(min_size=1, max_size=40).map(
     lambda text: text.encode() + TEXT[: len(text)]
@@ -26,13 +27,13 @@ def write(
     memory: Predictor, body: bytes, lanes: int, window: int = 64, overlap: int = 16, model: ToyModel = MODEL
 ) -> bytes:
     """The payload of a model block."""
-    return codec.write_tokens(memory, model, body, lanes, window, overlap)
+    return codec.write_tokens(memory, model, body, codec.Shape(lanes, window, overlap, THREADS))
 
 
 def read(
     memory: Predictor, payload: bytes, n: int, lanes: int, window: int = 64, overlap: int = 16, model: ToyModel = MODEL
 ) -> bytes:
-    return codec.read_tokens(memory, model, payload, n, lanes, window, overlap)
+    return codec.read_tokens(memory, model, payload, n, codec.Shape(lanes, window, overlap, THREADS))
 
 
 def memory() -> Predictor:
@@ -85,6 +86,30 @@ def test_the_same_bytes_whatever_the_chunk(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(codec, "CHUNK_ROWS", rows)
         payloads.add(write(memory(), body, 3, 32, 8))
     assert len(payloads) == 1
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 9, 16])
+def test_the_same_bytes_whatever_the_threads(lanes: int) -> None:
+    """With several, what is known is predicted ahead, and many lanes are found in two teams."""
+    body, payloads = MODEL.speak(400), set()
+    for threads in (1, 2, 5):
+        shape = codec.Shape(lanes, 32, 8, threads)
+        payload = codec.write_tokens(memory(), MODEL, body, shape)
+        assert codec.read_tokens(memory(), MODEL, payload, len(body), shape) == body
+        payloads.add(payload)
+    assert len(payloads) == 1
+
+
+def test_an_error_in_the_thread_that_predicts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ToyModel()
+
+    def fail(lanes: int, window: int, threads: int | None = None) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(model, "open", fail)
+    for threads in (1, 2):
+        with pytest.raises(MemoryError):
+            codec.write_tokens(memory(), model, MODEL.speak(90), codec.Shape(9, 32, 8, threads))
 
 
 def test_lanes_and_windows_make_another_payload() -> None:
@@ -214,7 +239,7 @@ def test_progress_goes_to_the_end() -> None:
     codec.read_bytes(memory(), payload, len(body), told.append)
     assert told == [8192, 16384, 20000]
     told.clear()
-    codec.write_tokens(memory(), MODEL, TEXT, 2, 64, 16, told.append)
+    codec.write_tokens(memory(), MODEL, TEXT, codec.Shape(2, 64, 16), told.append)
     assert told == sorted(told) and told[-1] == len(TEXT)
 
 

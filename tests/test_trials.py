@@ -103,7 +103,7 @@ def test_the_stride_that_is_found_is_the_best_of_those_tried(body: bytes) -> Non
 
 
 def share(body: bytes) -> float:
-    return trials.share_with_model(MODEL, body, MODEL.window, MODEL.overlap)
+    return trials.share_with_model(MODEL, body, codec.Shape(1, MODEL.window, MODEL.overlap))
 
 
 @pytest.mark.parametrize("n_bytes", [trials.MIN_TRIAL, 20000])
@@ -121,7 +121,7 @@ def test_a_trial_takes_a_small_part_of_a_body(monkeypatch: pytest.MonkeyPatch) -
     """An eighth at most, 64 KiB at most, from the middle; twice through, with the model and without."""
     asked: list[bytes] = []
     monkeypatch.setattr(codec, "write_bytes", lambda memory, body, stride: asked.append(body) or b"12")
-    monkeypatch.setattr(codec, "write_tokens", lambda memory, model, body, *shape: b"1")
+    monkeypatch.setattr(codec, "write_tokens", lambda memory, model, body, shape: b"1")
     for n_bytes, size in ((8192, 8192), (40000, 8192), (160000, 20000), (1 << 20, 1 << 16)):
         body = random.Random(n_bytes).randbytes(n_bytes)
         asked.clear()

@@ -179,10 +179,11 @@ class Coded:
 def code(model: LlamaModel, data: bytes, lanes: int) -> Coded:
     """All that the codec does, tokenizer included."""
     writer, reader = (Timed(line_bits_of(len(data))) for _ in range(2))
+    shape = codec.Shape(lanes, model.window, model.overlap, native.clip_threads(model.threads))
     began = time.perf_counter()
-    payload = codec.write_tokens(writer, model, data, lanes, model.window, model.overlap)
+    payload = codec.write_tokens(writer, model, data, shape)
     written = time.perf_counter()
-    assert codec.read_tokens(reader, model, payload, len(data), lanes, model.window, model.overlap) == data
+    assert codec.read_tokens(reader, model, payload, len(data), shape) == data
     return Coded(payload, written - began, time.perf_counter() - written, writer.seconds, reader.seconds)
 
 

@@ -48,7 +48,7 @@ class Block:
             return codec.write_bytes(memory, body, self.stride)
         if self.kind == MODEL:
             window, overlap = (TOY.window, TOY.overlap) if self.window is None else (self.window, self.overlap)
-            return codec.write_tokens(memory, TOY, body, self.lanes, window, overlap)
+            return codec.write_tokens(memory, TOY, body, codec.Shape(self.lanes, window, overlap))
         return body
 
     def header(self, payload: bytes, *, last: bool) -> tuple[int, list[int]]:
