@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llmzip import native
 from llmzip.errors import FormatError
-from llmzip.predictor import Predictor, Spelling, tables
+from llmzip.predictor import Predictor, Spelling, prior, tables
 from llmzip.predictor.learning import learnt_cell, learnt_slot
 
 NOISE = random.Random(0)
@@ -139,6 +139,23 @@ def test_cells_and_slots_stay_in_their_bits() -> None:
         slot, cell = learnt_slot(slot, bit), learnt_cell(cell, bit, 255)
         assert 0 <= slot < 1 << 32 and 1 <= slot >> 10 & 63 <= tables.SLOT_LIMIT
         assert 0 <= cell < 1 << 32 and cell & 1023 <= 255
+
+
+def test_first_values_stay_in_their_bounds() -> None:
+    first = prior.load()
+    for mode in first.modes:
+        assert (np.abs(mode.weights) <= tables.WEIGHT_TOP).all() and (np.abs(mode.seconds) <= tables.SECOND_TOP).all()
+        limits = (mode.histories, tables.HISTORY_LIMIT), (mode.match_cells, tables.MATCH_LIMIT), (mode.model_cells, tables.MODEL_LIMIT)
+        assert all(((cells & 1023) <= limit).all() and (cells >> 10 > 0).all() for cells, limit in limits)
+    assert ((prior.FIRST_APMS & 1023) == tables.APM_FIRST).all() and tables.APM_FIRST > 0
+
+
+def test_what_is_kept_comes_back() -> None:
+    first = prior.load()
+    again = prior.unpack(prior.pack(first))
+    assert np.array_equal(again.biases, first.biases)
+    for mode, same in zip(first.modes, again.modes, strict=True):
+        assert all(np.array_equal(array, vars(same)[name]) for name, array in vars(mode).items())
 
 
 def test_sums_fit() -> None:

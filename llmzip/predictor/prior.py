@@ -15,12 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.predictor import tables
-from llmzip.predictor.tables import APMS, CONTEXTS, INPUTS, MATCHES, MODEL_APMS, SECOND_ROWS, SECONDS, SET_ROWS, SETS, SQUASH, STRETCH, TOP
+from llmzip.predictor.tables import (
+    APMS,
+    CONTEXTS,
+    INPUTS,
+    MODEL_APMS,
+    SECOND_ROWS,
+    SECONDS,
+    SET_ROWS,
+    SETS,
+    SQUASH,
+    STRETCH,
+    TOP,
+)
 
 MODES = PLAIN, WITH_MODEL, RECORDS = range(3)
 BIAS_STEP = 32
 UNTRIED, TRUSTED = 2000, 24000  # first weights, where nothing is fitted: of what has to be learnt, and of the model
-_MEAN_STEP, _STEP, _STRETCH_STEP = 32, 512, 32
+_MEAN_STEP, _STEP, _STRETCH_STEP, _LEAST_BIAS = 16, 2048, 32, 2
 _CELLS = "histories", "match_cells", "model_cells"
 
 
@@ -42,7 +54,11 @@ class Prior:
 def _first_apms() -> NDArray[np.uint32]:
     """Cells (256, BUCKETS) of a row whose bias is -128 and more."""
     stretches = np.arange(-4096, 4097, 256) + BIAS_STEP * np.arange(-128, 128)[:, None]
-    return (SQUASH[np.clip(stretches, -TOP, TOP) + TOP] >> 2 << 10).astype(np.uint32) | tables.APM_FIRST
+    return _cells(stretches) | np.uint32(tables.APM_FIRST)
+
+
+def _cells(stretches: NDArray[Any]) -> NDArray[np.uint32]:
+    return np.asarray(SQUASH[np.clip(stretches, -TOP, TOP) + TOP] >> 2 << 10, dtype=np.uint32)
 
 
 FIRST_APMS = _first_apms()
@@ -69,7 +85,7 @@ def _blank_mode() -> Mode:
         np.tile(row, (sum(SET_ROWS), 1)),
         np.tile(second, (SECONDS, SECOND_ROWS, 1)),
         np.tile(histories.astype(np.uint32), (2, CONTEXTS, 1)),
-        np.broadcast_to(right.astype(np.uint32)[None, :, None, None], (MATCHES, 64, 2, 2)).copy(),
+        np.broadcast_to(right.astype(np.uint32)[None, :, None, None], (tables.MATCHES, 64, 2, 2)).copy(),
         np.repeat(said.astype(np.uint32), 36).reshape(64, 9, 4),
     )
 
@@ -90,7 +106,8 @@ def load() -> Prior:
 def pack(prior: Prior) -> bytes:
     """The nearest that can be kept."""
     parts = [part for mode, first in zip(prior.modes, blank().modes, strict=True) for part in _pack_mode(mode, first)]
-    raw = b"".join(part.tobytes() for part in [*parts, prior.biases])
+    biases = np.where(np.abs(prior.biases.astype(np.int16)) < _LEAST_BIAS, 0, prior.biases).astype(np.int8)
+    raw = b"".join(part.tobytes() for part in [*parts, biases])
     return lzma.compress(raw, check=lzma.CHECK_CRC32, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "pb": 0}])
 
 
@@ -133,7 +150,7 @@ def _unpack_mode(mode: Mode, raw: _Raw) -> None:
         cells = getattr(mode, name)
         stretches = STRETCH[cells >> 18] + raw.take(np.dtype(np.int8), cells.shape).astype(np.int32) * _STRETCH_STEP
         counts = (1 << raw.take(np.dtype(np.uint8), cells.shape).astype(np.uint32)) >> 1
-        cells[:] = (SQUASH[np.clip(stretches, -TOP, TOP) + TOP] >> 2 << 10).astype(np.uint32) | counts
+        cells[:] = _cells(stretches) | counts
 
 
 def _rows_of(mode: Mode) -> tuple[tuple[NDArray[np.int32], tuple[int, ...]], ...]:
@@ -142,4 +159,4 @@ def _rows_of(mode: Mode) -> tuple[tuple[NDArray[np.int32], tuple[int, ...]], ...
 
 
 def _int8(x: NDArray[Any]) -> NDArray[np.int8]:
-    return np.clip(np.rint(x), -127, 127).astype(np.int8)
+    return np.asarray(np.clip(np.rint(x), -127, 127), dtype=np.int8)

@@ -4,7 +4,6 @@ Units: stretches in 1/256 bit; probabilities in 2^-24 (of the coder), 2^-22 (of 
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from llmzip.predictor.logistic import EXP2, LOG2, RECIPROCAL, SQUASH, TOP, log2_of
 

@@ -9,9 +9,9 @@ import lzma
 import math
 import random
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +20,20 @@ from llmzip import codec
 from llmzip.models import Model, registry
 from llmzip.predictor import Predictor, Spelling, tables
 from llmzip.predictor.fused import Fused
-from llmzip.predictor.prior import BIAS_STEP, FIRST_APMS, PLAIN, WITH_MODEL, Mode, Prior, blank
+from llmzip.predictor.prior import BIAS_STEP, FIRST_APMS, PLAIN, WITH_MODEL, Mode, Prior, blank, pack, unpack
 from llmzip.predictor.tables import BUCKETS, SET_ROWS
 
 SEED = 1
 READ = 12 << 20  # bytes of each file: its documents are in no order
 HELD_OUT = 16  # documents whose first byte of SHA-256 is below it are for looking only
 SIZES = 2 << 10, 64 << 10  # pieces, evenly by logarithm
-ROUNDS = (12, 12)  # of a piece of each kind: without a model, with it
+LOOKS = 4 << 10, 16 << 10  # sizes of pieces that are held out
+ROUNDS = {PLAIN: 8, WITH_MODEL: 7}  # of a piece of each kind
+MODEL = "pocket"
 PATIENCE = 8  # pieces after which a value moves half the way
 FEW = 4  # pieces that the mean row of a set counts for
-COUNTS = {"histories": 255, "match_cells": 100, "model_cells": 255}  # what first values of cells count for at most
+DOUBT = 8.0  # what speaks for no bias, as information
+COUNTS = {"histories": tables.HISTORY_LIMIT, "match_cells": 100, "model_cells": 255}  # what first values of cells count for at most
 
 
 class Kind:
@@ -72,9 +75,9 @@ class Reader:
     @classmethod
     def of(cls, name: str) -> "Reader":
         model, spelled = registry.load(name), list[bytes]()
-        for symbol in np.arange(len(model.tokenizer.line_ends), dtype=np.int32):
+        for symbol in range(len(model.tokenizer.line_ends)):
             try:
-                spelled.append(model.tokenizer.decode(symbol[None]))
+                spelled.append(model.tokenizer.decode(np.array([symbol], dtype=np.int32)))
             except Exception:  # a special token
                 spelled.append(b"")
         return cls(model, Spelling(spelled))
@@ -120,7 +123,7 @@ def coded(data: bytes, prior: Prior, reader: Reader | None) -> tuple[Predictor, 
 class Values:
     """First values of a table, rows of which move together."""
 
-    def __init__(self, first: NDArray[np.float64]) -> None:
+    def __init__(self, first: NDArray[Any]) -> None:
         self.values = first.astype(np.float64)
         self.pieces = np.zeros(len(first), dtype=np.int64)  # that have moved each row
 
@@ -148,8 +151,9 @@ class Cells:
         self.seen = np.zeros(first.size, dtype=np.int64)
 
     def first(self) -> NDArray[np.uint32]:
-        cells = np.clip(np.rint(self.values.values), 16, (1 << 22) - 16).astype(np.uint32) << 10
-        return (cells | np.minimum(self.seen, self.most).astype(np.uint32)).reshape(self.shape)
+        cells = np.rint(self.values.values).clip(16, (1 << 22) - 16).astype(np.uint32)
+        counts = np.minimum(self.seen, self.most).astype(np.uint32)
+        return np.asarray(cells << np.uint32(10) | counts).reshape(self.shape)
 
     def move(self, before: NDArray[np.uint32], after: NDArray[np.uint32]) -> None:
         before, after = before.ravel(), after.ravel()
@@ -159,6 +163,8 @@ class Cells:
 
 
 class FitMode:
+    """First values of all tables of a mode."""
+
     def __init__(self, first: Mode) -> None:
         self.weights = Values(first.weights)
         self.seconds = Values(first.seconds.reshape(-1, 16))
@@ -184,31 +190,27 @@ class FitMode:
 
 
 class FitApms:
-    """Biases, in stretches."""
+    """Biases of rows, in stretches: Newton's way to the likeliest, a step with each piece, as far as the row has been informed."""
 
     def __init__(self, prior: Prior) -> None:
-        self.biases = Values(BIAS_STEP * prior.biases.ravel().astype(np.float64))
+        self.biases = BIAS_STEP * prior.biases.ravel().astype(np.float64)
+        self.informed = np.full(len(self.biases), DOUBT)
         self.put(prior)
 
     def put(self, prior: Prior) -> None:
-        shrunk = self.biases.values * self.biases.pieces / (self.biases.pieces + FEW)
-        prior.biases = np.clip(np.rint(shrunk / BIAS_STEP), -127, 127).astype(np.int8).reshape(prior.biases.shape)
+        prior.biases = np.clip(np.rint(self.biases / BIAS_STEP), -127, 127).astype(np.int8).reshape(prior.biases.shape)
         self.first = prior.biases.ravel().astype(np.int64) + 128  # rows of FIRST_APMS
 
     def move(self, apms: NDArray[np.uint32]) -> None:
         """What the rows have become."""
         cells = np.flatnonzero(apms)
         after, (row, bucket) = apms[cells], np.divmod(cells, BUCKETS)
-        n = (after & 1023).astype(np.float64) - tables.APM_FIRST
-        moved = n * (stretches(after) - stretches(FIRST_APMS[self.first[row], bucket]))
-        n, moved = np.bincount(row, n), np.bincount(row, moved)
-        rows = np.flatnonzero(n)
-        self.biases.move(rows, moved[rows] / n[rows])
-
-
-def stretches(cells: NDArray[np.uint32]) -> NDArray[np.float64]:
-    p = (cells >> 10).astype(np.float64) + 0.5
-    return np.asarray(256 * np.log2(p / ((1 << 22) - p)))
+        before = FIRST_APMS[self.first[row], bucket]
+        p, n = (before >> 10) / (1 << 22), (after & 1023).astype(np.float64) - tables.APM_FIRST
+        errors = ((after >> 10) / (1 << 22) - p) * (n + tables.APM_FIRST + 0.5)  # the sum of bit - p
+        rows = np.unique(row)
+        self.informed += np.bincount(row, n * p * (1 - p), len(self.informed))
+        self.biases[rows] += 256 / math.log(2) * np.bincount(row, errors)[rows] / self.informed[rows]
 
 
 class Fit:
@@ -243,32 +245,27 @@ class Fit:
         self.apms.put(self.prior)
 
 
-def look(kinds: list[Kind], priors: list[Prior], reader: Reader | None, sizes: tuple[int, ...]) -> None:
-    """What held-out pieces of each kind take with each prior."""
-    sums = np.zeros((len(sizes), len(priors)))
+def look(kinds: list[Kind], priors: list[Prior], reader: Reader | None) -> None:
+    """Print what held-out pieces of each kind take, with each prior."""
+    logs = np.zeros((len(LOOKS), len(priors)))
     for kind in kinds:
-        row = []
-        for i, n in enumerate(sizes):
-            data = kind.piece(random.Random(SEED), n, held_out=True)
-            found = [coded(data, prior, reader)[1] for prior in priors]
-            sums[i] += np.log(found)
-            row.append(" ".join(map(str, found)))
-        print(f"{kind.name:16}", " | ".join(row), flush=True)
-    print("mean %", np.round(100 * (np.exp((sums - sums[:, :1]) / len(kinds)) - 1), 2))
+        pieces = [kind.piece(random.Random(SEED), size, held_out=True) for size in LOOKS]
+        taken = np.array([[coded(piece, prior, reader)[1] for prior in priors] for piece in pieces])
+        print(f"{kind.name:16}", *(f"{len(piece):6}: {' '.join(map(str, row))}" for piece, row in zip(pieces, taken, strict=True)), flush=True)
+        logs += np.log(taken / taken[:, :1])
+    print("mean, %", *(100 * np.expm1(logs / len(kinds))).round(2))
 
 
 def main() -> None:
-    import pickle
-    import time
-    folder, target = Path(sys.argv[1]), Path(sys.argv[2])
-    kinds, rng, fit, start = read_kinds(folder), random.Random(SEED), Fit(), time.time()
-    for i in range(ROUNDS[0]):
-        print("plain", i, fit.round(kinds, rng, PLAIN, None), round(time.time() - start), flush=True)
-        pickle.dump(fit, open(f"{target}.pkl", "wb"))
-    reader = Reader.of("pocket")
-    for i in range(ROUNDS[1]):
-        print("with model", i, fit.round(kinds, rng, WITH_MODEL, reader), round(time.time() - start), flush=True)
-        pickle.dump(fit, open(f"{target}.pkl", "wb"))
+    folder, target = map(Path, sys.argv[1:])
+    kinds, rng, fit = read_kinds(folder), random.Random(SEED), Fit()
+    for mode, rounds in ROUNDS.items():
+        reader = Reader.of(MODEL) if mode == WITH_MODEL else None
+        for i in range(rounds):
+            print(f"mode {mode}, round {i + 1} of {rounds}: {fit.round(kinds, rng, mode, reader)} bytes", flush=True)
+    target.write_bytes(pack(fit.prior))
+    for reader in (None, Reader.of(MODEL)):
+        look(kinds, [blank(), unpack(target.read_bytes())], reader)
 
 
 if __name__ == "__main__":
