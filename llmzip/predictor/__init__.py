@@ -32,12 +32,14 @@ class Engine(Protocol):
 class Predictor:
     """The adaptive coder of a group of at most `capacity` bytes, with 2^line_bits lines of 64 bytes.
 
+    `strong`: the model is much better than the bundled one, on which the first weights were fitted; `prior`: others than those that are carried.
+
     A writer gives each body, a reader its payload; both then call `code_bytes` or `code_step` in the same order. `stride` is what the
     records of a body take, 0 for text. FormatError for a payload that no writer writes.
     """
 
-    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None = None, *, prior: Prior | None = None) -> None:
-        self.spelling, prior = spelling, prior or load()
+    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None = None, *, strong: bool = False, prior: Prior | None = None) -> None:
+        self.spelling, prior = spelling, prior or load(strong=strong)
         if native.library is not None:
             from llmzip.predictor.fused import Fused
 

@@ -95,9 +95,15 @@ def mode_of(stride: int, with_model: bool) -> int:
 
 
 @cache
-def load() -> Prior:
-    """The prior that the package carries."""
-    return unpack(resources.files("llmzip.predictor").joinpath("prior.bin").read_bytes())
+def load(*, strong: bool = False) -> Prior:
+    """The prior that the package carries. It was fitted with a small model; of a strong one more is believed, and half as much of all else."""
+    prior = unpack(resources.files("llmzip.predictor").joinpath("prior.bin").read_bytes())
+    if strong:
+        weights, model = prior.modes[WITH_MODEL].weights, slice(tables.MODEL_INPUTS, tables.MODEL_INPUTS + 1)
+        believed = np.minimum(weights[:, model] * 8 // 5, tables.WEIGHT_TOP)
+        weights >>= 1
+        weights[:, model] = believed
+    return prior
 
 
 # ---- prior.bin: xz of small integers, by which values differ from the means of their sets or from `blank`, in steps

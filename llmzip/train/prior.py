@@ -28,9 +28,14 @@ READ = 12 << 20  # bytes of each file: its documents are in no order
 HELD_OUT = 16  # documents whose first byte of SHA-256 is below it are for looking only
 SIZES = 2 << 10, 64 << 10  # pieces, evenly by logarithm
 LOOKS = 4 << 10, 16 << 10  # sizes of pieces that are held out
-ROUNDS = {PLAIN: 8, WITH_MODEL: 7}  # of a piece of each kind
+PLAN = (  # mode, rounds of a piece of each kind, patience, pace
+    (PLAIN, 8, 8, 1.0),
+    (WITH_MODEL, 7, 8, 1.0),
+    (PLAIN, 5, 120, 1.0),
+    (WITH_MODEL, 4, 1000, 2.0),
+    (WITH_MODEL, 5, 30, 1.0),
+)
 MODEL = "pocket"
-PATIENCE = 8  # pieces after which a value moves half the way
 FEW = 4  # pieces that the mean row of a set counts for
 DOUBT = 8.0  # what speaks for no bias, as information
 COUNTS = {"histories": tables.HISTORY_LIMIT, "match_cells": 100, "model_cells": 255}  # what first values of cells count for at most
@@ -123,12 +128,15 @@ def coded(data: bytes, prior: Prior, reader: Reader | None) -> tuple[Predictor, 
 class Values:
     """First values of a table, rows of which move together."""
 
+    patience = 1  # pieces after which a value moves half as far
+    pace = 1.0  # how far it moves at first
+
     def __init__(self, first: NDArray[Any]) -> None:
         self.values = first.astype(np.float64)
         self.pieces = np.zeros(len(first), dtype=np.int64)  # that have moved each row
 
     def move(self, rows: NDArray[np.int64], by: NDArray[np.float64]) -> None:
-        part = PATIENCE / (PATIENCE + self.pieces[rows])
+        part = self.pace * self.patience / (self.patience + self.pieces[rows])
         self.values[rows] += by * (part[:, None] if by.ndim == 2 else part)
         self.pieces[rows] += 1
 
@@ -183,6 +191,12 @@ class FitMode:
             values.move(rows, (new[rows] - old[rows]).astype(np.float64))
         for name, cells in self.cells.items():
             cells.move(getattr(before, name), getattr(after, name))
+
+    def be(self, patience: int, pace: float) -> None:
+        """Weights learn slowly, so that a piece moves them a small part of the way: they may go further than it did, at a pace above 1."""
+        self.weights.pace = self.seconds.pace = pace
+        for values in (self.weights, self.seconds, *(cells.values for cells in self.cells.values())):
+            values.patience = patience
 
     def fill(self) -> None:
         self.weights.fill(SET_ROWS)
@@ -259,8 +273,9 @@ def look(kinds: list[Kind], priors: list[Prior], reader: Reader | None) -> None:
 def main() -> None:
     folder, target = map(Path, sys.argv[1:])
     kinds, rng, fit = read_kinds(folder), random.Random(SEED), Fit()
-    for mode, rounds in ROUNDS.items():
+    for mode, rounds, patience, pace in PLAN:
         reader = Reader.of(MODEL) if mode == WITH_MODEL else None
+        fit.modes[mode].be(patience, pace)
         for i in range(rounds):
             print(f"mode {mode}, round {i + 1} of {rounds}: {fit.round(kinds, rng, mode, reader)} bytes", flush=True)
     target.write_bytes(pack(fit.prior))
