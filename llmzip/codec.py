@@ -33,11 +33,11 @@ Progress = Callable[[int], object]  # bytes of the body that are done
 _spellings: "weakref.WeakKeyDictionary[Tokenizer, Spelling]" = weakref.WeakKeyDictionary()
 
 
-def spelling_of(tokenizer: Tokenizer) -> Spelling:
+def spelling_of(model: Model) -> Spelling:
     """Made once for each tokenizer: it sorts the vocabulary."""
-    if tokenizer not in _spellings:
-        _spellings[tokenizer] = Spelling(tokenizer.spelled)
-    return _spellings[tokenizer]
+    if model.tokenizer not in _spellings:
+        _spellings[model.tokenizer] = Spelling(model.tokenizer.spelled, strong=model.strong)
+    return _spellings[model.tokenizer]
 
 
 # Without a model
@@ -85,7 +85,7 @@ class Shape:
 
 def write_tokens(memory: Predictor, model: Model, body: bytes, shape: Shape, progress: Progress | None = None) -> bytes:
     """The payload of a model block: the code stream."""
-    spelling = spelling_of(model.tokenizer)
+    spelling = spelling_of(model)
     sizes = lane_sizes(len(body), shape.lanes)
     ends = np.cumsum(sizes).tolist()
     parts = [spelling.canonical(model.tokenizer.encode(body[end - n : end])) for end, n in zip(ends, sizes, strict=True)]
@@ -103,7 +103,7 @@ def read_tokens(
     """The body of a model block, of exactly `n_bytes`. Raises FormatError for what no writer writes."""
     sizes = lane_sizes(n_bytes, shape.lanes)
     ids = np.zeros((shape.lanes, max(sizes)), dtype=np.int32)  # a token spells a byte or more; no memory before it is written
-    memory.read(payload, n_bytes, sizes, spelling_of(model.tokenizer))
+    memory.read(payload, n_bytes, sizes, spelling_of(model))
     transcode(model, memory, ids, shape, known=False, progress=progress)
     return memory.body()
 

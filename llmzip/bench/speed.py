@@ -80,7 +80,7 @@ class Lanes:
     @classmethod
     def cut(cls, model: LlamaModel, data: bytes, n: int) -> "Lanes":
         sizes = codec.lane_sizes(len(data), n)
-        spelling = codec.spelling_of(model.tokenizer)
+        spelling = codec.spelling_of(model)
         starts = np.cumsum([0, *sizes[:-1]]).tolist()
         parts = [spelling.canonical(model.tokenizer.encode(data[at : at + size])) for at, size in zip(starts, sizes, strict=True)]
         real = np.arange(max(map(len, parts))) < np.array([[len(part)] for part in parts])

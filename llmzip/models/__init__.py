@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llmzip.tokens import Tokenizer
 
 SCORE_UNIT = 256  # scores are in 1/256 bit
+STRONG = 1 << 25  # weights of a model, above which what is learnt while coding is worth less than what it says
 ESCAPE_SCORE = -4096  # 2^-16 of the best symbol for each byte that the vocabulary lacks
 LOWEST_SCORE = -32768  # int16
 
@@ -41,6 +42,7 @@ class Model(Protocol):
     fingerprint: bytes  # 32 bytes; what it covers is in docs/exactness.md
     exact: bool  # same bits for every machine, and for every split of a sequence into calls of `forward`
     engine_note: str  # what a file of an engine that is not exact is bound to; empty for exact ones
+    strong: bool  # more than STRONG weights (format.md 6.1)
     start_id: int  # read at position 0 of every window
     window: int  # default window and overlap, in tokens
     overlap: int

@@ -86,6 +86,7 @@ class ToyModel:
     """See the module. `salt` makes another model of it, with another fingerprint."""
 
     exact = True
+    strong = False
     engine_note = ""
     start_id = 0
     window = 64

@@ -138,7 +138,7 @@ class Fused:
             self._code = np.frombuffer(payload, np.uint8) if payload else np.zeros(1, dtype=np.uint8)
         self._struct.lanes, self._struct.n_lanes = self._lanes.ctypes.data, len(sizes)
         self._struct.stride, self._struct.with_model = stride, spelling is not None
-        for name, array in vars(self._mode(mode_of(stride, spelling is not None))).items():
+        for name, array in vars(self._mode(mode_of(stride, spelling))).items():
             setattr(self._struct, name, native.pointer(array))
         self._library.llmzip_predictor_open(byref(self._struct), self._code.ctypes.data, len(self._code), payload is not None)
 

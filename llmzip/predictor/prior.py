@@ -6,7 +6,7 @@ A mode is what blocks are coded as: text without a model, text with one, records
 import lzma
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.predictor import tables
+from llmzip.predictor.spelling import Spelling
 from llmzip.predictor.tables import (
     APMS,
     CONTEXTS,
@@ -30,6 +31,7 @@ from llmzip.predictor.tables import (
 )
 
 MODES = PLAIN, WITH_MODEL, RECORDS = range(3)
+STRONG = 3  # made of WITH_MODEL
 BIAS_STEP = 32
 UNTRIED, TRUSTED = 2000, 24000  # first weights, where nothing is fitted: of what has to be learnt, and of the model
 _MEAN_STEP, _STEP, _STRETCH_STEP, _LEAST_BIAS = 16, 2048, 32, 2
@@ -47,8 +49,12 @@ class Mode:
 
 @dataclass
 class Prior:
-    modes: tuple[Mode, ...]
+    modes: tuple[Mode, ...]  # three, or four when it is complete
     biases: NDArray[np.int8]  # (APMS + MODEL_APMS, 2^APM_BITS): what a row of an APM adds to stretches, in BIAS_STEP
+
+    def completed(self) -> "Prior":
+        """With the mode of strong models."""
+        return Prior((*self.modes[:STRONG], _strong(self.modes[WITH_MODEL])), self.biases)
 
 
 def _first_apms() -> NDArray[np.uint32]:
@@ -66,7 +72,7 @@ FIRST_APMS = _first_apms()
 
 def blank() -> Prior:
     """What is assumed where nothing is fitted."""
-    return Prior(tuple(_blank_mode() for _ in MODES), np.zeros((APMS + MODEL_APMS, 1 << tables.APM_BITS), dtype=np.int8))
+    return Prior(tuple(_blank_mode() for _ in MODES), np.zeros((APMS + MODEL_APMS, 1 << tables.APM_BITS), dtype=np.int8)).completed()
 
 
 def _blank_mode() -> Mode:
@@ -90,8 +96,10 @@ def _blank_mode() -> Mode:
     )
 
 
-def mode_of(stride: int, with_model: bool) -> int:
-    return RECORDS if stride else WITH_MODEL if with_model else PLAIN
+def mode_of(stride: int, spelling: Spelling | None) -> int:
+    if stride:
+        return RECORDS
+    return PLAIN if spelling is None else STRONG if spelling.strong else WITH_MODEL
 
 
 @cache
@@ -100,12 +108,19 @@ def load() -> Prior:
     return unpack(resources.files("llmzip.predictor").joinpath("prior.bin").read_bytes())
 
 
+def _strong(mode: Mode) -> Mode:
+    """For a model that is much better than the one that the others were fitted with: more is believed of it, and half as much of all else."""
+    weights, model = mode.weights >> 1, slice(tables.MODEL_INPUTS, tables.MODEL_INPUTS + 1)
+    weights[:, model] = np.minimum(mode.weights[:, model] * 8 // 5, tables.WEIGHT_TOP)
+    return replace(mode, weights=weights)
+
+
 # ---- prior.bin: xz of small integers, by which values differ from the means of their sets or from `blank`, in steps
 
 
 def pack(prior: Prior) -> bytes:
     """The nearest that can be kept."""
-    parts = [part for mode, first in zip(prior.modes, blank().modes, strict=True) for part in _pack_mode(mode, first)]
+    parts = [part for mode, first in zip(prior.modes[:STRONG], blank().modes, strict=False) for part in _pack_mode(mode, first)]
     biases = np.where(np.abs(prior.biases.astype(np.int16)) < _LEAST_BIAS, 0, prior.biases).astype(np.int8)
     raw = b"".join(part.tobytes() for part in [*parts, biases])
     return lzma.compress(raw, check=lzma.CHECK_CRC32, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "pb": 0}])
@@ -113,10 +128,10 @@ def pack(prior: Prior) -> bytes:
 
 def unpack(packed: bytes) -> Prior:
     prior, raw = blank(), _Raw(lzma.decompress(packed))
-    for mode in prior.modes:
+    for mode in prior.modes[:STRONG]:
         _unpack_mode(mode, raw)
     prior.biases = raw.take(np.dtype(np.int8), prior.biases.shape)
-    return prior
+    return prior.completed()
 
 
 class _Raw:

@@ -101,7 +101,7 @@ class Reference:
         self._coder = Writer() if payload is None else Reader(payload)
         self._spelling, self._with_model = spelling, spelling is not None
         self._stride, self._start = stride, self._used
-        mode = mode_of(stride, self._with_model)
+        mode = mode_of(stride, spelling)
         if mode not in self._modes:
             self._modes[mode] = Tables(self._prior.modes[mode])
         self._tables = self._modes[mode]

@@ -9,7 +9,6 @@ import lzma
 import math
 import random
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip import codec
+from llmzip.container import line_bits_of
 from llmzip.models import Model, registry
-from llmzip.predictor import Predictor, Spelling, tables
+from llmzip.predictor import Predictor, tables
 from llmzip.predictor.fused import Fused
 from llmzip.predictor.prior import BIAS_STEP, FIRST_APMS, PLAIN, WITH_MODEL, Mode, Prior, blank, pack, unpack
 from llmzip.predictor.tables import BUCKETS, SET_ROWS
@@ -28,9 +28,14 @@ READ = 12 << 20  # bytes of each file: its documents are in no order
 HELD_OUT = 16  # documents whose first byte of SHA-256 is below it are for looking only
 SIZES = 2 << 10, 64 << 10  # pieces, evenly by logarithm
 LOOKS = 4 << 10, 16 << 10  # sizes of pieces that are held out
-ROUNDS = {PLAIN: 8, WITH_MODEL: 7}  # of a piece of each kind
+PLAN = (  # mode, rounds of a piece of each kind, patience, pace
+    (PLAIN, 8, 8, 1.0),
+    (WITH_MODEL, 7, 8, 1.0),
+    (PLAIN, 5, 120, 1.0),
+    (WITH_MODEL, 4, 1000, 2.0),
+    (WITH_MODEL, 5, 30, 1.0),
+)
 MODEL = "pocket"
-PATIENCE = 8  # pieces after which a value moves half the way
 FEW = 4  # pieces that the mean row of a set counts for
 DOUBT = 8.0  # what speaks for no bias, as information
 COUNTS = {"histories": tables.HISTORY_LIMIT, "match_cells": 100, "model_cells": 255}  # what first values of cells count for at most
@@ -65,56 +70,13 @@ def read_kinds(folder: Path) -> list[Kind]:
     return [Kind(name, each) for name, each in paths.items()]
 
 
-@dataclass
-class Reader:
-    """A model that reads along."""
-
-    model: Model
-    spelling: Spelling
-
-    @classmethod
-    def of(cls, name: str) -> "Reader":
-        model, spelled = registry.load(name), list[bytes]()
-        for symbol in range(len(model.tokenizer.line_ends)):
-            try:
-                spelled.append(model.tokenizer.decode(np.array([symbol], dtype=np.int32)))
-            except Exception:  # a special token
-                spelled.append(b"")
-        return cls(model, Spelling(spelled))
-
-    def write(self, predictor: Predictor, data: bytes, n_lanes: int) -> None:
-        parts = np.array_split(self.spelling.canonical(self.model.tokenizer.encode(data)), n_lanes)
-        ids = np.full((n_lanes, max(map(len, parts))), self.model.start_id, dtype=np.int32)
-        for i, part in enumerate(parts):
-            ids[i, : len(part)] = part
-        predictor.write(data, [self.model.tokenizer.size(part) for part in parts])
-        state, step = self.model.open(n_lanes, self.model.window), 0
-        while step < ids.shape[1]:
-            last = codec._open_window(self.model, state, ids, step, self.model.overlap)
-            end = min(ids.shape[1], step + self.model.window - (self.model.overlap if step else 0))
-            while step < end:
-                ahead = min(max(1, codec.CHUNK_ROWS // n_lanes), end - step)
-                scores = state.forward(np.concatenate([last, ids[:, step : step + ahead - 1]], axis=1))
-                for i in range(ahead):
-                    predictor.code_step(scores[:, i], ids[:, step + i].copy())
-                step += ahead
-                last = ids[:, step - 1 : step]
-
-
-def memory_of(n_bytes: int, prior: Prior, reader: Reader | None) -> Predictor:
-    line_bits = min(22, max(14, n_bytes.bit_length() + 5))
-    return Predictor(n_bytes, line_bits, reader.spelling if reader else None, prior=prior)
-
-
-def coded(data: bytes, prior: Prior, reader: Reader | None) -> tuple[Predictor, int]:
+def coded(data: bytes, prior: Prior, model: Model | None) -> tuple[Predictor, int]:
     """A memory that has written these bytes, and what they took."""
-    predictor = memory_of(len(data), prior, reader)
-    if reader is None:
-        predictor.write(data)
-        predictor.code_bytes(len(data))
-    else:
-        reader.write(predictor, data, codec.choose_lanes(len(data), reader.model.window))
-    return predictor, len(predictor.payload())
+    predictor = Predictor(line_bits_of(len(data)), prior)
+    if model is None:
+        return predictor, len(codec.write_bytes(predictor, data, 0))
+    shape = codec.Shape(codec.choose_lanes(len(data), model.window), model.window, model.overlap)
+    return predictor, len(codec.write_tokens(predictor, model, data, shape))
 
 
 # ---- fitting
@@ -123,12 +85,15 @@ def coded(data: bytes, prior: Prior, reader: Reader | None) -> tuple[Predictor, 
 class Values:
     """First values of a table, rows of which move together."""
 
+    patience = 1  # pieces after which a value moves half as far
+    pace = 1.0  # how far it moves at first
+
     def __init__(self, first: NDArray[Any]) -> None:
         self.values = first.astype(np.float64)
         self.pieces = np.zeros(len(first), dtype=np.int64)  # that have moved each row
 
     def move(self, rows: NDArray[np.int64], by: NDArray[np.float64]) -> None:
-        part = PATIENCE / (PATIENCE + self.pieces[rows])
+        part = self.pace * self.patience / (self.patience + self.pieces[rows])
         self.values[rows] += by * (part[:, None] if by.ndim == 2 else part)
         self.pieces[rows] += 1
 
@@ -184,6 +149,12 @@ class FitMode:
         for name, cells in self.cells.items():
             cells.move(getattr(before, name), getattr(after, name))
 
+    def be(self, patience: int, pace: float) -> None:
+        """Weights learn slowly, so that a piece moves them a small part of the way: they may go further than it did, at a pace above 1."""
+        self.weights.pace = self.seconds.pace = pace
+        for values in (self.weights, self.seconds, *(cells.values for cells in self.cells.values())):
+            values.patience = patience
+
     def fill(self) -> None:
         self.weights.fill(SET_ROWS)
         self.seconds.fill((tables.SECOND_ROWS,) * tables.SECONDS)
@@ -219,12 +190,12 @@ class Fit:
         self.modes = [FitMode(mode) for mode in self.prior.modes]
         self.apms = FitApms(self.prior)
 
-    def round(self, kinds: list[Kind], rng: random.Random, mode: int, reader: Reader | None) -> int:
+    def round(self, kinds: list[Kind], rng: random.Random, mode: int, model: Model | None) -> int:
         total = 0
         for kind in rng.sample(kinds, len(kinds)):
             low, high = SIZES
             data = kind.piece(rng, int(low * math.exp(rng.random() * math.log(high / low))))
-            predictor, size = coded(data, self.prior, reader)
+            predictor, size = coded(data, self.prior, model)
             self._move(predictor, mode)
             total += size
         self.modes[mode].fill()
@@ -241,16 +212,16 @@ class Fit:
     def _put(self, mode: int) -> None:
         modes = list(self.prior.modes)
         modes[mode] = self.modes[mode].first()
-        self.prior.modes = tuple(modes)
+        self.prior.modes = tuple(modes)  # that of strong models follows when it is packed
         self.apms.put(self.prior)
 
 
-def look(kinds: list[Kind], priors: list[Prior], reader: Reader | None) -> None:
+def look(kinds: list[Kind], priors: list[Prior], model: Model | None) -> None:
     """Print what held-out pieces of each kind take, with each prior."""
     logs = np.zeros((len(LOOKS), len(priors)))
     for kind in kinds:
         pieces = [kind.piece(random.Random(SEED), size, held_out=True) for size in LOOKS]
-        taken = np.array([[coded(piece, prior, reader)[1] for prior in priors] for piece in pieces])
+        taken = np.array([[coded(piece, prior, model)[1] for prior in priors] for piece in pieces])
         print(f"{kind.name:16}", *(f"{len(piece):6}: {' '.join(map(str, row))}" for piece, row in zip(pieces, taken, strict=True)), flush=True)
         logs += np.log(taken / taken[:, :1])
     print("mean, %", *(100 * np.expm1(logs / len(kinds))).round(2))
@@ -259,13 +230,14 @@ def look(kinds: list[Kind], priors: list[Prior], reader: Reader | None) -> None:
 def main() -> None:
     folder, target = map(Path, sys.argv[1:])
     kinds, rng, fit = read_kinds(folder), random.Random(SEED), Fit()
-    for mode, rounds in ROUNDS.items():
-        reader = Reader.of(MODEL) if mode == WITH_MODEL else None
+    for mode, rounds, patience, pace in PLAN:
+        model = registry.load(MODEL) if mode == WITH_MODEL else None
+        fit.modes[mode].be(patience, pace)
         for i in range(rounds):
-            print(f"mode {mode}, round {i + 1} of {rounds}: {fit.round(kinds, rng, mode, reader)} bytes", flush=True)
+            print(f"mode {mode}, round {i + 1} of {rounds}: {fit.round(kinds, rng, mode, model)} bytes", flush=True)
     target.write_bytes(pack(fit.prior))
-    for reader in (None, Reader.of(MODEL)):
-        look(kinds, [blank(), unpack(target.read_bytes())], reader)
+    for model in (None, registry.load(MODEL)):
+        look(kinds, [blank(), unpack(target.read_bytes())], model)
 
 
 if __name__ == "__main__":
