@@ -186,13 +186,13 @@ class Opener:
         """The contents of all blocks of a group, or what is wrong with each. `progress` is told bytes of all."""
         contents: list[bytes | LlmzipError] = []
         done = 0
+
+        def tell(n: int) -> None:
+            progress(done + n)
+
         for block, header, place in group:
             try:
-                contents.append(
-                    self.open(
-                        block, header, place, memory, fingerprint=fingerprint, note=note, progress=lambda n: progress(done + n)  # noqa: B023
-                    )
-                )
+                contents.append(self.open(block, header, place, memory, fingerprint=fingerprint, note=note, progress=tell))
             except LlmzipError as error:
                 contents.append(error)
             done += header.n_bytes
@@ -265,7 +265,11 @@ class _Group:
         """As a job: `progress` is told bytes of all blocks that are to be coded."""
         coded: list[tuple[Block, str]] = []
         done = 0
-        for block, why in self.code(model, coding, lambda n: progress(done + n), threads):
+
+        def tell(n: int) -> None:
+            progress(done + n)
+
+        for block, why in self.code(model, coding, tell, threads):
             coded.append((block, why))
             done += block.n_bytes
             progress(done)

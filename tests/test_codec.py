@@ -254,9 +254,9 @@ def test_memory_that_a_block_asks_for() -> None:
 
 
 def test_the_spelling_of_a_vocabulary_is_made_once() -> None:
-    first = codec.spelling_of(MODEL.tokenizer)
-    assert codec.spelling_of(MODEL.tokenizer) is first
-    assert codec.spelling_of(ToyModel().tokenizer) is not first
+    first = codec.spelling_of(MODEL)
+    assert codec.spelling_of(MODEL) is first
+    assert codec.spelling_of(ToyModel()) is not first
 
 
 def test_python_writes_and_reads_the_files_that_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
