@@ -81,7 +81,7 @@ class _Blocks:
         return self._content[at : at + size]
 
     def _go_to(self, i: int) -> None:
-        """Decode block i, after those of its group before it that are not decoded yet. What is stored teaches nothing, and needs nothing."""
+        """Decode block i, after those of its group before it that are not decoded yet. Stored ones neither need nor teach."""
         self._cached = -1
         header = self._enter(i)
         if header.kind != container.STORED:
