@@ -39,7 +39,7 @@ class Predictor:
     """
 
     def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None = None, *, strong: bool = False, prior: Prior | None = None) -> None:
-        self.spelling, prior = spelling, prior or load(strong=strong)
+        self.spelling, prior = spelling, prior or load(strong)
         if native.library is not None:
             from llmzip.predictor.fused import Fused
 

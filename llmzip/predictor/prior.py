@@ -32,7 +32,7 @@ from llmzip.predictor.tables import (
 MODES = PLAIN, WITH_MODEL, RECORDS = range(3)
 BIAS_STEP = 32
 UNTRIED, TRUSTED = 2000, 24000  # first weights, where nothing is fitted: of what has to be learnt, and of the model
-_MEAN_STEP, _STEP, _STRETCH_STEP, _LEAST_BIAS = 16, 2048, 32, 2
+_MEAN_STEP, _STEP, _STRETCH_STEP, _LEAST_BIAS = 16, 6144, 32, 4
 _CELLS = "histories", "match_cells", "model_cells"
 
 
@@ -95,7 +95,7 @@ def mode_of(stride: int, with_model: bool) -> int:
 
 
 @cache
-def load(*, strong: bool = False) -> Prior:
+def load(strong: bool) -> Prior:
     """The prior that the package carries. It was fitted with a small model; of a strong one more is believed, and half as much of all else."""
     prior = unpack(resources.files("llmzip.predictor").joinpath("prior.bin").read_bytes())
     if strong:
