@@ -34,7 +34,7 @@ MODES = PLAIN, WITH_MODEL, RECORDS = range(3)
 STRONG = 3  # made of WITH_MODEL
 BIAS_STEP = 32
 UNTRIED, TRUSTED = 2000, 24000  # first weights, where nothing is fitted: of what has to be learnt, and of the model
-_MEAN_STEP, _STEP, _STRETCH_STEP, _LEAST_BIAS = 16, 2048, 32, 2
+_MEAN_STEP, _STEP, _STRETCH_STEP, _LEAST_BIAS = 16, 6144, 32, 4
 _CELLS = "histories", "match_cells", "model_cells"
 
 

@@ -33,7 +33,7 @@ PLAN = (  # mode, rounds of a piece of each kind, patience, pace
     (WITH_MODEL, 7, 8, 1.0),
     (PLAIN, 5, 120, 1.0),
     (WITH_MODEL, 4, 1000, 2.0),
-    (WITH_MODEL, 5, 30, 1.0),
+    (WITH_MODEL, 8, 30, 1.0),
 )
 MODEL = "pocket"
 FEW = 4  # pieces that the mean row of a set counts for
