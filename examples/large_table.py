@@ -151,7 +151,7 @@ def model_size(packed: Path) -> int:
         for command in (f"info --json {packed.name}", "models --json")
     )
     asked = {member["fingerprint"] for file in info for member in file["members"] if member["fingerprint"]}
-    return sum(next(model["size"] for model in models if model["fingerprint"].startswith(fingerprint)) for fingerprint in asked)
+    return sum(model["size"] for model in models if model["fingerprint"][:8] in asked)
 
 
 def copy_head(path: Path, target: Path, head: int | None) -> int:

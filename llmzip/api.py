@@ -78,7 +78,8 @@ def decompress(
     source = ModelSource(model, device=device, threads=threads)
     limits = Limits(max_size, memory)
     read = io.BytesIO(flat(data)).read
-    return MemberReader(read, source, ignore_engine=ignore_engine, limits=limits, progress=progress).read()
+    reader = MemberReader(read, source, ignore_engine=ignore_engine, limits=limits, progress=progress, side_by_side=True)
+    return reader.read()
 
 
 def salvage(

@@ -8,7 +8,7 @@ With a model, the body is cut into L lanes of consecutive bytes that advance tog
 
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from llmzip import workers
 from llmzip.container import MAX_LANES, MAX_POSITIONS, MIN_WINDOW, Header, create_varint, parse_varint
 from llmzip.errors import FormatError, TruncatedError
 from llmzip.models import Model, State
@@ -123,7 +124,7 @@ def transcode(
     """
     beside = shape.threads > 1 and model.exact and (known or shape.lanes >= 2 * MIN_TEAM)
     n_teams = 2 if beside and not known else 1
-    with ThreadPoolExecutor(1) if beside else nullcontext() as executor:
+    with workers.beside() if beside else nullcontext() as executor:
         bounds = [shape.lanes * i // n_teams for i in range(n_teams + 1)]
         teams = [_Team(model, ids, slice(*part), shape, known, executor) for part in pairwise(bounds)]
         for step in range(ids.shape[1]):

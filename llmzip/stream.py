@@ -6,7 +6,6 @@ to `codec`. Imports neither torch nor numpy before a block needs a model. The ob
 
 import hashlib
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -41,7 +40,7 @@ LINE_BITS = 22  # of its memory at most: 256 MiB
 MAX_THREADS = 8  # groups that are coded side by side at most: each takes the memory of one
 MAX_GROUP_CONTENT = 1 << 26  # bytes: bodies may be longer, and the last block goes beyond it
 SHARE = 0.97  # what the model must make of a sample that is coded without it, for its time
-FILE_CHUNK_SIZE = 1 << 23  # where several groups may be decoded side by side: a pipe gives what it has
+MAX_CHUNK_SIZE = 1 << 23  # that a long file is read in: groups that are at hand are decoded side by side. A pipe gives what it has
 BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes so much faster, and gains by it
 
 Progress = Callable[[int, int], object]  # bytes in, bytes out: cumulative
@@ -182,22 +181,22 @@ class Opener:
 
     def open_all(
         self, group: list[_Whole], memory: Memory, fingerprint: bytes, note: str | None, progress: workers.Progress
-    ) -> list[bytes | LlmzipError]:
+    ) -> Iterator[bytes | LlmzipError]:
         """The contents of all blocks of a group, or what is wrong with each. `progress` is told bytes of all."""
-        contents: list[bytes | LlmzipError] = []
         done = 0
 
         def tell(n: int) -> None:
             progress(done + n)
 
         for block, header, place in group:
+            content: bytes | LlmzipError
             try:
-                contents.append(self.open(block, header, place, memory, fingerprint=fingerprint, note=note, progress=tell))
+                content = self.open(block, header, place, memory, fingerprint=fingerprint, note=note, progress=tell)
             except LlmzipError as error:
-                contents.append(error)
+                content = error
             done += header.n_bytes
             progress(done)
-        return contents
+            yield content
 
     def _open(
         self,
@@ -243,37 +242,30 @@ class _Group:
         self.n_bytes += len(content)
 
     def code(
-        self, model: "Model", coding: Coding, progress: Callable[[int], object], threads: int | None = None
+        self, model: "Model", coding: Coding, progress: workers.Progress, threads: int | None = None
     ) -> Iterator[tuple[Block, str]]:
-        """The blocks, each with why it is so. `progress` is told bytes of the block."""
+        """The blocks, each with why it is so. `progress` is told bytes of all that are to be coded."""
+        done = 0
+
+        def tell(n: int) -> None:
+            progress(done + n)
+
         while self._blocks:
             content, is_text = self._blocks.pop(0)
             begins = self._memory is None
             if self._memory is None:
                 self._memory = Memory(self._line_bits)
             self._memory.threads = threads
-            choice = blocks.compress(model, content, is_text, self._memory, coding, progress=progress)
+            choice = blocks.compress(model, content, is_text, self._memory, coding, progress=tell)
             block = choice.block
             if begins and not (self._is_first and self._line_bits == container.line_bits_of(block.body_size)):
                 block = replace(block, line_bits=self._line_bits)
             self._is_first = False
             if choice.spoils:
                 self._memory = None
-            yield block, choice.why
-
-    def code_all(self, model: "Model", coding: Coding, threads: int, progress: workers.Progress) -> list[tuple[Block, str]]:
-        """As a job: `progress` is told bytes of all blocks that are to be coded."""
-        coded: list[tuple[Block, str]] = []
-        done = 0
-
-        def tell(n: int) -> None:
-            progress(done + n)
-
-        for block, why in self.code(model, coding, tell, threads):
-            coded.append((block, why))
-            done += block.n_bytes
+            done += len(content)
             progress(done)
-        return coded
+            yield block, choice.why
 
 
 class LmzCompressor:
@@ -346,6 +338,11 @@ class LmzCompressor:
         """Take content and do nothing with it yet."""
         self._held += flat(data)
 
+    @property
+    def batch_size(self) -> int:
+        """Bytes that make a group for each thread: what is given in such pieces is coded side by side."""
+        return self._source.n_threads * self._group_size
+
     def end_member(self) -> bytes:
         """Finish the member, if there is content since the last one. What comes after it begins another."""
         return self._finish() if self._held or self._member is not None else b""
@@ -367,7 +364,7 @@ class LmzCompressor:
         if self._member.has_index:
             done.append(container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])))
             self._n_out += len(done[-1])
-            self._tell(0)
+            self._tell(self._n_in)
         self._member, self._group, self._digest = None, None, hashlib.sha256()
         self._n_members += 1
         return b"".join(done)
@@ -375,10 +372,14 @@ class LmzCompressor:
     def _take(self, *, last: bool) -> Iterator[bytes]:
         """Put held content into the member, block by block, as far as its blocks are known: groups side by side, if there are several."""
         while groups := self._next_groups(last=last):
-            if len(groups) == 1:
-                coded = groups[0].code(self._source.to_compress(), self._coding, self._tell)
-            else:
-                coded = self._side_by_side(groups)
+            model, start = self._source.to_compress(), self._n_in
+            threads = max(1, self._source.n_threads // len(groups)) if len(groups) > 1 else None
+            jobs = [partial(_Group.code, group, model, self._coding, threads=threads) for group in groups]
+
+            def tell(done: int, start: int = start) -> None:
+                self._tell(start + done)
+
+            coded = workers.run(jobs, len(jobs), tell) if len(jobs) > 1 else jobs[0](tell)
             for block, why in coded:
                 content = bytes(self._held[: block.n_bytes])
                 del self._held[: len(content)]
@@ -388,19 +389,11 @@ class LmzCompressor:
                     self._report(f"{len(content)} bytes from {start}: {blocks.describe(block)}, {len(done)} bytes; {why}")
                 yield done
 
-    def _side_by_side(self, groups: list["_Group"]) -> Iterator[tuple[Block, str]]:
-        model = self._source.to_compress()
-        threads = max(1, self._source.n_threads // len(groups))
-        start = self._n_in
-        jobs = [partial(_Group.code_all, group, model, self._coding, threads) for group in groups]
-        for coded in workers.run(jobs, self._source.n_threads, lambda done: self._tell(start + done - self._n_in)):
-            yield from coded
-
     def _next_groups(self, *, last: bool) -> list["_Group"]:
         """The next blocks, by group: of one group, or of as many as there are threads, as far as they are known. The first may go on."""
         groups: list[_Group] = []
         at = 0
-        while len(groups) < self._source.n_threads or not groups:
+        while not groups or len(groups) < self._source.n_threads:
             runs, known = self._next_runs(at, last=last)
             if not runs:
                 break
@@ -412,8 +405,6 @@ class LmzCompressor:
                     groups.append(self._group)
                 self._group.add(bytes(self._held[at : at + n_bytes]), is_text)
                 at += n_bytes
-            if self._source.n_threads == 1:
-                break
         return groups
 
     def _next_runs(self, at: int, *, last: bool) -> tuple[list[tuple[int, bool]], int]:
@@ -450,7 +441,7 @@ class LmzCompressor:
         self._digest.update(content)
         self._n_in += len(content)
         self._n_out += len(done)
-        self._tell(0)
+        self._tell(self._n_in)
         return done
 
     def _whole_member(self, block: Block, content: bytes) -> bytes:
@@ -482,8 +473,8 @@ class LmzCompressor:
         self._member.add(block.kind, block.n_bytes, len(done), last, begins_group=block.line_bits is not None)
         return done
 
-    def _tell(self, n_in_block: int) -> None:
-        self._n_told = max(self._n_told, self._n_in + n_in_block)  # blocks may be coded some time before they are put out
+    def _tell(self, n_in: int) -> None:
+        self._n_told = max(self._n_told, n_in)  # blocks may be coded some time before they are put out
         if self._progress is not None:
             self._progress(self._n_told, self._n_out)
 
@@ -492,7 +483,8 @@ class LmzDecompressor:
     """Reads one member. After it `eof` is true, and `unused_data` has what followed it.
 
     `model` is needed only to override the search for the one that the file names. A block that asks for more than the
-    `limits` raises LimitExceeded before its payload is read.
+    `limits` raises LimitExceeded before its payload is read. `side_by_side`: groups that are at hand are decoded by threads that
+    go on between calls, so the object must not be taken through a fork.
     """
 
     def __init__(
@@ -504,10 +496,12 @@ class LmzDecompressor:
         ignore_engine: bool = False,
         progress: Progress | None = None,
         limits: Limits = UNLIMITED,
+        side_by_side: bool = False,
     ) -> None:
         if not isinstance(model, ModelSource):
             model = ModelSource(model, device=device, threads=threads)
         self._opener = Opener(model, ignore_engine, limits)
+        self._side_by_side = side_by_side
         self._progress = progress
         self._input = bytearray()
         self._number = 1  # of the member in its file
@@ -521,7 +515,8 @@ class LmzDecompressor:
         self._header: Header | None = None  # of the block whose payload is awaited
         self._note: str | None = None
         self._memory = Memory(container.MIN_LINE_BITS)  # the first block of content begins another
-        self._ahead: deque[bytes | LlmzipError] = deque()  # contents of the next blocks, as far as they are decoded
+        self._ahead: Iterator[bytes | LlmzipError] = iter(())  # contents of the next blocks, which others are decoding
+        self._n_ahead = 0  # of them are to come
         self._digest = hashlib.sha256()
         self._shortfall = TruncatedError("file is empty")  # what to say if nothing more comes
         self._ended = False
@@ -609,12 +604,13 @@ class LmzDecompressor:
 
     def _open(self, member: Member, block: Block, header: Header, place: Place) -> bytes:
         """The content of a block. Where a group begins and others are at hand as well, they are decoded side by side."""
-        if not self._ahead and header.line_bits is not None:
+        if not self._n_ahead and header.line_bits is not None:
             self._memory = Memory(header.line_bits)
-            if len(groups := self._groups_at_hand(member)) > 1:
-                self._decode_ahead(member, groups)
-        if self._ahead:
-            content = self._ahead.popleft()
+            if self._side_by_side:
+                self._decode_ahead(member)
+        if self._n_ahead:
+            self._n_ahead -= 1
+            content = next(self._ahead)
             if isinstance(content, LlmzipError):
                 raise content
             return content
@@ -623,11 +619,10 @@ class LmzDecompressor:
         )
 
     def _groups_at_hand(self, member: Member) -> list[list[_Whole]]:
-        """The blocks that are all in the input, by group; no more groups than there are threads. What is wrong is told when its turn comes."""
+        """The blocks that are all in the input, by group, MAX_THREADS of them at most. What is wrong is told when its turn comes."""
         groups: list[list[_Whole]] = []
-        n_threads = 1 if self._opener.limits.memory is not None else self._opener.source.n_threads
         ahead, at, n_out = replace(member, entries=list(member.entries)), 0, self._n_out
-        while n_threads > 1 and not ahead.ended:
+        while self._opener.limits.memory is None and not ahead.ended:
             try:
                 header = ahead.parse_header(bytes(self._input[at : at + container.MAX_HEADER_SIZE]))
                 self._opener.limits.check_size(n_out + header.n_bytes)
@@ -636,7 +631,7 @@ class LmzDecompressor:
             except LlmzipError:
                 break
             if header.line_bits is not None:
-                if len(groups) == n_threads:
+                if len(groups) == MAX_THREADS:
                     break
                 groups.append([])
             groups[-1].append((block, header, place))
@@ -645,17 +640,27 @@ class LmzDecompressor:
             n_out += header.n_bytes
         return groups
 
-    def _decode_ahead(self, member: Member, groups: list[list[_Whole]]) -> None:
+    def _decode_ahead(self, member: Member) -> None:
+        """Begin with all groups at hand, if there are several."""
+        groups = self._groups_at_hand(member)
+        if len(groups) < 2 or (n_threads := self._opener.source.n_threads) < 2:
+            return
+        groups = groups[:n_threads]
         if any(block.kind == container.MODEL for group in groups for block, _, _ in group):
             with suppress(LlmzipError):  # loaded once; an error is that of each block
                 self._opener.source.to_decompress(member.fingerprint)
-        threads = max(1, self._opener.source.n_threads // len(groups))
-        memories = [Memory(group[0][1].line_bits or container.MIN_LINE_BITS, threads) for group in groups]
-        jobs = [partial(self._opener.open_all, group, memory, member.fingerprint, self._note) for group, memory in zip(groups, memories, strict=True)]
-        for contents in workers.run(jobs, len(jobs), self._tell):
-            self._ahead += contents
-        self._memory = memories[-1]
-        self._memory.threads = None
+        memories = [Memory(group[0][1].line_bits or container.MIN_LINE_BITS, n_threads // len(groups)) for group in groups]
+        jobs = [
+            partial(self._opener.open_all, group, memory, member.fingerprint, self._note)
+            for group, memory in zip(groups, memories, strict=True)
+        ]
+        start = self._n_out
+
+        def tell(done: int) -> None:
+            self._tell(start + done - self._n_out)
+
+        self._ahead, self._n_ahead = workers.run(jobs, len(jobs), tell), sum(map(len, groups))
+        self._memory = memories[-1]  # for what follows when all of them are taken
 
     def _next_header(self, member: Member) -> Header:
         """The header of the next block, checked before its payload is awaited."""
@@ -707,11 +712,15 @@ class MemberReader:
         ignore_engine: bool = False,
         limits: Limits = UNLIMITED,
         progress: Progress | None = None,
+        side_by_side: bool = False,
     ) -> None:
         self._read = read
-        self._member = LmzDecompressor(source, ignore_engine=ignore_engine, limits=limits, progress=progress)
+        self._member = LmzDecompressor(
+            source, ignore_engine=ignore_engine, limits=limits, progress=progress, side_by_side=side_by_side
+        )
         self._ready = bytearray()  # taken for a `read` that raised
         self._in_padding = False
+        self._chunk_size = CHUNK_SIZE
         self.n_out = 0  # bytes of content given out
 
     @property
@@ -756,7 +765,9 @@ class MemberReader:
         return data
 
     def _chunk(self) -> bytes:
-        data = self._read(CHUNK_SIZE if self._member._opener.source.n_threads == 1 else FILE_CHUNK_SIZE)
+        data = self._read(self._chunk_size)
+        if self._member._side_by_side:
+            self._chunk_size = min(2 * self._chunk_size, MAX_CHUNK_SIZE)
         if data is None:
             raise BlockingIOError("the file has no bytes at hand")
         return data

@@ -91,7 +91,7 @@ def test_info_of_groups() -> None:
     assert llmzip.decompress(data, MODEL) == TEXT
     one = llmzip.compress(TEXT, MODEL, block_size=30)
     assert [block.begins_group for block in llmzip.get_info(one).blocks] == [True] + [False] * 5
-    assert len(one) < len(data) < len(llmzip.compress(TEXT, MODEL, block_size=30, group_size=30))
+    assert len(one) < len(data) + 2 < len(llmzip.compress(TEXT, MODEL, block_size=30, group_size=30))
 
 
 def test_info_of_an_engine_that_is_not_exact() -> None:

@@ -282,7 +282,7 @@ def test_tokens_that_spell_the_same_are_coded_as_the_first_of_them(monkeypatch: 
     monkeypatch.setattr(
         Predictor,
         "code_step",
-        lambda self, scores, found: (seen.append(found.copy()), code_step(self, scores, found))[1],
+        lambda self, scores, found, first: (seen.append(found.copy()), code_step(self, scores, found, first))[1],
     )
     payload = write(memory(), b"nation", 1, model=model)
     assert [int(each[0]) for each in seen] == ids.tolist()

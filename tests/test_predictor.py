@@ -142,7 +142,7 @@ def test_cells_and_slots_stay_in_their_bits() -> None:
 
 
 def test_first_values_stay_in_their_bounds() -> None:
-    first = prior.load(strong=True)
+    first = prior.load()
     for mode in first.modes:
         assert (np.abs(mode.weights) <= tables.WEIGHT_TOP).all() and (np.abs(mode.seconds) <= tables.SECOND_TOP).all()
         limits = (mode.histories, tables.HISTORY_LIMIT), (mode.match_cells, tables.MATCH_LIMIT), (mode.model_cells, tables.MODEL_LIMIT)
@@ -151,7 +151,7 @@ def test_first_values_stay_in_their_bounds() -> None:
 
 
 def test_what_is_kept_comes_back() -> None:
-    first = prior.load(strong=False)
+    first = prior.load()
     again = prior.unpack(prior.pack(first))
     assert np.array_equal(again.biases, first.biases)
     for mode, near in zip(first.modes, again.modes, strict=True):

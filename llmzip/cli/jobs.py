@@ -308,9 +308,16 @@ class Compressing:
         )
         n_in = n_out = 0
         try:
+            batch = coder.batch_size if first and source.size is not None else 0
+            n_held = 0
             for chunk in itertools.chain([first], chunks, [b""]):
-                coded = coder.compress(chunk) if chunk else coder.flush()
-                n_in += len(chunk)
+                coder.hold(chunk)
+                n_in, n_held = n_in + len(chunk), n_held + len(chunk)
+                coded = b""
+                if not chunk:
+                    coded = coder.flush()
+                elif n_held >= batch:
+                    coded, n_held = coder.compress(b""), 0
                 n_out += len(coded)
                 if check is not None:
                     check.content(chunk)
@@ -350,7 +357,7 @@ class Compressing:
         with self.display.progress(f"{source.name}  comparing", output.size(), decoding=True) as comparing:
             comparing.expect(source.size)
             output.restart()
-            reader = MemberReader(output.read, self.model, progress=comparing)
+            reader = MemberReader(output.read, self.model, progress=comparing, side_by_side=True)
             same = fileio.same_content(source, iter(lambda: reader.read1(fileio.READ_SIZE), b""))
         if not same:
             raise LlmzipError("what was written does not decode to the source, which is kept")
@@ -370,7 +377,12 @@ class Reading:
         if line.shown:
             line.expect(content_size(source))
         reader = MemberReader(
-            source.read, self.model, ignore_engine=self.ignore_engine, limits=self.limits, progress=line
+            source.read,
+            self.model,
+            ignore_engine=self.ignore_engine,
+            limits=self.limits,
+            progress=line,
+            side_by_side=source.size is not None,  # what comes through a pipe is given out as it comes
         )
         while piece := reader.read1(fileio.READ_SIZE):
             output.write(piece)

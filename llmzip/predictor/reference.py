@@ -330,7 +330,7 @@ class Reference:
         return clip(total * 21845 >> 16, TOP)  # a third
 
     def _refine_all(self, lane: Lane, place: Place, d: Decision, s: int) -> int:
-        """The final probability: half of what such stretches have come to, by five contexts."""
+        """The final probability: mostly what such stretches have come to, by five contexts."""
         path = 256 if place.is_end else place.path
         expected = lane.matches[0].expected + 1 | (d.matched[0] > 2) << 9
         named = (
@@ -346,7 +346,8 @@ class Reference:
             p, at = self._apms.refine(i, row, s)
             d.refined.append((i, row, at))
             total += p
-        return limited((_SQUASH[s + TOP] + total * 4 // tables.APMS) >> 1)
+        share = 2 if self._with_model else 3  # of 4: what the APMs say
+        return limited((_SQUASH[s + TOP] * (4 - share) + total * 4 // tables.APMS * share) >> 2)
 
     # ---- learning
 

@@ -227,11 +227,12 @@ static int32_t mix(const Predictor *p, Decision *d) {
     return clip(mean * 21845 >> 16, TOP); /* 21845 / 65536: a third */
 }
 
-/* The final probability: half of what such stretches have come to, by five contexts. */
+/* The final probability: mostly what such stretches have come to, by five contexts. */
 static int32_t refine_all(const Predictor *p, Decision *d, int32_t s) {
     int64_t sum = 0;
     for (int i = 0; i < APMS; i++) sum += refine(p->apms, d->refined[i], s, &d->refined[i]);
-    return limited((p->squash[s + TOP] + sum * 4 / APMS) >> 1);
+    int share = p->with_model ? 2 : 3; /* of 4: what the APMs say */
+    return limited((p->squash[s + TOP] * (int64_t)(4 - share) + sum * 4 / APMS * share) >> 2);
 }
 
 /* ---- learning ---------------------------------------------------------------------------------------------------------------- */
