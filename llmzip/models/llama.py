@@ -52,7 +52,7 @@ class LlamaModel:
             return self.open_reference(lanes, window)
         return FusedState(self._fused, self.tokenizer.n_symbols, lanes, window, threads)
 
-    def open_reference(self, lanes: int, window: int) -> State:
+    def open_reference(self, lanes: int, window: int, threads: int | None = None) -> State:
         """A state on torch operations, whatever the kernels chosen: the same scores."""
         from llmzip.models.reference import ReferenceState
 
