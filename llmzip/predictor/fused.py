@@ -64,7 +64,7 @@ class _Predictor(Structure):
 
 _LAYOUT = (
     ctypes.sizeof(_Predictor), _LANE_BYTES, _LINE_BYTES, _END_BYTES, 16, _Predictor.coder.offset, _Predictor.spelling.offset,
-    tables.TEXT_CONTEXTS, tables.TOKEN_CONTEXTS, tables.RECORD_CONTEXTS, tables.MATCHES, tables.PLAIN_INPUTS, tables.INPUTS, tables.SETS,
+    tables.TEXT_CONTEXTS, tables.TOKEN_CONTEXTS, tables.RECORD_CONTEXTS, len(tables.WITH_MODEL), tables.MATCHES, tables.PLAIN_INPUTS, tables.INPUTS, tables.SETS,
     tables.SECONDS, tables.SECOND_ROWS, tables.APMS, tables.MODEL_APMS, tables.BUCKETS, tables.TOP, tables.WEIGHT_TOP, tables.SECOND_TOP,
     tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST, tables.BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.MATCH_LIMIT,
     tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, tables.APM_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,

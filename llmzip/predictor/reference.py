@@ -101,6 +101,8 @@ class Reference:
         self._coder = Writer() if payload is None else Reader(payload)
         self._spelling, self._with_model = spelling, spelling is not None
         self._stride, self._start = stride, self._used
+        plain = range(tables.RECORD_CONTEXTS if stride else tables.TEXT_CONTEXTS)
+        self._used_contexts = tables.WITH_MODEL if self._with_model else plain
         mode = mode_of(stride, spelling)
         if mode not in self._modes:
             self._modes[mode] = Tables(self._prior.modes[mode])
@@ -221,9 +223,8 @@ class Reference:
 
     def _names(self, lane: Lane) -> list[int]:
         """The contexts in use, the number of each hashed in, and whether a token has begun."""
-        used = len(lane.contexts) if self._with_model or self._stride else tables.TEXT_CONTEXTS
         begun = int(lane.in_token > 0)
-        return [hash32(hash32(h, i), begun) for i, h in enumerate(lane.contexts[:used])]
+        return [hash32(hash32(lane.contexts[i], i), begun) for i in self._used_contexts]
 
     def _find_lines(self, names: list[int], path: int) -> list[list[int]]:
         """The lines of the next four bits; of two places the one less visited is given up."""
@@ -257,7 +258,7 @@ class Reference:
     # ---- inputs
 
     def _gather_contexts(self, is_end: int, d: Decision) -> None:
-        for i, (line, at) in enumerate(d.slots):
+        for i, (line, at) in zip(self._used_contexts, d.slots, strict=True):
             slot, cells = line[at], self._tables.histories[is_end * tables.CONTEXTS + i]
             d.cells.append((cells, slot & 1023))
             if slot >> 10 & 63:

@@ -11,6 +11,7 @@ __all__ = ["EXP2", "LOG2", "RECIPROCAL", "SQUASH", "STRETCH", "TOP", "log2_of"]
 
 TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS = 35, 3, 28
 CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS
+WITH_MODEL = (*range(12), 13, *range(18, 23), *range(27, 31), 32, 35, 36, 37)  # contexts in use; the others would say what the model has said
 MATCHES, MASKED = 4, 2
 MATCH_MINIMUM = (6, 14, 0, 4)
 MATCH_INPUTS = 2 * TEXT_CONTEXTS

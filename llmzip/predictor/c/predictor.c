@@ -25,7 +25,10 @@ static const int32_t SET_ROWS[SETS] = {8 * 5 * 3, 256, 256 * 9, 512 * 3, 512, 16
 
 /* ---- where what is known lies ------------------------------------------------------------------------------------------------ */
 
-static inline int n_contexts(const Predictor *p) { return p->stride ? RECORD_CONTEXTS : p->with_model ? CONTEXTS : TEXT_CONTEXTS; }
+static inline int n_contexts(const Predictor *p) { return p->stride ? RECORD_CONTEXTS : p->with_model ? USED_WITH_MODEL : TEXT_CONTEXTS; }
+
+/* The number of the i-th context in use. */
+static inline int context_of(const Predictor *p, int i) { return p->with_model ? WITH_MODEL[i] : i; }
 
 static inline uint64_t spread(uint32_t h, uint32_t path) {
     uint64_t z = ((uint64_t)h << 8 | path) * 0x9E3779B97F4A7C15u;
@@ -66,11 +69,11 @@ static void find_lines(const Predictor *p, const Lane *lane, uint32_t **lines) {
 static inline uint32_t end_hash(const Lane *lane, int i) { return hash(lane->contexts[i], END) * 0x2545F491u; }
 
 static void aim_ends(const Predictor *p, const Lane *lane) {
-    for (int i = 0; i < CONTEXTS; i++) __builtin_prefetch(p->ends + (end_hash(lane, i) >> (32 - p->end_bits)));
+    for (int i = 0; i < USED_WITH_MODEL; i++) __builtin_prefetch(p->ends + (end_hash(lane, i) >> (32 - p->end_bits)));
 }
 
 static void find_ends(const Predictor *p, const Lane *lane, uint32_t **slots) {
-    for (int i = 0; i < CONTEXTS; i++) {
+    for (int i = 0; i < USED_WITH_MODEL; i++) {
         uint32_t h = end_hash(lane, i);
         End *end = p->ends + (h >> (32 - p->end_bits));
         if (end->check != (h | 1)) *end = (End){h | 1, 0};
@@ -97,14 +100,16 @@ static void gather_contexts(const Predictor *p, int is_end, Decision *d) {
     const int16_t *stretch = p->stretch;
     int n = d->n_contexts = n_contexts(p), within = d->within;
     for (int i = 0; i < n; i++) d->slots[i] = d->lines[i][within];
-    for (int i = 0; i < n; i++) d->cells[i] = cells[i << 10 | (d->slots[i] & 1023)];
+    for (int i = 0; i < n; i++) d->cells[i] = cells[context_of(p, i) << 10 | (d->slots[i] & 1023)];
     for (int i = n; i < CONTEXT_ROOM; i++) d->slots[i] = d->cells[i] = 0;
     for (int i = 0; i < CONTEXT_ROOM; i++) {
         d->slot_rates[i] = reciprocal[d->slots[i] >> 10 & 63];
         d->cell_rates[i] = reciprocal[d->cells[i] & 1023];
     }
+    memset(d->inputs, 0, MATCH_INPUTS * sizeof *d->inputs);
     for (int i = 0; i < n; i++) {
-        int32_t *inputs = d->inputs + 2 * i + (i < TEXT_CONTEXTS ? 0 : TOKEN_INPUTS - 2 * TEXT_CONTEXTS);
+        int of = context_of(p, i);
+        int32_t *inputs = d->inputs + 2 * of + (of < TEXT_CONTEXTS ? 0 : TOKEN_INPUTS - 2 * TEXT_CONTEXTS);
         int32_t seen = -((d->slots[i] >> 10 & 63) > 0); /* all bits, or none */
         inputs[0] = stretch[d->cells[i] >> 18] & seen;
         inputs[1] = stretch[d->slots[i] >> 18] & seen;
@@ -246,7 +251,7 @@ static void learn_contexts(const Predictor *p, const Decision *d, int is_end, in
     uint32_t *cells = histories(p, is_end), learnt[CONTEXT_ROOM] __attribute__((aligned(64)));
     int n = d->n_contexts, within = d->within;
     learn_cells(d->cells, d->cell_rates, learnt, CONTEXT_ROOM, bit, HISTORY_LIMIT);
-    for (int i = 0; i < n; i++) cells[i << 10 | (d->slots[i] & 1023)] = learnt[i];
+    for (int i = 0; i < n; i++) cells[context_of(p, i) << 10 | (d->slots[i] & 1023)] = learnt[i];
     learn_slots(d->slots, d->slot_rates, learnt, CONTEXT_ROOM, bit);
     for (int i = 0; i < n; i++) {
         uint32_t *slot = d->lines[i] + within;
@@ -283,7 +288,6 @@ static int code_bit(Predictor *p, Lane *lane, const Place *place, Decision *d, i
     choose_weights(p, lane, place, d);
     gather_contexts(p, place->bit == END, d);
     d->weights[0] += d->known * 15 * INPUTS;
-    for (int i = 2 * d->n_contexts; i < MATCH_INPUTS; i++) d->inputs[i] = 0;
     d->inputs[CONSTANT_INPUT] = CONSTANT;
     for (int i = CONSTANT_INPUT + 1; i < TOKEN_INPUTS; i++) d->inputs[i] = 0;
     int32_t s = mix(p, d), final = refine_all(p, d, s);
@@ -301,7 +305,10 @@ static void contradict(Lane *lane, int i, int bit) {
 static void name_contexts(const Predictor *p, Lane *lane) {
     uint32_t begun = lane->in_token > 0;
     find_contexts(p, lane);
-    for (int i = 0, n = n_contexts(p); i < n; i++) lane->contexts[i] = hash(hash(lane->contexts[i], (uint32_t)i), begun);
+    for (int i = 0, n = n_contexts(p); i < n; i++) {
+        uint32_t of = (uint32_t)context_of(p, i); /* never below i */
+        lane->contexts[i] = hash(hash(lane->contexts[of], of), begun);
+    }
 }
 
 /* Byte c has come. */
@@ -452,7 +459,7 @@ EXPORT const int64_t *llmzip_predictor_layout(void) {
     static int64_t layout[64];
     int64_t values[] = {
         0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
-        TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS, BUCKETS,
+        TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS, BUCKETS,
         TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT,
         APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK,
         SET_ROWS[0], SET_ROWS[1], SET_ROWS[2], SET_ROWS[3], SET_ROWS[4], SET_ROWS[5], SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],

@@ -5,6 +5,8 @@
 #include "learning.h"
 
 enum { TEXT_CONTEXTS = 35, TOKEN_CONTEXTS = 3, CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS, RECORD_CONTEXTS = 28 };
+enum { USED_WITH_MODEL = 26 }; /* the others would say what the model has said */
+static const uint8_t WITH_MODEL[USED_WITH_MODEL] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 18, 19, 20, 21, 22, 27, 28, 29, 30, 32, 35, 36, 37};
 enum { CONTEXT_ROOM = 48, SAID_ROOM = 16 }; /* multiples of 16 */
 enum { MATCHES = 4, MASKED = 2 }; /* the third match is that of masked text */
 enum { MATCH_INPUTS = 2 * TEXT_CONTEXTS, CONSTANT_INPUT = MATCH_INPUTS + 2 * MATCHES, PLAIN_INPUTS = 80, TOKEN_INPUTS = PLAIN_INPUTS };
@@ -26,7 +28,7 @@ typedef struct { /* one lane: where it is, and what its bytes so far are like */
     uint32_t token, token1, token2, token3;        /* hashes: the token so far; tokens before */
     int32_t field, place, indents[STACK], depth, indent, indenting, nesting, quoting, tag_depth, in_tag, word_length, in_token;
     uint64_t places[CONTEXTS];                     /* hashes of the lines of the next four bits */
-    uint32_t contexts[CONTEXTS];                   /* then names: the numbers of the contexts hashed in, and whether a token has begun */
+    uint32_t contexts[CONTEXTS];                   /* then names of those in use: their numbers hashed in, and whether a token has begun */
     uint32_t c1, c2, c3, above, aligned_byte, column;
 } Lane;
 
