@@ -7,9 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "_cm.h"
-#include "_learning.h"
-#include "_mixing.h"
+#include "_export.h"
 #ifdef _OPENMP
 #include <omp.h>
 static inline int omp_thread(void) { return omp_get_thread_num(); }
@@ -86,10 +84,6 @@ static inline Scratch scratch_of(const Buffers *b, int thread) {
     return (Scratch){(float *)at, (int32_t *)(at + b->scratch_floats * 4), (int16_t *)(at + b->scratch_floats * 8)};
 }
 
-void llmzip_mix_contexts(Mixing *m);
-int llmzip_mix_symbols(Mixing *m);
-void llmzip_mix_learn(Mixing *m);
-
 #define VNNI 0
 #define AVX2 0
 #define AMX 0
@@ -160,14 +154,11 @@ EXPORT int llmzip_best_level(void) {
     return 0;
 }
 
-/* What Python mirrors by hand and native.py compares: a version, the structures in their order there, then for each part (0 the forward, 1 the
- * adaptive layer, 2 context mixing) the sizes that its arrays are made by. */
+/* What Python mirrors by hand and native.py compares: how many numbers follow, a version, the structures in their order there, and the sizes that
+ * arrays are made by. */
 EXPORT const int64_t *llmzip_layout(void) {
     static const int64_t layout[] = {
-        2, 8, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache), sizeof(Activations), sizeof(Buffers), sizeof(Mixing), sizeof(Cm),
-        2, HEAD_ROWS, MAX_HEAD_DIM,
-        8, CONTEXTS, SUCCESSORS, INPUTS, MIXERS, SLOT_BITS, SET_C_BITS, REFINING_BITS, BUCKETS,
-        5, CM_CONTEXTS, CM_INPUTS, CM_MIXERS, CM_LATEST_BITS, BUCKETS,
+        10, 3, 6, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache), sizeof(Activations), sizeof(Buffers), HEAD_ROWS, MAX_HEAD_DIM,
     };
     return layout;
 }
@@ -205,23 +196,6 @@ EXPORT void llmzip_linear(int level, const Matrix *w, Activations *a, const floa
         DISPATCH(quantize_rows, x, rows, (int)w->k, (int)w->k_stride, a);
         DISPATCH(linear, w, a, 0, rows, STORE, out, w->n);
     }
-}
-
-/* Begins a step of `rows` rows: their scores, `stride` apart, to weights, and the contexts. */
-EXPORT void llmzip_mix_begin(int level, Mixing *m, const int16_t *scores, int64_t stride, int64_t rows, int64_t step, int threads) {
-    m->n_rows = rows;
-    m->step = step;
-    DISPATCH(weigh, m, scores, stride, threads);
-    llmzip_mix_contexts(m);
-}
-
-/* Ends it; 0 where the bits that came lead to no symbol. */
-EXPORT int llmzip_mix_end(int level, Mixing *m, int threads) {
-    int sound = llmzip_mix_symbols(m);
-    if (!sound || m->plain) return sound;
-    DISPATCH(learn_bias, m, threads);
-    llmzip_mix_learn(m);
-    return sound;
 }
 
 static volatile float one = 1, half = 0x1p-24f; /* of the last bit of 1; as local variables GCC computes with them itself */

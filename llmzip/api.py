@@ -17,7 +17,7 @@ from llmzip.damage import Damage
 from llmzip.file import FileArgument
 from llmzip.handles import flat
 from llmzip.limits import Limits
-from llmzip.stream import BLOCK_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
+from llmzip.stream import BLOCK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -33,7 +33,7 @@ def compress(
     lanes: int | None = None,
     window: int | None = None,
     overlap: int | None = None,
-    plain: bool = False,
+    group_size: int = GROUP_SIZE,
     device: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -49,7 +49,7 @@ def compress(
         lanes=lanes,
         window=window,
         overlap=overlap,
-        plain=plain,
+        group_size=group_size,
         device=device,
         threads=threads,
         progress=progress,
@@ -78,7 +78,8 @@ def decompress(
     source = ModelSource(model, device=device, threads=threads)
     limits = Limits(max_size, memory)
     read = io.BytesIO(flat(data)).read
-    return MemberReader(read, source, ignore_engine=ignore_engine, limits=limits, progress=progress).read()
+    reader = MemberReader(read, source, ignore_engine=ignore_engine, limits=limits, progress=progress, side_by_side=True)
+    return reader.read()
 
 
 def salvage(
@@ -123,14 +124,13 @@ class BlockInfo:
     """One block of content."""
 
     member: int  # from 1
-    kind: str  # "stored", "model", "lzma" or "cm"
+    kind: str  # "stored", "model" or "cm"
     n_bytes: int  # of content
     n_bytes_on_disk: int  # header and checks included
     lanes: int
-    n_tokens: int | None  # None: one lane, not written
     window: int | None  # None: the default of the model
     overlap: int | None
-    plain: bool  # coded by the model without the adaptive layer
+    begins_group: bool  # the others go on from the block before
     transforms: tuple[str, ...]  # of the content before it was coded, in their order
 
 
@@ -200,9 +200,8 @@ def _block_info(block: BlockEntry, member: int) -> BlockInfo:
         n_bytes=block.n_bytes,
         n_bytes_on_disk=block.size,
         lanes=header.lanes,
-        n_tokens=header.n_tokens,
         window=header.window,
         overlap=header.overlap,
-        plain=header.plain,
+        begins_group=block.begins_group,
         transforms=container.transform_names(header.mask),
     )

@@ -1,116 +1,193 @@
-"""The core: one block of bytes to a model block and back, by one loop for both directions.
+"""The core: a body to a payload and back, with a model or without, in the memory of its group. One loop for both directions.
 
-Knows protocols only: of models and tokenizers what `llmzip.models` and `llmzip.tokens` say, of coders what `llmzip.mixing` says.
+Knows protocols only: of models and tokenizers what `llmzip.models` and `llmzip.tokens` say, of the coder what `llmzip.predictor` says.
 
-L lanes of consecutive tokens advance together; step t codes token t of every lane that has one (format.md 6.2).
+With a model, the body is cut into L lanes of consecutive bytes that advance together; step t codes token t of every lane that has one
+(format.md 6.2).
 """
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.container import MAX_LANES, MAX_POSITIONS, MIN_WINDOW, MODEL, Block, Header, content_check, stored_block
-from llmzip.errors import ChecksumError, FormatError, UnsupportedError
-from llmzip.mixing import Coder, Mixer
+from llmzip import workers
+from llmzip.container import MAX_LANES, MAX_POSITIONS, MIN_WINDOW, Header, create_varint, parse_varint
+from llmzip.errors import FormatError, TruncatedError
 from llmzip.models import Model, State
-from llmzip.rangecoder import Decoder, Encoder
+from llmzip.predictor import Predictor, Spelling
+from llmzip.tokens import Tokenizer
 
 LANE_SIZE = 16384  # bytes; a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
-ADAPTIVE_SIZE = 6 * (32 << 18) + (4 << 20) + (33 * 4 << 16) + (4 << 18) + (1 << 20)  # bytes: successors, biases, refining, matches, weights
 CHUNK_ROWS = 256  # rows of scores that an encoder asks for at a time: 25 MB at V = 49 152, and what the kernels take in one go
+MIN_TEAM = 4  # lanes: with fewer, passing them from thread to thread takes longer than it saves
+MAX_STRIDE = 4096  # bytes of a record
+STEP = 1 << 13  # bytes coded in one go: between two, Ctrl-C is heard
 
-Progress = Callable[[int], object]
+Progress = Callable[[int], object]  # bytes of the body that are done
 
-
-class Lanes:
-    """The ids of a block as (L, T), known beforehand or found step by step, and when to stop.
-
-    `n_tokens` None: one lane, which ends when its ids spell `n_bytes` bytes. Each id spells a byte or more.
-    """
-
-    def __init__(self, ids: NDArray[np.int32], n_tokens: int | None, model: Model, n_bytes: int) -> None:
-        self.ids = ids
-        self.n_tokens = n_tokens
-        self.n_bytes = n_bytes
-        self._size = model.tokenizer.size
-        self._found_tokens = self._found_bytes = 0
-
-    @classmethod
-    def cut(cls, tokens: NDArray[np.int32], lanes: int, model: Model, n_bytes: int) -> "Lanes":
-        """Lanes that are known: N // L tokens each, one more for the first N mod L."""
-        lanes_ids = np.full((lanes, -(-len(tokens) // lanes)), model.start_id, dtype=np.int32)
-        for lane, part in enumerate(_split(tokens, lanes)):
-            lanes_ids[lane, : len(part)] = part
-        return cls(lanes_ids, len(tokens), model, n_bytes)
-
-    @classmethod
-    def blank(cls, lanes: int, n_tokens: int | None, model: Model, n_bytes: int) -> "Lanes":
-        """Lanes to be found. A token spells at least one byte, so a lane has at most `n_bytes` of them."""
-        n_steps = n_bytes if n_tokens is None else -(-n_tokens // lanes)
-        return cls(np.zeros((lanes, n_steps), dtype=np.int32), n_tokens, model, n_bytes)  # no memory before it is written
-
-    def alive(self, step: int) -> int:
-        """How many lanes have a token at this step: all, the first few, or none."""
-        lanes = len(self.ids)
-        if self.n_tokens is None:
-            return int(self._found_bytes < self.n_bytes)
-        return min(lanes, max(0, self.n_tokens - step * lanes))
-
-    def put(self, symbols: NDArray[np.int32]) -> None:
-        """Count the symbols of a step, which are in `ids` already. FormatError as soon as they cannot be those of the block."""
-        self._found_tokens += len(symbols)
-        self._found_bytes += self._size(symbols)
-        to_come = 0 if self.n_tokens is None else self.n_tokens - self._found_tokens
-        if self._found_bytes + to_come > self.n_bytes:
-            raise FormatError("the code stream spells more bytes than the block has")
-
-    def done_bytes(self, step: int) -> int:
-        """Bytes done, for a progress display."""
-        if self.n_tokens is None:
-            return self._found_bytes
-        return self.n_bytes * min(step * len(self.ids), self.n_tokens) // self.n_tokens
-
-    def joined(self, n_steps: int) -> NDArray[np.int32]:
-        """All tokens in their order in the block."""
-        n_tokens = n_steps if self.n_tokens is None else self.n_tokens
-        lanes = len(self.ids)
-        return np.concatenate([self.ids[i, : (n_tokens - i + lanes - 1) // lanes] for i in range(lanes)])
+_spellings: "weakref.WeakKeyDictionary[Tokenizer, Spelling]" = weakref.WeakKeyDictionary()
 
 
-def _split(tokens: NDArray[np.int32], lanes: int) -> list[NDArray[np.int32]]:
-    return list(np.array_split(tokens, lanes))  # the first N mod L parts are one longer
+def spelling_of(model: Model) -> Spelling:
+    """Made once for each tokenizer: it sorts the vocabulary."""
+    if model.tokenizer not in _spellings:
+        _spellings[model.tokenizer] = Spelling(model.tokenizer.spelled, strong=model.strong)
+    return _spellings[model.tokenizer]
+
+
+# Without a model
+
+
+def write_bytes(memory: Predictor, body: bytes, stride: int, progress: Progress | None = None) -> bytes:
+    """The payload of a cm block: `stride`, what a record takes or 0 for text, and the code stream."""
+    memory.write(body, stride=stride)
+    _code_bytes(memory, len(body), progress)
+    return create_varint(stride) + memory.payload()
+
+
+def read_bytes(memory: Predictor, payload: bytes, n_bytes: int, progress: Progress | None = None) -> bytes:
+    """The body of a cm block, of exactly `n_bytes`. Raises FormatError for what no writer writes."""
+    try:
+        stride, at = parse_varint(payload, 0, "the stride")
+    except TruncatedError as error:
+        raise FormatError("cm data is too short") from error
+    if stride > MAX_STRIDE:
+        raise FormatError(f"stride is {stride}, above {MAX_STRIDE}")
+    memory.read(payload[at:], n_bytes, stride=stride)
+    _code_bytes(memory, n_bytes, progress)
+    return memory.body()
+
+
+def _code_bytes(memory: Predictor, n_bytes: int, progress: Progress | None) -> None:
+    for at in range(0, n_bytes, STEP):
+        memory.code_bytes(min(STEP, n_bytes - at))
+        if progress is not None:
+            progress(memory.n_done)
+
+
+# With a model
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a body is coded with a model: its lanes and windows, and threads, which change no byte."""
+
+    lanes: int
+    window: int
+    overlap: int
+    threads: int = 1
+
+
+def write_tokens(memory: Predictor, model: Model, body: bytes, shape: Shape, progress: Progress | None = None) -> bytes:
+    """The payload of a model block: the code stream."""
+    spelling = spelling_of(model)
+    sizes = lane_sizes(len(body), shape.lanes)
+    ends = np.cumsum(sizes).tolist()
+    parts = [spelling.canonical(model.tokenizer.encode(body[end - n : end])) for end, n in zip(ends, sizes, strict=True)]
+    ids = np.zeros((shape.lanes, max(map(len, parts))), dtype=np.int32)
+    for lane, part in enumerate(parts):
+        ids[lane, : len(part)] = part
+    memory.write(body, sizes, spelling)
+    transcode(model, memory, ids, shape, known=True, progress=progress)
+    return memory.payload()
+
+
+def read_tokens(
+    memory: Predictor, model: Model, payload: bytes, n_bytes: int, shape: Shape, progress: Progress | None = None
+) -> bytes:
+    """The body of a model block, of exactly `n_bytes`. Raises FormatError for what no writer writes."""
+    sizes = lane_sizes(n_bytes, shape.lanes)
+    ids = np.zeros((shape.lanes, max(sizes)), dtype=np.int32)  # a token spells a byte or more; no memory before it is written
+    memory.read(payload, n_bytes, sizes, spelling_of(model))
+    transcode(model, memory, ids, shape, known=False, progress=progress)
+    return memory.body()
+
+
+def lane_sizes(n_bytes: int, lanes: int) -> list[int]:
+    """Bytes of each lane: n // L, one more for the first n mod L."""
+    return [n_bytes // lanes + (lane < n_bytes % lanes) for lane in range(lanes)]
 
 
 def transcode(
-    model: Model,
-    coder: Coder,
-    lanes: Lanes,
-    window: int,
-    overlap: int,
-    *,
-    plain: bool = False,
-    progress: Progress | None = None,
-) -> int:
-    """Code every token of the lanes, in (step, lane) order; return the number of steps. Encoder and decoder run this very loop."""
-    state = model.open(len(lanes.ids), window)
-    mixer = Mixer(lanes.ids, model.tokenizer.line_ends, plain=plain, threads=model.threads)
-    chunk = coder.chunk if model.exact else 1
-    step = 0
-    while lanes.alive(step):
-        last = _open_window(model, state, lanes.ids, step, overlap)
-        end = min(lanes.ids.shape[1], step + window - (overlap if step else 0))
-        while step < end and lanes.alive(step):
-            n_ahead = min(chunk, end - step)
-            scores = state.forward(np.concatenate([last, lanes.ids[:, step : step + n_ahead - 1]], axis=1))
-            for ahead in range(n_ahead):
-                alive = lanes.alive(step)
-                lanes.put(mixer.code(scores[:alive, ahead], step, coder))
-                step += 1
-            last = lanes.ids[:, step - 1 : step]
+    model: Model, memory: Predictor, ids: NDArray[np.int32], shape: Shape, *, known: bool, progress: Progress | None = None
+) -> None:
+    """Code every token of the open body, in (step, lane) order. Encoder and decoder run this very loop.
+
+    `ids` (L, T): the tokens of each lane, `known`, or found step by step. With two threads and more, tokens that are known are predicted
+    beside the coding of those before them; of others, the lanes are two teams: one is predicted while the other is coded.
+    """
+    beside = shape.threads > 1 and model.exact and (known or shape.lanes >= 2 * MIN_TEAM)
+    n_teams = 2 if beside and not known else 1
+    with workers.beside() if beside else nullcontext() as executor:
+        bounds = [shape.lanes * i // n_teams for i in range(n_teams + 1)]
+        teams = [_Team(model, ids, slice(*part), shape, known, executor) for part in pairwise(bounds)]
+        for step in range(ids.shape[1]):
+            for team in teams:
+                memory.code_step(team.scores(step), ids[team.lanes, step], team.lanes.start)
+                team.coded(step)
             if progress is not None:
-                progress(lanes.done_bytes(step))
-    return step
+                progress(memory.n_done)
+            if not memory.alive.any():
+                return
+
+
+class _Team:
+    """Lanes of a block that are predicted together: scores are asked for as soon as the ids are known that they follow."""
+
+    def __init__(
+        self, model: Model, ids: NDArray[np.int32], lanes: slice, shape: Shape, known: bool, executor: Executor | None
+    ) -> None:
+        self.lanes = lanes
+        self._known, self._executor = known, executor
+        chunk = max(1, CHUNK_ROWS // shape.lanes) if known and model.exact else 1  # not exact: the same calls in both directions
+        threads = max(1, shape.threads - 1) if executor is not None else shape.threads
+        self._forwards = _forwards(model, ids[lanes], shape, chunk, threads)
+        self._rows = np.empty((lanes.stop - lanes.start, 0, 0), dtype=np.int16)  # from the step _start on
+        self._start = 0
+        self._next: Future[NDArray[np.int16] | None] | None = None
+        self._ask()
+
+    def _ask(self) -> None:
+        if self._executor is not None:
+            self._next = self._executor.submit(self._forward)
+
+    def _forward(self) -> NDArray[np.int16] | None:
+        return next(self._forwards, None)
+
+    def scores(self, step: int) -> NDArray[np.int16]:
+        """A row for each lane (L, symbols)."""
+        if step == self._start + self._rows.shape[1]:
+            rows = self._next.result() if self._next is not None else self._forward()
+            assert rows is not None
+            self._rows, self._start, self._next = rows, step, None
+        return self._rows[:, step - self._start]
+
+    def coded(self, step: int) -> None:
+        """The ids of this step are known now."""
+        if self._next is None and (self._known or step + 1 == self._start + self._rows.shape[1]):
+            self._ask()
+
+
+def _forwards(
+    model: Model, ids: NDArray[np.int32], shape: Shape, chunk: int, threads: int
+) -> Iterator[NDArray[np.int16]]:
+    """Scores (L, up to `chunk` steps, symbols), each after the ids before it, which must be known when it is asked for."""
+    state = model.open(len(ids), shape.window, threads)
+    step = 0
+    while step < ids.shape[1]:
+        last = _open_window(model, state, ids, step, shape.overlap)
+        end = min(ids.shape[1], step + shape.window - (shape.overlap if step else 0))
+        while step < end:
+            n_ahead = min(chunk, end - step)
+            yield state.forward(np.concatenate([last, ids[:, step : step + n_ahead - 1]], axis=1))
+            step += n_ahead
+            last = ids[:, step - 1 : step]
 
 
 def _open_window(model: Model, state: State, ids: NDArray[np.int32], step: int, overlap: int) -> NDArray[np.int32]:
@@ -128,75 +205,11 @@ def choose_lanes(n_bytes: int, window: int, lane_size: int = LANE_SIZE) -> int:
     return max(1, min(-(-n_bytes // lane_size), MAX_POSITIONS // window, 256))
 
 
-def compress_block(
-    model: Model,
-    data: bytes,
-    *,
-    lanes: int | None = None,
-    lane_size: int = LANE_SIZE,
-    window: int | None = None,
-    overlap: int | None = None,
-    plain: bool = False,
-    progress: Progress | None = None,
-) -> Block:
-    """The smaller of a model block and a stored block for these bytes. `plain`: without the adaptive layer.
+def coding_of(model: Model, window: int | None, overlap: int | None, lanes: int) -> tuple[int, int]:
+    """Window and overlap with the model's defaults filled in, checked: they bound memory and time of both directions.
 
     Raises ValueError for lanes, window or overlap outside the format's limits or the model's.
     """
-    window, overlap = _coding(model, window, overlap, 1 if lanes is None else lanes)
-    if not data:
-        return stored_block(data)
-    tokens = model.tokenizer.encode(data)
-    n_lanes = min(lanes or choose_lanes(len(data), window, lane_size), len(tokens))
-    encoder = Encoder(chunk=max(1, CHUNK_ROWS // n_lanes))
-    transcode(model, encoder, Lanes.cut(tokens, n_lanes, model, len(data)), window, overlap, plain=plain, progress=progress)
-    payload = encoder.payload()
-    if len(payload) >= len(data):
-        return stored_block(data)
-    default = (window, overlap) == (model.window, model.overlap)
-    return Block(
-        kind=MODEL,
-        n_bytes=len(data),
-        payload=payload,
-        content_check=content_check(data),
-        lanes=n_lanes,
-        n_tokens=len(tokens) if n_lanes > 1 else None,
-        window=None if default else window,
-        overlap=None if default else overlap,
-        plain=plain,
-    )
-
-
-def memory_needed(header: Header, model: Model | None) -> int:
-    """Bytes that decoding a model block takes at most: ids, the adaptive layer, and, if `model` is known, its positions and scores."""
-    n_tokens = header.body_size if header.n_tokens is None else header.n_tokens
-    needed = 8 * (n_tokens + header.lanes) + (0 if header.plain else ADAPTIVE_SIZE)
-    if model is not None:
-        window = model.window if header.window is None else header.window
-        needed += model.state_bytes(header.lanes, min(window, -(-n_tokens // header.lanes) + 1))
-        needed += 16 * header.lanes * model.tokenizer.n_symbols  # scores and weights
-    return needed
-
-
-def decode_block(model: Model, block: Block, progress: Progress | None = None) -> bytes:
-    """What a model block codes, `n_bytes` of it. Comparing it with the content check is for the caller.
-
-    Raises FormatError, or ChecksumError for another number of bytes, where the payload is not what was written.
-    """
-    try:
-        window, overlap = _coding(model, block.window, block.overlap, block.lanes)
-    except ValueError as error:
-        raise UnsupportedError(str(error)) from error
-    lanes = Lanes.blank(block.lanes, block.n_tokens, model, block.n_bytes)
-    n_steps = transcode(model, Decoder(block.payload), lanes, window, overlap, plain=block.plain, progress=progress)
-    tokens = lanes.joined(n_steps)
-    if model.tokenizer.size(tokens) != block.n_bytes:
-        raise ChecksumError("the decoded bytes are not the ones that were compressed")
-    return model.tokenizer.decode(tokens)
-
-
-def _coding(model: Model, window: int | None, overlap: int | None, lanes: int) -> tuple[int, int]:
-    """Window and overlap with the model's defaults filled in, checked: they bound memory and time of both directions."""
     if overlap is None:
         overlap = model.overlap if window is None else min(model.overlap, window // 4)
     window = model.window if window is None else window
@@ -208,3 +221,13 @@ def _coding(model: Model, window: int | None, overlap: int | None, lanes: int) -
     if not 1 <= lanes <= most:
         raise ValueError(f"lanes must be 1 to {most} with a window of {window}")
     return window, overlap
+
+
+def memory_needed(header: Header, model: Model | None) -> int:
+    """Bytes that decoding a model block takes at most beside the memory of its group: ids and, if `model` is known, its positions and scores."""
+    needed = 4 * (header.body_size + header.lanes)
+    if model is not None:
+        window = model.window if header.window is None else header.window
+        n_steps = -(-header.body_size // header.lanes)
+        needed += model.state_bytes(header.lanes, min(window, n_steps + 1)) + 8 * model.tokenizer.n_symbols
+    return needed

@@ -23,8 +23,8 @@ PREAMBLE_SIZE = len(MAGIC) + 1 + FINGERPRINT_SIZE
 NO_MODEL = bytes(FINGERPRINT_SIZE)
 
 # Block types, bits 0-2 of the kind byte.
-STORED, MODEL, LZMA, NOTE, CM = 1, 2, 3, 4, 5
-KIND_NAMES = {STORED: "stored", MODEL: "model", LZMA: "lzma", NOTE: "note", CM: "cm"}
+STORED, MODEL, NOTE, CM = 1, 2, 4, 5
+KIND_NAMES = {STORED: "stored", MODEL: "model", NOTE: "note", CM: "cm"}
 INDEX_KIND = 0
 
 # Flags, bits 3-7 of the kind byte. None is left.
@@ -33,7 +33,7 @@ LAST = 0x08
 HAS_LANES = 0x10
 HAS_PARAMETERS = 0x20
 HAS_TRANSFORMS = 0x40
-PLAIN = 0x80
+BEGINS_GROUP = 0x80
 
 # Transforms, bits of the mask, in the order in which the encoder applies them (llmzip.transforms).
 UTF16LE, UTF16BE, BOM, CRLF, REPEATS, PACK, X86 = (1 << i for i in range(7))
@@ -48,11 +48,13 @@ def transform_names(mask: int) -> tuple[str, ...]:
 
 
 # Short members: the second byte instead of the version says all that the kind byte would. Nibbles are complements.
-SHORT_FORMS = {0x1E: (MODEL, False), 0x2D: (MODEL, True), 0x3C: (STORED, False), 0x4B: (LZMA, False), 0x5A: (CM, False)}
+SHORT_FORMS = {0x1E: MODEL, 0x3C: STORED, 0x5A: CM}
 MAX_SHORT_SIZE = 4096  # bytes of content; above, ten bytes more are nothing, and the longer checks are worth them
 SHORT_CHECK_SIZE = 4
 
 MAX_BLOCK_SIZE = 1 << 26
+MAX_GROUP_SIZE = 1 << 28  # bytes of the bodies that share a memory
+MIN_LINE_BITS, MAX_LINE_BITS = 10, 24  # of a memory: 2^line_bits lines of 64 bytes, 1 GiB at most
 MAX_EXPANSION = 64  # bytes of a coded body over those of the body
 MAX_BODY_GROWTH = 2  # bytes of body for each byte of content: UTF-16 to UTF-8 takes up to 1.5
 MAX_NOTE_SIZE = 4096
@@ -89,15 +91,14 @@ class Block:
     `payload` codes the *body*: the content, or what the transforms of `mask` have made of it, with `side` to undo them.
     """
 
-    kind: int  # STORED, MODEL, LZMA, CM or NOTE
+    kind: int  # STORED, MODEL, CM or NOTE
     n_bytes: int  # content size; 0 for a note
     payload: bytes  # without the side information
     content_check: bytes  # 8 bytes; 4 in a short member
     lanes: int = 1
-    n_tokens: int | None = None  # None if and only if lanes == 1: then decoding finds it
     window: int | None = None  # None: the default of the model. Both or neither are None
     overlap: int | None = None
-    plain: bool = False  # of a model block: coded without the adaptive layer
+    line_bits: int | None = None  # of the memory of the group that begins here
     mask: int = 0  # of transforms
     n_body: int | None = None  # None if and only if there are none: then the body is the content
     side: bytes = b""
@@ -122,6 +123,11 @@ def note_block(text: str) -> Block:
     if len(payload) > MAX_NOTE_SIZE:
         raise ValueError(f"a note has at most {MAX_NOTE_SIZE} bytes, not {len(payload)}")
     return Block(NOTE, 0, payload, content_check(payload))
+
+
+def line_bits_of(n_bytes: int, most: int = 22) -> int:
+    """Of the memory of a group, if nothing else is said: what bodies of this size fill, up to 256 MiB."""
+    return min(most, max(14, n_bytes.bit_length() + 5))
 
 
 # Varints
@@ -160,7 +166,7 @@ class Preamble:
     """The first bytes of a member."""
 
     raw: bytes
-    short: tuple[int, bool] | None = None  # of a short member: type of its block, and whether it is plain
+    short: int | None = None  # of a short member: the type of its block
 
     @property
     def fingerprint(self) -> bytes:
@@ -183,7 +189,7 @@ def parse_preamble(data: bytes) -> Preamble:
         _check_version(data[len(MAGIC)])
     size = PREAMBLE_SIZE
     if short:
-        size = 2 + (FINGERPRINT_SIZE if short[0] == MODEL else 0)
+        size = 2 + (FINGERPRINT_SIZE if short == MODEL else 0)
     if len(data) < size:
         raise TruncatedError("file ends in the preamble" if data else "file is empty")
     return Preamble(bytes(data[:size]), short)
@@ -199,7 +205,7 @@ def _is_complement(byte: int) -> bool:
     return byte & 0x0F ^ byte >> 4 == 0x0F
 
 
-def _parse_form(byte: int) -> tuple[int, bool] | None:
+def _parse_form(byte: int) -> int | None:
     if byte == MAGIC[1]:
         return None
     if byte not in SHORT_FORMS:
@@ -224,12 +230,11 @@ class Header:
     last: bool  # the last block of its member
     n_bytes: int
     lanes: int
-    n_tokens: int | None
     window: int | None
     overlap: int | None
     size: int  # bytes of the header itself
     n_payload: int  # side information and coded body
-    plain: bool = False
+    line_bits: int | None = None  # of the memory of the group that begins here; None: it goes on
     mask: int = 0
     n_body: int | None = None
     n_side: int = 0
@@ -272,14 +277,13 @@ def _create_header(block: Block, last: bool, before: bytes) -> bytes:
 
 
 def _create_header_fields(block: Block, last: bool) -> bytes:
-    kind = block.kind | (LAST if last else 0) | (PLAIN if block.plain else 0)
+    kind = block.kind | (LAST if last else 0)
     fields = create_varint(block.n_bytes)
     if block.kind != STORED:  # there it follows from the others
         fields += create_varint(len(block.side) + len(block.payload))
     if block.lanes > 1:
-        assert block.n_tokens is not None
         kind |= HAS_LANES
-        fields += create_varint(block.lanes) + create_varint(block.n_tokens)
+        fields += create_varint(block.lanes)
     if block.window is not None:
         assert block.overlap is not None
         kind |= HAS_PARAMETERS
@@ -288,11 +292,14 @@ def _create_header_fields(block: Block, last: bool) -> bytes:
     if block.mask:
         kind |= HAS_TRANSFORMS
         fields += create_varint(block.mask) + create_varint(block.body_size) + create_varint(len(block.side))
+    if block.line_bits is not None:
+        kind |= BEGINS_GROUP
+        fields += create_varint(block.line_bits)
     return bytes([kind]) + fields
 
 
-def parse_header(data: bytes, where: str, before: bytes = b"") -> Header:
-    """The header at the start of `data`, checked.
+def parse_header(data: bytes, where: str, before: bytes = b"", *, first: bool = False) -> Header:
+    """The header at the start of `data`, checked. `first`: of the first block of content, which begins a group in any case.
 
     First its checksum, then what this version does not know, then the limits.
     """
@@ -303,10 +310,9 @@ def parse_header(data: bytes, where: str, before: bytes = b"") -> Header:
     n_payload = n_bytes
     if kind & TYPE_BITS != STORED:
         n_payload, at = parse_varint(data, at, f"the payload size of {where}")
-    lanes, n_tokens = 1, None
+    lanes, line_bits = 1, None
     if kind & HAS_LANES:
         lanes, at = parse_varint(data, at, f"the lanes of {where}")
-        n_tokens, at = parse_varint(data, at, f"the token count of {where}")
     record = None
     if kind & HAS_PARAMETERS:
         record, at = _parse_record(data, at, where)
@@ -317,6 +323,8 @@ def parse_header(data: bytes, where: str, before: bytes = b"") -> Header:
         n_side, at = parse_varint(data, at, f"the side size of {where}")
         if kind & TYPE_BITS == STORED:
             n_payload = n_side + n_body
+    if kind & BEGINS_GROUP:
+        line_bits, at = parse_varint(data, at, f"the memory of {where}")
     if len(data) < at + CHECK_SIZE:
         raise TruncatedError(f"file ends in the header check of {where}")
     if crc16(before + data[:at]) != int.from_bytes(data[at : at + CHECK_SIZE], "little"):
@@ -328,17 +336,18 @@ def parse_header(data: bytes, where: str, before: bytes = b"") -> Header:
         n_bytes=n_bytes,
         n_payload=n_payload,
         lanes=lanes,
-        n_tokens=n_tokens,
         window=window,
         overlap=overlap,
         size=at + CHECK_SIZE,
-        plain=bool(kind & PLAIN),
+        line_bits=line_bits,
         mask=mask,
         n_body=n_body,
         n_side=n_side,
     )
     _check_known(header, where)
-    _check_limits(header, where)
+    _check_limits(header, where, has_lanes=bool(kind & HAS_LANES))
+    if first and header.kind != NOTE and line_bits is None:
+        header = replace(header, line_bits=line_bits_of(header.body_size))
     return header
 
 
@@ -369,18 +378,18 @@ def _check_known(header: Header, where: str) -> None:
         raise UnsupportedError(f"transforms of {where} are of a newer version: {header.mask:#x}", hint="update llmzip")
 
 
-def _check_limits(header: Header, where: str) -> None:
+def _check_limits(header: Header, where: str, *, has_lanes: bool) -> None:
     _check_transforms(header, where)
     _check_sizes(header, where)
+    if header.line_bits is not None and (header.kind == NOTE or not MIN_LINE_BITS <= header.line_bits <= MAX_LINE_BITS):
+        raise FormatError(f"memory of {where} is 2^{header.line_bits} lines, not 2^{MIN_LINE_BITS} to 2^{MAX_LINE_BITS}, or of a note")
     if header.kind != MODEL:
-        if header.n_tokens is not None or header.window is not None or header.plain:
-            raise FormatError(f"lanes, parameters or the flag PLAIN on {where}, which is {KIND_NAMES[header.kind]}")
+        if has_lanes or header.window is not None:
+            raise FormatError(f"lanes or parameters on {where}, which is {KIND_NAMES[header.kind]}")
         return
-    if header.n_tokens is not None:
-        if not MIN_LANES <= header.lanes <= MAX_LANES:
-            raise FormatError(f"lanes of {where} are {header.lanes}, not {MIN_LANES} to {MAX_LANES}")
-        if not header.lanes <= header.n_tokens <= header.body_size:
-            raise FormatError(f"token count of {where} is {header.n_tokens}, not {header.lanes} to {header.body_size}")
+    most = min(MAX_LANES, header.body_size)
+    if has_lanes and not MIN_LANES <= header.lanes <= most:
+        raise FormatError(f"lanes of {where} are {header.lanes}, not {MIN_LANES} to {most}")
     if header.window is not None and header.overlap is not None:
         _check_window(header.window, header.overlap, header.lanes, where)
 
@@ -441,10 +450,9 @@ def parse_block(data: bytes, header: Header, where: str) -> Block:
         payload=payload[header.n_side :],
         content_check=bytes(data[end : header.block_size]),
         lanes=header.lanes,
-        n_tokens=header.n_tokens,
         window=header.window,
         overlap=header.overlap,
-        plain=header.plain,
+        line_bits=header.line_bits,
         mask=header.mask,
         n_body=header.n_body,
         side=payload[: header.n_side],
@@ -467,9 +475,9 @@ def parse_note(block: Block) -> str:
 
 def create_short(block: Block, content: bytes, fingerprint: bytes) -> bytes | None:
     """The member whose only block is this one, in the short form; None where that has no place for it."""
-    if len(content) > MAX_SHORT_SIZE or block.lanes > 1 or block.window is not None or block.mask:
+    if len(content) > MAX_SHORT_SIZE or block.lanes > 1 or block.window is not None or block.mask or block.line_bits is not None:
         return None
-    form = next(byte for byte, short in SHORT_FORMS.items() if short == (block.kind, block.plain))
+    form = next(byte for byte, kind in SHORT_FORMS.items() if kind == block.kind)
     preamble = MAGIC[:1] + bytes([form]) + (fingerprint[:FINGERPRINT_SIZE] if block.kind == MODEL else b"")
     header = create_varint(block.n_bytes)
     if block.kind != STORED:
@@ -485,7 +493,7 @@ def create_short(block: Block, content: bytes, fingerprint: bytes) -> bytes | No
 def parse_short_header(data: bytes, where: str, preamble: Preamble) -> Header:
     """What follows the preamble of a short member, up to its payload."""
     assert preamble.short is not None
-    kind, plain = preamble.short
+    kind = preamble.short
     n_bytes, at = parse_varint(data, 0, f"the content size of {where}")
     n_payload = n_bytes
     if kind != STORED:
@@ -499,12 +507,11 @@ def parse_short_header(data: bytes, where: str, preamble: Preamble) -> Header:
         last=True,
         n_bytes=n_bytes,
         lanes=1,
-        n_tokens=None,
         window=None,
         overlap=None,
         size=at,
         n_payload=n_payload,
-        plain=plain,
+        line_bits=line_bits_of(n_bytes),
         covered=preamble.raw + bytes(data[:at]),
     )
 
@@ -516,6 +523,7 @@ def parse_short_header(data: bytes, where: str, preamble: Preamble) -> Header:
 class IndexEntry:
     n_bytes: int  # content size; 0 for a note
     size: int  # bytes in the file
+    begins_group: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -531,7 +539,7 @@ class Index:
 def create_index(index: Index) -> bytes:
     body = bytearray([INDEX_KIND]) + create_varint(len(index.entries))
     for entry in index.entries:
-        body += create_varint(entry.n_bytes) + create_varint(entry.size)
+        body += create_varint(entry.n_bytes) + create_varint(entry.size << 1 | entry.begins_group)
     body += create_varint(index.n_bytes) + index.content_check
     body += struct.pack("<I", binascii.crc32(body))
     return bytes(body) + INDEX_END.pack(len(body), END_MAGIC)
@@ -563,7 +571,7 @@ def _parse_index_body(body: bytes) -> Index:
     for _ in range(n_blocks):  # ends with the bytes of `body`, however great the count
         n_bytes, at = parse_varint(body, at, "a content size in the index")
         size, at = parse_varint(body, at, "a block size in the index")
-        entries.append(IndexEntry(n_bytes, size))
+        entries.append(IndexEntry(n_bytes, size >> 1, bool(size & 1)))
     total, at = parse_varint(body, at, "the total size in the index")
     index = Index(entries, bytes(body[at:]))
     if len(index.content_check) != CONTENT_CHECK_SIZE:
@@ -628,7 +636,7 @@ class Member:
         if self.preamble.short:
             header = parse_short_header(data, self.where, self.preamble)
         else:
-            header = parse_header(data, self.where, self.next_before)
+            header = parse_header(data, self.where, self.next_before, first=self.n_blocks == 0)
         if header.kind == NOTE:
             if self.entries:
                 raise FormatError(f"note before {self.where} is not at the start of the member")
@@ -638,9 +646,15 @@ class Member:
             raise FormatError(f"{self.where} needs a model, and the preamble names none")
         return header
 
-    def add(self, kind: int, n_bytes: int, size: int, last: bool) -> None:
-        """Go past a block of this content size and this size in the file."""
-        self.entries.append(IndexEntry(n_bytes, size))
+    def add_header(self, header: Header) -> None:
+        """Go past the block of this header."""
+        begins_group = header.line_bits is not None
+        self.add(header.kind, header.n_bytes, header.block_size, header.last, begins_group=begins_group)
+
+    def add(self, kind: int, n_bytes: int, size: int, last: bool, *, begins_group: bool = False) -> None:
+        """Go past a block of this content size and this size in the file. The first block of content begins a group in any case."""
+        begins_group = kind != NOTE and (begins_group or self.n_blocks == 0)
+        self.entries.append(IndexEntry(n_bytes, size, begins_group))
         self.n_blocks += kind != NOTE
         self.ended = last
 
@@ -657,6 +671,7 @@ class BlockEntry:
     size: int  # in the file
     content_offset: int  # in the content of the whole file
     n_bytes: int  # of content
+    begins_group: bool
     header: Header | None  # None: known from the index only
 
 
@@ -744,8 +759,8 @@ def read_header(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Heade
     if member.preamble.short:
         header = parse_short_header(data, where, member.preamble)
     else:
-        header = parse_header(data, where, _before(member, entry.offset))
-    if (header.n_bytes, header.block_size) != (entry.n_bytes, entry.size):
+        header = parse_header(data, where, _before(member, entry.offset), first=entry.number == 1)
+    if (header.n_bytes, header.block_size, header.line_bits is not None) != (entry.n_bytes, entry.size, entry.begins_group):
         raise FormatError(f"index does not tell the sizes of {where}")
     if header.kind == NOTE or (header.kind == MODEL and member.fingerprint == NO_MODEL):
         raise FormatError(f"{where} is of a type that cannot be here")
@@ -810,14 +825,14 @@ def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: Preamble, 
     at = offset + PREAMBLE_SIZE
     for i, entry in enumerate(index.entries):
         if entry.n_bytes:
-            blocks.append(BlockEntry(len(blocks) + 1, at, entry.size, 0, entry.n_bytes, None))
+            blocks.append(BlockEntry(len(blocks) + 1, at, entry.size, 0, entry.n_bytes, entry.begins_group, None))
         elif i == 0:
             note = _read_note(file, at, parse_header(read_at(file, at, MAX_HEADER_SIZE), "the note", preamble.raw))
         else:
             raise FormatError("index lists an empty block")
         at += entry.size
-    if len(blocks) < 2:
-        raise FormatError("index of a member of one block")
+    if len(blocks) < 2 or not blocks[0].begins_group:
+        raise FormatError("index of a member of one block, or of none that begins a group")
     return MemberEntry(offset, end - offset, preamble, note, tuple(blocks))
 
 
@@ -859,8 +874,9 @@ def _walk_member(file: BinaryIO, offset: int, end: int, n_before: int) -> tuple[
             if header.kind == NOTE:
                 note = _read_note(file, at, header)
             else:
-                blocks.append(BlockEntry(member.n_blocks + 1, at, header.block_size, 0, header.n_bytes, header))
-            member.add(header.kind, header.n_bytes, header.block_size, header.last)
+                begins = header.line_bits is not None
+                blocks.append(BlockEntry(member.n_blocks + 1, at, header.block_size, 0, header.n_bytes, begins, header))
+            member.add_header(header)
             at += header.block_size
         at += _check_index_at(file, at, end, member)
     except LlmzipError as error:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from llmzip import container
+from llmzip.blocks import Memory
 from llmzip.container import (
+    BEGINS_GROUP,
     CM,
     HAS_TRANSFORMS,
     INDEX_END,
     LAST,
-    LZMA,
     MODEL,
     NOTE,
     PREAMBLE_SIZE,
@@ -87,6 +88,7 @@ class _Salvage:
         self._note: str | None = None  # of this member, as are these:
         self._whole = True
         self._digest = hashlib.sha256()
+        self._memory = Memory(container.MIN_LINE_BITS)  # of this group
         self._trail = _Trail(file, self._end, doubtful)
 
     def pieces(self) -> Iterator[bytes | Damage]:
@@ -130,17 +132,18 @@ class _Salvage:
     def _blocks(self, offset: int | None, at: int, member: Member) -> Pieces:
         """Block after block, as headers lead. `offset`: where the member begins; None: blocks of it are missing."""
         while not member.ended:
+            told = at  # up to where damage has been told
             try:
                 header = member.parse_header(self._read(at, container.MAX_HEADER_SIZE))
             except LlmzipError as error:
                 repaired = self._repaired(at, member)
                 if repaired is None:
                     return (yield from self._after_damage(offset, at, member, error))
-                header = repaired
-                yield self._damage(at, at + header.size, 0, error)
+                header, told = repaired, at + repaired.size
+                yield self._damage(at, told, 0, error)
             number = member.n_blocks + 1 if offset is not None else None
-            yield from self._block(at, header, number, member.fingerprint)
-            member.add(header.kind, header.n_bytes, header.block_size, header.last)
+            yield from self._block(at, header, number, member.fingerprint, told)
+            member.add_header(header)
             at += header.block_size
             if at > self._end:
                 return self._end
@@ -165,9 +168,13 @@ class _Salvage:
         yield piece
         return end
 
-    def _block(self, at: int, header: Header, number: int | None, fingerprint: bytes) -> Iterator[bytes | Damage]:
-        """The content of one block, or its damage."""
+    def _block(
+        self, at: int, header: Header, number: int | None, fingerprint: bytes, told: int | None = None
+    ) -> Iterator[bytes | Damage]:
+        """The content of one block, or its damage, from `told` on if its header is not whole."""
         end = at + header.block_size
+        if header.line_bits is not None:
+            self._memory = Memory(header.line_bits)
         place = Place(self._n_members, number, self._content, header.n_bytes)
         self._opener.limits.check_size(self._n_out + header.n_bytes)
         try:
@@ -177,10 +184,12 @@ class _Salvage:
             if block.kind == NOTE:
                 self._note = container.parse_note(block)
                 return
-            self._opener.check(header, place)
-            content = self._opener.open(block, header, place, fingerprint=fingerprint, note=self._note)
+            self._opener.check(header, place, self._memory.line_bits)
+            content = self._opener.open(block, header, place, self._memory, fingerprint=fingerprint, note=self._note)
         except LlmzipError as error:
-            yield self._damage(at, min(end, self._end), None if end > self._end else header.n_bytes, error)
+            if header.kind != STORED:
+                self._memory.spoil()
+            yield self._damage(told or at, min(end, self._end), None if end > self._end else header.n_bytes, error)
             return
         self._digest.update(content)
         self._n_out += len(content)
@@ -211,13 +220,14 @@ class _Salvage:
         """Go on after what cannot be read at `at`: where the index of this member says, or where headers are found."""
         if offset is not None and (found := self._trail.find_index(offset, at)) is not None:
             return (yield from self._by_index(offset, at, member.preamble, *found))
+        self._memory.spoil()
         next_at, preamble = self._trail.find_header(at)
         yield self._damage(at, next_at, None, error)
         if next_at == self._end:
             return self._end
         if preamble is not None:
             return next_at
-        rest = Member(member.preamble, entries=[container.IndexEntry(0, 0)])
+        rest = Member(member.preamble, entries=[container.IndexEntry(0, 0)], n_blocks=1)
         return (yield from self._blocks(None, next_at, rest))
 
     def _by_index(self, offset: int, at: int, preamble: Preamble, index: Index, end: int) -> Pieces:
@@ -228,10 +238,11 @@ class _Salvage:
             if place >= at:
                 try:
                     data = self._read(place, container.MAX_HEADER_SIZE)
-                    header = container.parse_header(data, f"block {number}", b"" if i else preamble.raw)
+                    header = container.parse_header(data, f"block {number}", b"" if i else preamble.raw, first=number == 1)
                     if (header.n_bytes, header.block_size) != (entry.n_bytes, entry.size):
                         raise FormatError(f"index does not tell the sizes of block {number}")
                 except LlmzipError as error:
+                    self._memory.spoil()
                     yield self._damage(place if i else at, place + entry.size, entry.n_bytes, error)
                 else:
                     yield from self._block(place, header, number, preamble.fingerprint)
@@ -291,7 +302,7 @@ class _Trail:
                     kind
                     for kind in range(256)
                     if kind & TYPE_BITS == MODEL
-                    or (kind & TYPE_BITS in (STORED, LZMA, CM) and not kind & ~(TYPE_BITS | LAST | HAS_TRANSFORMS))
+                    or (kind & TYPE_BITS in (STORED, CM) and not kind & ~(TYPE_BITS | LAST | HAS_TRANSFORMS | BEGINS_GROUP))
                 )
             ),
         ),

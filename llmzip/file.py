@@ -16,12 +16,14 @@ from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from llmzip import container, handles
-from llmzip.container import BlockEntry, MemberEntry
+from llmzip.blocks import Memory
+from llmzip.container import BlockEntry, Header, MemberEntry
 from llmzip.errors import FormatError, LlmzipError
 from llmzip.limits import Limits
 from llmzip.stream import (
     BLOCK_SIZE,
     CHUNK_SIZE,
+    GROUP_SIZE,
     LmzCompressor,
     MemberReader,
     ModelSource,
@@ -42,7 +44,11 @@ NOBODY = -1  # as a process: what is written now is for no one to finish
 
 
 class _Blocks:
-    """Content of a mapped file at any offset, as far as the file is whole. Keeps the last block that it decoded."""
+    """Content of a mapped file at any offset, as far as the file is whole.
+
+    Keeps the last block that it decoded, and what its group has learnt by then: the blocks of a group are decoded in their order. Stored
+    ones are read on their own.
+    """
 
     def __init__(self, file: BinaryIO, start: int, opener: Opener) -> None:
         self._file = file
@@ -54,6 +60,8 @@ class _Blocks:
         self._n_bytes = sum(member.n_bytes for member in members)
         self._cached = -1
         self._content = b""
+        self._memory = Memory(container.MIN_LINE_BITS)
+        self._next = -1  # the block that can go on from the memory
 
     def check(self, offset: int | None = None) -> int:
         """The size of the content. Raises the error that ends it if `offset` (None: the end) lies beyond it."""
@@ -68,21 +76,51 @@ class _Blocks:
             return b""
         i = bisect_right(self._starts, offset) - 1
         if i != self._cached:
-            self._content = self._open(*self._blocks[i])
-            self._cached = i
+            self._go_to(i)
         at = offset - self._starts[i]
         return self._content[at : at + size]
 
-    def _open(self, member: MemberEntry, entry: BlockEntry) -> bytes:
-        place = Place(self._numbers[member.offset], entry.number, entry.content_offset, entry.n_bytes)
+    def _go_to(self, i: int) -> None:
+        """Decode block i, after those of its group before it that are not decoded yet. Stored ones neither need nor teach."""
+        self._cached = -1
+        header = self._enter(i)
+        if header.kind != container.STORED:
+            start = next(at for at in range(i, -1, -1) if self._blocks[at][1].begins_group)
+            for at in range(self._next if start < self._next <= i else start, i):
+                if (before := self._enter(at)).kind != container.STORED:
+                    self._open(at, before)
+        self._content = self._open(i, header)
+        self._cached = i
+
+    def _enter(self, i: int) -> Header:
+        """The header of block i. Where a group begins, its memory is made."""
+        member, entry = self._blocks[i]
         self._opener.limits.check_size(entry.content_offset + entry.n_bytes)
         try:
             header = container.read_header(self._file, member, entry)
         except LlmzipError as error:
-            raise named(error, place) from error
-        self._opener.check(header, place)
+            raise named(error, self._place(i)) from error
+        if header.line_bits is not None:
+            self._memory, self._next = Memory(header.line_bits), i
+        if header.kind == container.STORED and self._next == i:
+            self._next = i + 1
+        return header
+
+    def _place(self, i: int) -> Place:
+        member, entry = self._blocks[i]
+        return Place(self._numbers[member.offset], entry.number, entry.content_offset, entry.n_bytes)
+
+    def _open(self, i: int, header: Header) -> bytes:
+        """The content of block i, which is stored, or goes on from the memory as it is."""
+        (member, entry), place = self._blocks[i], self._place(i)
+        self._opener.check(header, place, self._memory.line_bits)
         block = container.parse_block(container.read_at(self._file, entry.offset, entry.size), header, str(place))
-        return self._opener.open(block, header, place, fingerprint=member.fingerprint, note=member.note)
+        if header.kind != container.STORED:
+            self._next = -1  # until it has been decoded
+        content = self._opener.open(block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note)
+        if header.kind != container.STORED:
+            self._next = i + 1
+        return content
 
 
 class _RawReader(io.RawIOBase):
@@ -175,6 +213,7 @@ class LmzFile(io.BufferedIOBase):
         lanes: int | None = None,
         window: int | None = None,
         overlap: int | None = None,
+        group_size: int | None = None,
         device: str | None = None,
         threads: int | None = None,
         ignore_engine: bool = False,
@@ -191,7 +230,7 @@ class LmzFile(io.BufferedIOBase):
         self._at_exit = self._to_be_emptied = False
         self._mode = _plain_mode(mode)
         if self._mode == "r":
-            _refuse_write_arguments(block_size=block_size, lanes=lanes, window=window, overlap=overlap)
+            _refuse_write_arguments(block_size=block_size, lanes=lanes, window=window, overlap=overlap, group_size=group_size)
         else:
             for name, value in (("ignore_engine", ignore_engine or None), ("max_size", max_size), ("memory", memory)):
                 if value is not None:
@@ -202,6 +241,7 @@ class LmzFile(io.BufferedIOBase):
                 lanes=lanes,
                 window=window,
                 overlap=overlap,
+                group_size=GROUP_SIZE if group_size is None else group_size,
                 device=device,
                 threads=threads,
                 progress=progress,
@@ -473,6 +513,7 @@ def lmz_open(
     lanes: int | None = None,
     window: int | None = None,
     overlap: int | None = None,
+    group_size: int | None = None,
     device: str | None = None,
     threads: int | None = None,
     ignore_engine: bool = False,
@@ -502,6 +543,7 @@ def lmz_open(
         lanes=lanes,
         window=window,
         overlap=overlap,
+        group_size=group_size,
         device=device,
         threads=threads,
         ignore_engine=ignore_engine,

@@ -1,6 +1,6 @@
 """The C library `_kernels` through ctypes: finding it, and choosing the instruction set. Absent, everything works without it.
 
-Knows nothing of models but the C structures that `models/fused.py`, `mixing/fused.py` and `cm/fused.py` fill. The kernels give the same bits as their numpy and torch twins.
+Knows nothing of models but the C structures that `models/fused.py` fills. The kernels give the same bits as their numpy and torch twins.
 """
 
 import ctypes
@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int32, c_int64, c_void_p
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,75 +96,8 @@ class Buffers(Structure):
     )
 
 
-class Mixing(Structure):
-    _fields_ = (
-        ("exp2", c_void_p),
-        ("squash", c_void_p),
-        ("reciprocal", c_void_p),
-        ("log2", c_void_p),
-        ("stretch", c_void_p),
-        ("line_ends", c_void_p),
-        ("n_symbols", c_int64),
-        ("n_groups", c_int64),
-        ("steps", c_int64),
-        ("depth", c_int32),
-        ("plain", c_int32),
-        ("table_bits", c_int32),
-        ("ids", c_void_p),
-        ("bias", c_void_p),
-        ("grams", c_void_p),
-        ("cells", c_void_p),
-        ("weights_a", c_void_p),
-        ("weights_b", c_void_p),
-        ("weights_c", c_void_p),
-        ("slots", c_void_p),
-        ("refining", c_void_p),
-        ("latest", c_void_p),
-        ("matches", c_void_p),
-        ("columns", c_void_p),
-        ("weights", c_void_p),
-        ("sums", c_void_p),
-        ("rows", c_void_p),
-        ("nodes", c_void_p),
-        ("step", c_int64),
-        ("n_rows", c_int64),
-    )
-
-
-class Cm(Structure):
-    _fields_ = (
-        ("squash", c_void_p),
-        ("reciprocal", c_void_p),
-        ("stretch", c_void_p),
-        ("data", c_void_p),
-        ("stride", c_int64),
-        ("table_bits", c_int32),
-        ("lines", c_void_p),
-        ("histories", c_void_p),
-        ("match_cells", c_void_p),
-        ("weights_a", c_void_p),
-        ("weights_b", c_void_p),
-        ("weights_c", c_void_p),
-        ("refining", c_void_p),
-        ("latest", c_void_p),
-        ("at", c_int64),
-        ("match_at", c_int64),
-        ("match_length", c_int64),
-        ("line", c_int64),
-        ("line_before", c_int64),
-        ("word", c_uint32),
-        ("word_before", c_uint32),
-        ("words", c_void_p),
-        ("n_words", c_int64),
-        ("next_word", c_int64),
-        ("lower", c_uint64),
-        ("range", c_uint64),
-        ("point", c_uint64),
-    )
-
-
-STRUCTS: tuple[type[Structure], ...] = (Matrix, Layer, Model, Cache, Activations, Buffers, Mixing, Cm)
-VERSION = 2  # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
+STRUCTS: tuple[type[Structure], ...] = (Matrix, Layer, Model, Cache, Activations, Buffers)
+VERSION = 3  # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
 MORE_THREADS = 16  # than cores are allowed up to here, for tests of exactness on small machines; waiting threads cost
 
 
@@ -191,27 +124,20 @@ def _load(path: str) -> ctypes.CDLL:
             del os.environ["GOMP_SPINCOUNT"]
     library.llmzip_layout.restype = POINTER(c_int64)
     theirs = library.llmzip_layout()
-    ours = [VERSION, len(STRUCTS), *map(ctypes.sizeof, STRUCTS)]
-    if theirs[0] != VERSION or ours != theirs[: len(ours)]:
+    if theirs[1] != VERSION or layout() != theirs[1 : 1 + len(layout())]:
         raise OSError("the compiled kernels belong to another version of llmzip")
     _declare(library)
     return library
 
 
+def layout() -> list[int]:
+    """What the C library says of itself, too: version, number of structures, their sizes."""
+    return [VERSION, len(STRUCTS), *map(ctypes.sizeof, STRUCTS)]
+
+
 def _declare(library: ctypes.CDLL) -> None:
     """Types of arguments and results."""
     library.llmzip_rounding.argtypes, library.llmzip_rounding.restype = [c_int], c_int
-    library.llmzip_mix_row_bytes.restype = library.llmzip_mix_node_bytes.restype = c_int64
-    library.llmzip_mix_begin.argtypes = [c_int, POINTER(Mixing), c_void_p, c_int64, c_int64, c_int64, c_int]
-    library.llmzip_mix_predict.argtypes = [POINTER(Mixing), c_int, c_void_p]
-    library.llmzip_mix_accept.argtypes = [POINTER(Mixing), c_int, c_void_p]
-    library.llmzip_mix_known.argtypes = [POINTER(Mixing), c_void_p, c_void_p, c_void_p]
-    library.llmzip_mix_end.argtypes = [c_int, POINTER(Mixing), c_int]
-    library.llmzip_mix_end.restype = c_int
-    for function in ("begin", "predict", "accept", "known"):
-        getattr(library, f"llmzip_mix_{function}").restype = None
-    library.llmzip_cm_code.argtypes = [POINTER(Cm), c_int64, c_void_p, c_void_p]
-    library.llmzip_cm_code.restype = c_int
     library.llmzip_pack.argtypes = [c_int, c_void_p, c_int64, c_int64, c_int64, c_int, c_void_p, c_int]
     library.llmzip_pack.restype = None
     library.llmzip_linear.argtypes = [
@@ -240,17 +166,15 @@ def _load_or_say_why() -> tuple[ctypes.CDLL | None, str]:
         return None, str(error)
 
 
-def check_sizes(part: int, sizes: Sequence[int]) -> None:
-    """Compare sizes of arrays that a part of the C code has in its own constants. `part`: which, in the order of _kernels.c.
+def check_sizes(layout: str, sizes: Sequence[int]) -> None:
+    """Compare sizes of structures and arrays that the C code has in its own constants; `layout`: the function that tells them, how many first.
 
     Raises LlmzipError: with other sizes it would write beyond the arrays.
     """
-    assert library is not None
-    at = 2 + len(STRUCTS)
-    theirs = library.llmzip_layout()
-    for _ in range(part):
-        at += 1 + theirs[at]
-    if theirs[at + 1 : at + 1 + theirs[at]] != list(sizes):
+    theirs = getattr(library, layout)
+    theirs.restype = POINTER(c_int64)
+    found = theirs()
+    if found[: 1 + len(sizes)] != [len(sizes), *sizes]:
         raise LlmzipError("the compiled kernels belong to another version of llmzip", hint="install llmzip again: pip install --force-reinstall")
 
 

@@ -7,10 +7,13 @@ to `codec`. Imports neither torch nor numpy before a block needs a model. The ob
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from llmzip import blocks, container
+from llmzip import blocks, container, workers
+from llmzip.blocks import Coding, Memory
 from llmzip.container import Block, Header, Member
 from llmzip.errors import (
     ChecksumError,
@@ -32,6 +35,12 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 1 << 20  # default content size of a block: what one seek decodes, and what one damaged byte costs
 CHUNK_SIZE = 1 << 16  # bytes of a file that are read at a time
+GROUP_SIZE = 1 << 24  # default content size of a group
+LINE_BITS = 22  # of its memory at most: 256 MiB
+MAX_THREADS = 8  # groups that are coded side by side at most: each takes the memory of one
+MAX_GROUP_CONTENT = 1 << 26  # bytes: bodies may be longer, and the last block goes beyond it
+SHARE = 0.97  # what the model must make of a sample that is coded without it, for its time
+MAX_CHUNK_SIZE = 1 << 23  # that a long file is read in: groups that are at hand are decoded side by side. A pipe gives what it has
 BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes so much faster, and gains by it
 
 Progress = Callable[[int, int], object]  # bytes in, bytes out: cumulative
@@ -51,6 +60,13 @@ class ModelSource:
         self._device = device
         self._threads = threads
         self._loaded: dict[bytes, Model] = {}  # by the start of the fingerprint that a file holds
+
+    @cached_property
+    def n_threads(self) -> int:
+        """Groups that are coded side by side."""
+        from llmzip import native
+
+        return min(MAX_THREADS, native.clip_threads(self._threads))
 
     def to_compress(self) -> "Model":
         """The given model, or the one of that name, or the default."""
@@ -125,6 +141,9 @@ class Place:
         return f"{block}{member} (content bytes {self.content_start} to {self.content_start + self.n_bytes - 1})"
 
 
+_Whole = tuple[Block, Header, Place]  # a block, and what is known of it
+
+
 @dataclass(frozen=True)
 class Opener:
     """Opens the blocks of one file: knows where models come from, and what the file may ask for."""
@@ -133,11 +152,11 @@ class Opener:
     ignore_engine: bool = False
     limits: Limits = UNLIMITED
 
-    def check(self, header: Header, place: Place, model: "Model | None" = None) -> None:
-        """Raise LimitExceeded for a block that takes too much memory, which its header tells."""
+    def check(self, header: Header, place: Place, line_bits: int, model: "Model | None" = None) -> None:
+        """Raise LimitExceeded for a block that takes too much memory, which its header and that of its group tell."""
         if self.limits.memory is not None:
             try:
-                self.limits.check_memory(blocks.memory_needed(header, model))
+                self.limits.check_memory(blocks.memory_needed(header, model, line_bits))
             except LimitExceeded as error:
                 raise named(error, place) from error
 
@@ -146,20 +165,57 @@ class Opener:
         block: Block,
         header: Header,
         place: Place,
+        memory: Memory,
         *,
         fingerprint: bytes,
         note: str | None,
         progress: Callable[[int], object] | None = None,
     ) -> bytes:
         """The content of a block, compared with its content check. `fingerprint` and `note` are its member's."""
+        try:
+            return self._open(block, header, place, memory, fingerprint, note, progress)
+        except BaseException:
+            if block.kind != container.STORED:
+                memory.spoil()
+            raise
+
+    def open_all(
+        self, group: list[_Whole], memory: Memory, fingerprint: bytes, note: str | None, progress: workers.Progress
+    ) -> Iterator[bytes | LlmzipError]:
+        """The contents of all blocks of a group, or what is wrong with each. `progress` is told bytes of all."""
+        done = 0
+
+        def tell(n: int) -> None:
+            progress(done + n)
+
+        for block, header, place in group:
+            content: bytes | LlmzipError
+            try:
+                content = self.open(block, header, place, memory, fingerprint=fingerprint, note=note, progress=tell)
+            except LlmzipError as error:
+                content = error
+            done += header.n_bytes
+            progress(done)
+            yield content
+
+    def _open(
+        self,
+        block: Block,
+        header: Header,
+        place: Place,
+        memory: Memory,
+        fingerprint: bytes,
+        note: str | None,
+        progress: Callable[[int], object] | None,
+    ) -> bytes:
         model = None
         if block.kind == container.MODEL:
             model = self.source.to_decompress(fingerprint)
             if not self.ignore_engine:
                 check_engine(model, note)
-        self.check(header, place, model)
+        self.check(header, place, memory.line_bits, model)
         try:
-            return blocks.decompress(block, model, progress)
+            return blocks.decompress(block, model, memory, progress)
         except TruncatedError as error:  # the payload is all here: it is what it codes that ends too early
             raise FormatError(f"{place}: {error}", hint=error.hint) from error
         except (ChecksumError, FormatError, UnsupportedError, LimitExceeded) as error:
@@ -171,14 +227,56 @@ def named(error: LlmzipError, place: "Place | str") -> LlmzipError:
     return type(error)(f"{place}: {error}", hint=error.hint)
 
 
+class _Group:
+    """Blocks that are coded one after another in one memory."""
+
+    def __init__(self, line_bits: int, n_bytes: int, is_first: bool) -> None:
+        self._line_bits = container.line_bits_of(n_bytes, line_bits)
+        self._is_first = is_first  # of its member
+        self._memory: Memory | None = None
+        self._blocks: list[tuple[bytes, bool]] = []  # content and whether it is text, of those that are to be coded
+        self.n_bytes = 0  # of content
+
+    def add(self, content: bytes, is_text: bool) -> None:
+        self._blocks.append((content, is_text))
+        self.n_bytes += len(content)
+
+    def code(
+        self, model: "Model", coding: Coding, progress: workers.Progress, threads: int | None = None
+    ) -> Iterator[tuple[Block, str]]:
+        """The blocks, each with why it is so. `progress` is told bytes of all that are to be coded."""
+        done = 0
+
+        def tell(n: int) -> None:
+            progress(done + n)
+
+        while self._blocks:
+            content, is_text = self._blocks.pop(0)
+            begins = self._memory is None
+            if self._memory is None:
+                self._memory = Memory(self._line_bits)
+            self._memory.threads = threads
+            choice = blocks.compress(model, content, is_text, self._memory, coding, progress=tell)
+            block = choice.block
+            if begins and not (self._is_first and self._line_bits == container.line_bits_of(block.body_size)):
+                block = replace(block, line_bits=self._line_bits)
+            self._is_first = False
+            if choice.spoils:
+                self._memory = None
+            done += len(content)
+            progress(done)
+            yield block, choice.why
+
+
 class LmzCompressor:
     """Makes a member, block by block, or several.
 
     Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
     `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes.
     Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come out smaller.
-    `plain` leaves out the adaptive layer: larger, and hardly faster; it shows what the layer is worth.
     Text and binary stretches go into blocks of their own; one that is not text may have eight times `block_size`.
+    Blocks of a group of `group_size` bytes go on from each other: large ones are smaller, small ones can be read on their own.
+    Its memory has at most 2^`line_bits` lines of 64 bytes. The model is used where it makes `share` or less of a sample that is coded without.
     One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each.
     """
 
@@ -191,7 +289,9 @@ class LmzCompressor:
         lane_size: int | None = None,
         window: int | None = None,
         overlap: int | None = None,
-        plain: bool = False,
+        group_size: int = GROUP_SIZE,
+        line_bits: int = LINE_BITS,
+        share: float = SHARE,
         device: str | None = None,
         threads: int | None = None,
         progress: Progress | None = None,
@@ -204,9 +304,13 @@ class LmzCompressor:
         self._greatest = min(BINARY_FACTOR * block_size, container.MAX_BLOCK_SIZE)
         if lane_size is not None and lane_size < 1:
             raise ValueError("lane_size must be 1 or more bytes")
-        self._coding: dict[str, object] = {"lanes": lanes, "window": window, "overlap": overlap, "plain": plain}
-        if lane_size is not None:
-            self._coding["lane_size"] = lane_size
+        if not 1 <= group_size <= MAX_GROUP_CONTENT:
+            raise ValueError(f"group_size must be 1 to {MAX_GROUP_CONTENT}")
+        if not container.MIN_LINE_BITS <= line_bits <= container.MAX_LINE_BITS:
+            raise ValueError(f"line_bits must be {container.MIN_LINE_BITS} to {container.MAX_LINE_BITS}")
+        self._coding = Coding(lanes, lane_size, window, overlap, share)
+        self._group_size, self._line_bits = group_size, line_bits
+        self._group: _Group | None = None  # that the next block may go on from
         self._progress = progress
         self._report = report
         self._held = bytearray()  # content that is in no block yet
@@ -228,14 +332,16 @@ class LmzCompressor:
         self.hold(data)
         if self._held:
             self._source.to_compress()  # a wrong name is told now, not at the end of the first block
-        done: list[bytes] = []
-        while runs := self._next_runs(last=False):
-            done += self._take(runs, last=False)
-        return b"".join(done)
+        return b"".join(self._take(last=False))
 
     def hold(self, data: "Buffer", /) -> None:
         """Take content and do nothing with it yet."""
         self._held += flat(data)
+
+    @property
+    def batch_size(self) -> int:
+        """Bytes that make a group for each thread: what is given in such pieces is coded side by side."""
+        return self._source.n_threads * self._group_size
 
     def end_member(self) -> bytes:
         """Finish the member, if there is content since the last one. What comes after it begins another."""
@@ -251,57 +357,81 @@ class LmzCompressor:
 
     def _finish(self) -> bytes:
         """The last block of the member, and the index."""
-        done: list[bytes] = []
-        while runs := self._next_runs(last=True):
-            done += self._take(runs, last=True)
+        done = list(self._take(last=True))
         if self._member is None:
             done.append(self._add_block(container.stored_block(b""), b"", last=True))
         assert self._member is not None
         if self._member.has_index:
             done.append(container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])))
             self._n_out += len(done[-1])
-            self._tell(0)
-        self._member, self._digest = None, hashlib.sha256()
+            self._tell(self._n_in)
+        self._member, self._group, self._digest = None, None, hashlib.sha256()
         self._n_members += 1
         return b"".join(done)
 
-    def _next_runs(self, *, last: bool) -> list[tuple[int, bool]]:
-        """Sizes of the next blocks, and whether they are text. `last`: there will be no more content.
+    def _take(self, *, last: bool) -> Iterator[bytes]:
+        """Put held content into the member, block by block, as far as its blocks are known: groups side by side, if there are several."""
+        while groups := self._next_groups(last=last):
+            model, start = self._source.to_compress(), self._n_in
+            threads = max(1, self._source.n_threads // len(groups)) if len(groups) > 1 else None
+            jobs = [partial(_Group.code, group, model, self._coding, threads=threads) for group in groups]
+
+            def tell(done: int, start: int = start) -> None:
+                self._tell(start + done)
+
+            coded = workers.run(jobs, len(jobs), tell) if len(jobs) > 1 else jobs[0](tell)
+            for block, why in coded:
+                content = bytes(self._held[: block.n_bytes])
+                del self._held[: len(content)]
+                start = self._n_in
+                done = self._add_block(block, content, last=last and not self._held)
+                if self._report is not None:
+                    self._report(f"{len(content)} bytes from {start}: {blocks.describe(block)}, {len(done)} bytes; {why}")
+                yield done
+
+    def _next_groups(self, *, last: bool) -> list["_Group"]:
+        """The next blocks, by group: of one group, or of as many as there are threads, as far as they are known. The first may go on."""
+        groups: list[_Group] = []
+        at = 0
+        while not groups or len(groups) < self._source.n_threads:
+            runs, known = self._next_runs(at, last=last)
+            if not runs:
+                break
+            for n_bytes, is_text in runs:
+                if self._group is None or self._group.n_bytes + n_bytes > self._group_size:
+                    is_first = self._member is None and self._group is None
+                    self._group = _Group(self._line_bits, min(known, self._group_size), is_first)
+                if not groups or groups[-1] is not self._group:
+                    groups.append(self._group)
+                self._group.add(bytes(self._held[at : at + n_bytes]), is_text)
+                at += n_bytes
+        return groups
+
+    def _next_runs(self, at: int, *, last: bool) -> tuple[list[tuple[int, bool]], int]:
+        """Sizes of the next blocks, from `at` in what is held, and whether they are text; and how much content there is at least.
 
         Depends on the content alone, not on the pieces in which it comes: decided once there is more of it than is looked at.
+        `last`: there will be no more.
         """
-        while self._held and (last or len(self._held) > self._look_ahead):
+        while (n_left := len(self._held) - at) and (last or n_left > self._look_ahead):
             from llmzip import segments
 
-            window = bytes(self._held[: self._look_ahead])
+            window = bytes(self._held[at : at + self._look_ahead])
             runs = segments.runs(window)
-            more = len(self._held) > len(window)
+            more = n_left > len(window)
             if more and self._look_ahead < self._greatest and runs != [(len(window), True)]:
                 self._look_ahead = self._greatest
                 continue
             self._look_ahead = self._block_size
             if more and len(runs) > 1:
                 runs.pop()  # it may be longer than what is seen of it
-            return [cut for n_bytes, is_text in runs for cut in self._cut(n_bytes, is_text)]
-        return []
+            return [cut for n_bytes, is_text in runs for cut in self._cut(n_bytes, is_text)], sys.maxsize if more else n_left
+        return [], 0
 
     def _cut(self, n_bytes: int, is_text: bool) -> Iterator[tuple[int, bool]]:
         size = self._block_size if is_text else self._greatest
         for at in range(0, n_bytes, size):
             yield min(size, n_bytes - at), is_text
-
-    def _take(self, runs: list[tuple[int, bool]], *, last: bool) -> Iterator[bytes]:
-        """Put the next blocks of held content into the member."""
-        data = bytes(self._held[: sum(n_bytes for n_bytes, _ in runs)])
-        for choice in blocks.compress(self._source.to_compress(), data, runs, progress=self._tell, **self._coding):
-            content = bytes(self._held[: choice.block.n_bytes])
-            del self._held[: len(content)]
-            start = self._n_in
-            done = self._add_block(choice.block, content, last=last and not self._held)
-            if self._report is not None:
-                kind = blocks.describe(choice.block)
-                self._report(f"{len(content)} bytes from {start}: {kind}, {len(done)} bytes; {choice.why}")
-            yield done
 
     def _add_block(self, block: Block, content: bytes, *, last: bool) -> bytes:
         done = self._whole_member(block, content) if last and self._member is None else b""
@@ -311,7 +441,7 @@ class LmzCompressor:
         self._digest.update(content)
         self._n_in += len(content)
         self._n_out += len(done)
-        self._tell(0)
+        self._tell(self._n_in)
         return done
 
     def _whole_member(self, block: Block, content: bytes) -> bytes:
@@ -340,11 +470,11 @@ class LmzCompressor:
     def _add(self, block: Block, last: bool) -> bytes:
         assert self._member is not None
         done = container.create_block(block, last=last, before=self._member.next_before)
-        self._member.add(block.kind, block.n_bytes, len(done), last)
+        self._member.add(block.kind, block.n_bytes, len(done), last, begins_group=block.line_bits is not None)
         return done
 
-    def _tell(self, n_in_block: int) -> None:
-        self._n_told = max(self._n_told, self._n_in + n_in_block)  # blocks may be coded some time before they are put out
+    def _tell(self, n_in: int) -> None:
+        self._n_told = max(self._n_told, n_in)  # blocks may be coded some time before they are put out
         if self._progress is not None:
             self._progress(self._n_told, self._n_out)
 
@@ -353,7 +483,8 @@ class LmzDecompressor:
     """Reads one member. After it `eof` is true, and `unused_data` has what followed it.
 
     `model` is needed only to override the search for the one that the file names. A block that asks for more than the
-    `limits` raises LimitExceeded before its payload is read.
+    `limits` raises LimitExceeded before its payload is read. `side_by_side`: groups that are at hand are decoded by threads that
+    go on between calls, so the object must not be taken through a fork.
     """
 
     def __init__(
@@ -365,10 +496,12 @@ class LmzDecompressor:
         ignore_engine: bool = False,
         progress: Progress | None = None,
         limits: Limits = UNLIMITED,
+        side_by_side: bool = False,
     ) -> None:
         if not isinstance(model, ModelSource):
             model = ModelSource(model, device=device, threads=threads)
         self._opener = Opener(model, ignore_engine, limits)
+        self._side_by_side = side_by_side
         self._progress = progress
         self._input = bytearray()
         self._number = 1  # of the member in its file
@@ -381,6 +514,9 @@ class LmzDecompressor:
         self._member: Member | None = None
         self._header: Header | None = None  # of the block whose payload is awaited
         self._note: str | None = None
+        self._memory = Memory(container.MIN_LINE_BITS)  # the first block of content begins another
+        self._ahead: Iterator[bytes | LlmzipError] = iter(())  # contents of the next blocks, which others are decoding
+        self._n_ahead = 0  # of them are to come
         self._digest = hashlib.sha256()
         self._shortfall = TruncatedError("file is empty")  # what to say if nothing more comes
         self._ended = False
@@ -456,17 +592,75 @@ class LmzDecompressor:
         if block.kind == container.NOTE:
             self._note = container.parse_note(block)
         else:
-            self._output = self._opener.open(
-                block, header, place, fingerprint=member.fingerprint, note=self._note, progress=self._tell
-            )
+            self._output = self._open(member, block, header, place)
             self._given = 0
             self._digest.update(self._output)
-        member.add(header.kind, header.n_bytes, header.block_size, header.last)
+        member.add_header(header)
         self._header = None
         self._drop(header.block_size)
         self._n_out += header.n_bytes
         self._ended = member.ended and not member.has_index
         self._tell(0)
+
+    def _open(self, member: Member, block: Block, header: Header, place: Place) -> bytes:
+        """The content of a block. Where a group begins and others are at hand as well, they are decoded side by side."""
+        if not self._n_ahead and header.line_bits is not None:
+            self._memory = Memory(header.line_bits)
+            if self._side_by_side:
+                self._decode_ahead(member)
+        if self._n_ahead:
+            self._n_ahead -= 1
+            content = next(self._ahead)
+            if isinstance(content, LlmzipError):
+                raise content
+            return content
+        return self._opener.open(
+            block, header, place, self._memory, fingerprint=member.fingerprint, note=self._note, progress=self._tell
+        )
+
+    def _groups_at_hand(self, member: Member) -> list[list[_Whole]]:
+        """The blocks that are all in the input, by group, MAX_THREADS of them at most. What is wrong is told when its turn comes."""
+        groups: list[list[_Whole]] = []
+        ahead, at, n_out = replace(member, entries=list(member.entries)), 0, self._n_out
+        while self._opener.limits.memory is None and not ahead.ended:
+            try:
+                header = ahead.parse_header(bytes(self._input[at : at + container.MAX_HEADER_SIZE]))
+                self._opener.limits.check_size(n_out + header.n_bytes)
+                place = Place(self._number, ahead.n_blocks + 1, n_out, header.n_bytes)
+                block = container.parse_block(bytes(self._input[at : at + header.block_size]), header, str(place))
+            except LlmzipError:
+                break
+            if header.line_bits is not None:
+                if len(groups) == MAX_THREADS:
+                    break
+                groups.append([])
+            groups[-1].append((block, header, place))
+            ahead.add_header(header)
+            at += header.block_size
+            n_out += header.n_bytes
+        return groups
+
+    def _decode_ahead(self, member: Member) -> None:
+        """Begin with all groups at hand, if there are several."""
+        groups = self._groups_at_hand(member)
+        if len(groups) < 2 or (n_threads := self._opener.source.n_threads) < 2:
+            return
+        groups = groups[:n_threads]
+        if any(block.kind == container.MODEL for group in groups for block, _, _ in group):
+            with suppress(LlmzipError):  # loaded once; an error is that of each block
+                self._opener.source.to_decompress(member.fingerprint)
+        memories = [Memory(group[0][1].line_bits or container.MIN_LINE_BITS, n_threads // len(groups)) for group in groups]
+        jobs = [
+            partial(self._opener.open_all, group, memory, member.fingerprint, self._note)
+            for group, memory in zip(groups, memories, strict=True)
+        ]
+        start = self._n_out
+
+        def tell(done: int) -> None:
+            self._tell(start + done - self._n_out)
+
+        self._ahead, self._n_ahead = workers.run(jobs, len(jobs), tell), sum(map(len, groups))
+        self._memory = memories[-1]  # for what follows when all of them are taken
 
     def _next_header(self, member: Member) -> Header:
         """The header of the next block, checked before its payload is awaited."""
@@ -477,7 +671,8 @@ class LmzDecompressor:
                 message = f"{error} (byte {self._n_in} of the file, content byte {self._n_out})"
                 raise type(error)(message, hint=error.hint) from error
             self._opener.limits.check_size(self._n_out + header.n_bytes)
-            self._opener.check(header, Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes))
+            line_bits = header.line_bits or self._memory.line_bits
+            self._opener.check(header, Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes), line_bits)
             self._header = header
         return self._header
 
@@ -517,11 +712,15 @@ class MemberReader:
         ignore_engine: bool = False,
         limits: Limits = UNLIMITED,
         progress: Progress | None = None,
+        side_by_side: bool = False,
     ) -> None:
         self._read = read
-        self._member = LmzDecompressor(source, ignore_engine=ignore_engine, limits=limits, progress=progress)
+        self._member = LmzDecompressor(
+            source, ignore_engine=ignore_engine, limits=limits, progress=progress, side_by_side=side_by_side
+        )
         self._ready = bytearray()  # taken for a `read` that raised
         self._in_padding = False
+        self._chunk_size = CHUNK_SIZE
         self.n_out = 0  # bytes of content given out
 
     @property
@@ -566,7 +765,9 @@ class MemberReader:
         return data
 
     def _chunk(self) -> bytes:
-        data = self._read(CHUNK_SIZE)
+        data = self._read(self._chunk_size)
+        if self._member._side_by_side:
+            self._chunk_size = min(2 * self._chunk_size, MAX_CHUNK_SIZE)
         if data is None:
             raise BlockingIOError("the file has no bytes at hand")
         return data

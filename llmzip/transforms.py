@@ -6,12 +6,12 @@ FormatError, or gives bytes that the content check refuses, in bounded memory.
 
 import codecs
 import io
+import lzma
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip import lz
 from llmzip.container import (
     BOM,
     CRLF,
@@ -386,11 +386,20 @@ def _read_alphabet(side: Side) -> list[int]:
 
 
 def _filter_x86(data: bytes) -> Applied:
-    return lz.filter_x86(data), b""
+    """Branches of x86 code with their targets absolute instead of relative (BCJ), so that all calls of a function are the same bytes."""
+    return _code_and_decode(data, with_filter=True, then_with_filter=False), b""
 
 
 def _unfilter_x86(body: bytes, side: Side, limit: int) -> bytes:
-    return lz.unfilter_x86(body)
+    return _code_and_decode(body, with_filter=False, then_with_filter=True)
+
+
+def _code_and_decode(data: bytes, *, with_filter: bool, then_with_filter: bool) -> bytes:
+    """liblzma gives its filter in front of a coder only: so the coder is undone."""
+    coder = {"id": lzma.FILTER_LZMA1, "preset": 0, "dict_size": 4096}
+    chains = [[{"id": lzma.FILTER_X86}, coder] if used else [coder] for used in (with_filter, then_with_filter)]
+    coded = lzma.compress(data, format=lzma.FORMAT_RAW, filters=chains[0])
+    return lzma.decompress(coded, format=lzma.FORMAT_RAW, filters=chains[1])
 
 
 _TRANSFORMS: dict[int, tuple[Callable[[bytes], Applied | None], Callable[[bytes, Side, int], bytes]]] = {

@@ -3,12 +3,13 @@
     python tests/exactness_matrix.py MODEL FILE [BYTES] [LANES] [KERNELS]
 
 Each case is a fresh process. The columns are what it ran under, whether it decoded the file to the original bytes, and whether it wrote the
-identical file. Exit code 1 if any case differs. KERNELS under torch's and oneDNN's limits are "none" (torch operations) or "default" (what a
-user gets). The test suite runs this on a tiny model; on SmolLM2 it takes
-three quarters of an hour.
+identical file. Exit code 1 if any case differs. KERNELS under torch's and oneDNN's limits are "torch" (torch operations) or "default" (what a
+user gets). The test suite runs this on a tiny model; on SmolLM2 it takes three quarters of an hour. The predictor is that of the library in
+all cases: tests/test_predictor.py compares it with its twin.
 """
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -16,24 +17,38 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from llmzip import get_info
+from llmzip.models import Model, registry
+from llmzip.stream import LmzCompressor
+
 CASE = """
-import sys
+import os, sys
 from pathlib import Path
 import llmzip
 from llmzip.models import registry
+sys.path.insert(0, sys.argv[6])
+from exactness_matrix import pack
 model = registry.load(sys.argv[1], threads=int(sys.argv[4]))
 data, packed = Path(sys.argv[2]).read_bytes(), Path(sys.argv[3]).read_bytes()
+if "MATRIX_TORCH" in os.environ:
+    model.open, model.kernels = model.open_reference, "torch operations"
 print(model.kernels)
-print(llmzip.decompress(packed, model) == data, llmzip.compress(data, model, lanes=int(sys.argv[5])) == packed)
+print(llmzip.decompress(packed, model) == data, pack(data, model, int(sys.argv[5])) == packed)
 """
 ATEN = ("default", "avx2", "avx512")
 ONEDNN = ("SSE41", "AVX2", "AVX512_CORE", "")
-KERNELS = ("none", "portable", "avx2", "avx512-vnni", "amx")
+LEVELS = ("portable", "avx2", "avx512-vnni", "amx")
+
+
+def pack(data: bytes, model: Model, lanes: int) -> bytes:
+    """By the model, whatever it makes of a sample."""
+    compressor = LmzCompressor(model, lanes=lanes, share=math.inf)
+    return compressor.compress(data) + compressor.flush()
 
 
 def case(model: str, source: Path, packed: Path, lanes: int, threads: int, environment: dict[str, str]) -> tuple[str, bool, bool]:
     result = subprocess.run(
-        [sys.executable, "-c", CASE, model, str(source), str(packed), str(threads), str(lanes)],
+        [sys.executable, "-c", CASE, model, str(source), str(packed), str(threads), str(lanes), str(Path(__file__).parent)],
         env={**os.environ, **environment}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     kernels, flags = result.stdout.splitlines()
@@ -41,23 +56,20 @@ def case(model: str, source: Path, packed: Path, lanes: int, threads: int, envir
     return kernels, decoded == "True", written == "True"
 
 
-def cases(threads: tuple[int, ...] = (1, 2), kernels: str = "none"):
+def cases(threads: tuple[int, ...] = (1, 2), kernels: str = "torch"):
     """These kernels under every ISA limit of torch and oneDNN, then each level of the fused kernels."""
     for aten, onednn, n in itertools.product(ATEN, ONEDNN, threads):
         limits = {"ONEDNN_MAX_CPU_ISA": onednn} if onednn else {}
-        yield n, {"ATEN_CPU_CAPABILITY": aten, **limits, **({} if kernels == "default" else {"LLMZIP_KERNELS": kernels})}
-    for level, n in itertools.product(KERNELS[1:], threads):
+        yield n, {"ATEN_CPU_CAPABILITY": aten, **limits, **({"MATRIX_TORCH": "1"} if kernels == "torch" else {})}
+    for level, n in itertools.product(LEVELS, threads):
         yield n, {"LLMZIP_KERNELS": level}
 
 
-def main(model: str, path: str, size: int = 20_000, lanes: int = 64, kernels: str = "none") -> int:
-    from llmzip import compress, get_info
-    from llmzip.models import registry
-
+def main(model: str, path: str, size: int = 20_000, lanes: int = 64, kernels: str = "torch") -> int:
     with tempfile.TemporaryDirectory() as folder:
         source, packed = Path(folder, "text"), Path(folder, "text.lmz")
         source.write_bytes(Path(path).read_bytes()[:size])
-        packed.write_bytes(compress(source.read_bytes(), registry.load(model), lanes=lanes))
+        packed.write_bytes(pack(source.read_bytes(), registry.load(model), lanes))
         assert {block.kind for block in get_info(packed).blocks} == {"model"}, "the file shows nothing of the model"
         print(f"{source.stat().st_size} bytes -> {packed.stat().st_size}")
 

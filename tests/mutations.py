@@ -20,8 +20,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from coding import cm_block, grouped, model_block
+
 import llmzip
-from llmzip import cm, codec, container, lz, transforms
+from llmzip import container, transforms
+from llmzip.blocks import Memory
 from llmzip.container import Block
 from llmzip.errors import LlmzipError
 from llmzip.models.toy import ToyModel
@@ -44,12 +47,10 @@ def bases() -> list[Built]:
     noise = random.Random(3).randbytes(5000)
     found = []
     for data in (text, noise[:200], bytes(range(0, 240, 3)) * 8):
-        check = container.content_check(data)
-        for kind, payload in ((container.LZMA, lz.create_payload(data)), (container.CM, cm.create_payload(data))):
-            found.append((data, [Block(kind, len(data), payload, check)]))
+        found += [(data, [cm_block(data, stride=stride)]) for stride in (0, 3)]
         found.append((data, [container.stored_block(data)]))
-    for options in ({}, {"lanes": 3}, {"lanes": 2, "window": 16, "overlap": 8}, {"plain": True}):
-        found.append((text, [codec.compress_block(MODEL, text, **options)]))  # type: ignore[arg-type]
+    for options in ({}, {"lanes": 3}, {"lanes": 2, "window": 16, "overlap": 8}):
+        found.append((text, [model_block(MODEL, text, **options)]))
     for data, wanted in (
         (windows, container.CRLF), (text.decode().encode("utf-16"), container.UTF16LE | container.BOM), (noise * 2, container.REPEATS),
         (bytes(random.Random(1).choices(b"abcd", k=900)), container.PACK), (noise, container.X86),
@@ -58,11 +59,20 @@ def bases() -> list[Built]:
         block = replace(container.stored_block(body), n_bytes=len(data), content_check=container.content_check(data))
         found.append((data, [replace(block, mask=mask, n_body=len(body), side=side)]))
         if len(body) < 3000:
-            coded = replace(block, kind=container.CM, payload=cm.create_payload(body), mask=mask, n_body=len(body), side=side)
+            coded = replace(cm_block(body), n_bytes=len(data), content_check=block.content_check, mask=mask, n_body=len(body), side=side)
             found.append((data, [coded]))
     parts = [text[:100], noise[:90], text[100:]]
     found.append((b"".join(parts), [container.stored_block(part) for part in parts]))
+    parts = [text[:90], noise[:50], text[90:150], text[150:220], text[220:]]
+    found.append((b"".join(parts), grouped(parts, block_of, begins={3})))
     return found
+
+
+def block_of(part: bytes, memory: Memory) -> Block:
+    """For a group of every kind."""
+    if not part.isascii():
+        return container.stored_block(part)
+    return cm_block(part, memory) if len(part) == 60 else model_block(MODEL, part, memory)
 
 
 def originals(known: list[Built]) -> dict[bytes, bytes]:
@@ -79,8 +89,8 @@ def originals(known: list[Built]) -> dict[bytes, bytes]:
 def build(blocks: list[Block], chance: random.Random) -> bytes:
     """The file of these blocks, whatever a reader says of them, its checksums right."""
     block = blocks[0]
-    plain = not block.mask and block.kind != container.NOTE and block.lanes == 1 and block.window is None
-    if len(blocks) == 1 and plain and chance.random() < 0.3:
+    bare = not block.mask and block.kind in container.SHORT_FORMS.values() and block.lanes == 1 and block.window is None
+    if len(blocks) == 1 and bare and block.line_bits is None and chance.random() < 0.3:
         return short(block)
     made = before = container.create_preamble(MODEL.fingerprint)
     entries = []
@@ -89,7 +99,8 @@ def build(blocks: list[Block], chance: random.Random) -> bytes:
         header += container.crc16(before + header).to_bytes(2, "little")
         payload = block.side + block.payload
         coded = header + payload + container.crc16(payload).to_bytes(2, "little") + block.content_check
-        entries.append(container.IndexEntry(block.n_bytes, len(coded)))
+        begins_group = block.line_bits is not None or not any(entry.n_bytes for entry in entries)
+        entries.append(container.IndexEntry(block.n_bytes, len(coded), begins_group and chance.random() < 0.99))
         made, before = made + coded, b""
     if len(blocks) > 1:
         made += container.create_index(container.Index(entries, chance.randbytes(8)))
@@ -97,7 +108,7 @@ def build(blocks: list[Block], chance: random.Random) -> bytes:
 
 
 def short(block: Block) -> bytes:
-    form = next(byte for byte, of in container.SHORT_FORMS.items() if of[0] == block.kind)
+    form = next(byte for byte, of in container.SHORT_FORMS.items() if of == block.kind)
     fingerprint = MODEL.fingerprint[:4] if block.kind == container.MODEL else b""
     made = b"\xfc" + bytes([form]) + fingerprint + container.create_varint(block.n_bytes)
     if block.kind != container.STORED:
@@ -133,7 +144,7 @@ def scrambled(chance: random.Random, data: bytes) -> bytes:
 
 
 def mutate(chance: random.Random, block: Block) -> Block:
-    way = chance.randrange(10)
+    way = chance.randrange(11)
     if way <= 2:
         return replace(block, payload=scrambled(chance, block.payload))
     if way == 3:
@@ -145,10 +156,12 @@ def mutate(chance: random.Random, block: Block) -> Block:
     if way == 6:
         return replace(block, mask=chance.randrange(1, 128), n_body=block.body_size)
     if way == 7:
-        return replace(block, kind=chance.choice([1, 2, 3, 4, 5]))
+        return replace(block, kind=chance.choice([1, 2, 3, 4, 5, 6, 7]))
     if way == 8:
-        lanes = max(2, min(1 << 20, number(chance, block.lanes)))
-        return replace(block, lanes=lanes, n_tokens=number(chance, block.n_tokens or block.n_bytes))
+        return replace(block, lanes=max(2, min(1 << 20, number(chance, block.lanes))))
+    if way == 9:
+        bits = chance.choice([None, 0, 9, 10, 14, 15, 18, 25, number(chance, 14)])
+        return replace(block, line_bits=bits)
     return replace(block, window=number(chance, 64), overlap=number(chance, 16))
 
 

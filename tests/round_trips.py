@@ -19,6 +19,8 @@ from llmzip.errors import LlmzipError
 from llmzip.models import Model
 from llmzip.models.toy import ToyModel
 
+GROUPS = {"block_size": 200, "group_size": 500}  # of two blocks of text and one of more, or alone
+
 
 def load(name: str) -> Model:
     if name == "toy":
@@ -33,7 +35,7 @@ def run(seed: int, size: int, model: Model, kinds: "collections.Counter[str]") -
     data = compose(seed, size)
     if seed % 4 == 0 and isinstance(model, ToyModel):  # it knows nothing but what it says itself
         data = model.speak(len(data), seed) + data[: seed % 3 * 50]
-    options = [{}, {}, {"block_size": 700}, {"lanes": 2}, {"plain": True}, {"window": 16, "overlap": 8}][seed % 6]
+    options = [{}, {}, GROUPS, {"lanes": 2}, GROUPS | {"lanes": 3}, {"window": 16, "overlap": 8}][seed % 6]
     try:
         made = llmzip.compress(data, model, **options)  # type: ignore[arg-type]
         info = llmzip.get_info(made)
@@ -41,10 +43,13 @@ def run(seed: int, size: int, model: Model, kinds: "collections.Counter[str]") -
         with llmzip.LmzFile(io.BytesIO(made), model=model) as file:
             file.seek(len(data) // 2)
             half = file.read()
+            file.seek(len(data) // 3)
+            third = file.read(100)
     except LlmzipError as error:
         return f"{type(error).__name__}: {error}"
     kinds.update("+".join([block.kind, *block.transforms]) for block in info.blocks)
-    if back != data or half != data[len(data) // 2 :]:
+    at = len(data) // 3
+    if back != data or half != data[len(data) // 2 :] or third != data[at : at + 100]:
         return "other bytes"
     if len(made) > len(data) + 24 * max(1, len(info.blocks)) + 30 * (len(info.blocks) > 1):
         return f"{len(made)} bytes of {len(data)}"

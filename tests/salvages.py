@@ -4,55 +4,60 @@
 
 makes files of random members, some with whole .lmz files stored in their blocks, damages them in one to four places
 (flips, zeros, cuts, bytes lost, put in or turned round), and counts blocks that come out and were not compressed as
-such (it must be none), blocks that no damage has touched and that are lost, and the longest that one file took.
+such (it must be none), blocks that are lost though no damage has touched them or what they go on from, and the longest that one file took.
 Counted apart: files that are cut just where a stored .lmz file ends, so that they end with that, whole: nobody could
 tell it from a last member of their own.
 """
 
-import functools
 import io
 import random
 import sys
 import time
+from typing import NamedTuple
 
-from llmzip import blocks, codec, container
+from coding import cm_block, grouped, member_of, model_block, remembering
+
+from llmzip import blocks, container
+from llmzip.blocks import Memory
 from llmzip.damage import Damage, salvage
 from llmzip.models.toy import ToyModel
 from llmzip.stream import ModelSource
 
 MODEL = ToyModel()
 SOURCE = ModelSource(MODEL)
-Piece = tuple[int, int, bytes]  # where it begins and ends in the file, content
+
+
+class Piece(NamedTuple):
+    """A block of a file."""
+
+    start: int  # of what has to be whole: of the block, or of the first of its group if it goes on from that
+    end: int
+    content: bytes
 
 
 def make_member(contents: list[bytes], rng: random.Random) -> tuple[bytes, list[Piece]]:
     if len(contents) == 1 and rng.random() < 0.5:
-        block = make_block(contents[0], rng)
+        block = make_block(contents[0], Memory(container.line_bits_of(len(contents[0]))), rng)
         if made := container.create_short(block, contents[0], MODEL.fingerprint):
-            return made, [(0, len(made), contents[0])]
-    made = container.create_preamble(MODEL.fingerprint)
-    seen = container.Member(container.parse_preamble(made))
+            return made, [Piece(0, len(made), contents[0])]
+    begins = {i for i in range(1, len(contents)) if rng.random() < 0.3}
+    made_blocks = grouped(contents, lambda content, memory: make_block(content, memory, rng), begins)
+    made = member_of(made_blocks, contents, MODEL.fingerprint)
+    at = group = container.PREAMBLE_SIZE
     pieces = []
-    for i, content in enumerate(contents):
-        block = make_block(content, rng)
-        data = container.create_block(block, last=i == len(contents) - 1, before=seen.next_before)
-        seen.add(block.kind, block.n_bytes, len(data), i == len(contents) - 1)
-        pieces.append((len(made), len(made) + len(data), content))
-        made += data
-    index = container.create_index(seen.index(container.content_check(b"".join(contents)))) if seen.has_index else b""
-    return made + index, pieces
+    for i, (block, content) in enumerate(zip(made_blocks, contents, strict=True)):
+        group = at if i in begins else group
+        size = container.size_of(block)
+        assert size is not None
+        pieces.append(Piece(at if block.kind == container.STORED else group, at + size, content))
+        at += size
+    return made, pieces
 
 
-@functools.lru_cache(10_000)
-def model_block(content: bytes) -> container.Block:
-    return codec.compress_block(MODEL, content)
-
-
-def make_block(content: bytes, rng: random.Random) -> container.Block:
-    stored = container.stored_block(content)
+def make_block(content: bytes, memory: Memory, rng: random.Random) -> container.Block:
     if len(content) > 200 or rng.random() < 0.5:
-        return stored
-    return model_block(content)
+        return container.stored_block(content)
+    return model_block(MODEL, content, memory) if rng.random() < 0.7 else cm_block(content, memory)
 
 
 def make_file(rng: random.Random, depth: int = 0) -> tuple[bytes, list[Piece]]:
@@ -70,7 +75,7 @@ def make_file(rng: random.Random, depth: int = 0) -> tuple[bytes, list[Piece]]:
                     MODEL.speak(n, rng.randrange(50)) + b"%d" % depth if rng.random() < 0.7 else rng.randbytes(n)
                 )
         data, found = make_member(contents, rng)
-        pieces += [(start + len(made), end + len(made), content) for start, end, content in found]
+        pieces += [Piece(piece.start + len(made), piece.end + len(made), piece.content) for piece in found]
         made += data
     return made, pieces
 
@@ -103,13 +108,13 @@ def ends_with_a_file(data: bytes, content: bytes) -> bool:
 
 
 def main(n_runs: int, seed: int) -> None:
-    blocks.decompress = functools.lru_cache(10_000)(blocks.decompress)
+    blocks.decompress = remembering(blocks.decompress)
     n_pieces = n_wrong = n_alike = n_untouched = n_lost = 0
     worst = 0.0
     for run in range(n_runs):
         rng = random.Random(seed + run)
         data, pieces = make_file(rng)
-        whole = {content for _, _, content in pieces}
+        whole = {piece.content for piece in pieces}
         touched = []
         for _ in range(rng.choice([1, 1, 1, 2, 4])):
             if data:
@@ -129,7 +134,7 @@ def main(n_runs: int, seed: int) -> None:
         n_wrong += len(wrong)
         if len(touched) == 1:
             ((start, end),) = touched
-            kept = [content for begins, ends, content in pieces if ends <= start or begins >= end]
+            kept = [piece.content for piece in pieces if piece.end <= start or piece.start >= end]
             n_untouched += len(kept)
             n_lost += len(set(kept) - set(given))
     print(f"{n_runs} files: {n_pieces} blocks, {n_wrong} wrong; {n_alike} files were cut where a stored one ends")

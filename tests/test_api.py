@@ -56,7 +56,7 @@ def test_same_bytes_every_time() -> None:
     assert len({llmzip.compress(TEXT, ToyModel(), block_size=64) for _ in range(3)}) == 1
 
 
-@pytest.mark.parametrize("block_size", [1, 64, 128, 1 << 26])
+@pytest.mark.parametrize("block_size", [20, 64, 128, 1 << 26])
 def test_info(block_size: int, tmp_path: Path) -> None:
     data = llmzip.compress(TEXT, MODEL, block_size=block_size)
     info = llmzip.get_info(data)
@@ -82,7 +82,16 @@ def test_info_of_parameters_and_members() -> None:
     empty, block = info.blocks
     assert (empty.kind, empty.n_bytes, empty.n_bytes_on_disk, empty.lanes, empty.window) == ("stored", 0, 5, 1, None)
     assert (block.member, block.kind, block.lanes, block.window, block.overlap) == (2, "model", 2, 16, 4)
-    assert block.n_tokens is not None and block.n_tokens <= len(TEXT)
+    assert empty.begins_group and block.begins_group
+
+
+def test_info_of_groups() -> None:
+    data = llmzip.compress(TEXT, MODEL, block_size=30, group_size=90)
+    assert [block.begins_group for block in llmzip.get_info(data).blocks] == [True, False, False, True, False, False]
+    assert llmzip.decompress(data, MODEL) == TEXT
+    one = llmzip.compress(TEXT, MODEL, block_size=30)
+    assert [block.begins_group for block in llmzip.get_info(one).blocks] == [True] + [False] * 5
+    assert len(one) < len(data) + 2 < len(llmzip.compress(TEXT, MODEL, block_size=30, group_size=30))
 
 
 def test_info_of_an_engine_that_is_not_exact() -> None:
@@ -129,16 +138,22 @@ def test_limits() -> None:
     assert llmzip.get_info(data).n_bytes == 2 * len(TEXT)
 
 
-def test_salvage() -> None:
-    data = llmzip.compress(TEXT, MODEL, block_size=64)
+@pytest.mark.parametrize("group_size", [64, 128, 1 << 24])
+def test_salvage(group_size: int) -> None:
+    """What goes on from a damaged block is lost with it: the rest of its group, and no more."""
+    data = llmzip.compress(TEXT, MODEL, block_size=32, group_size=group_size)
     damaged = bytearray(data)
-    first, second, *_ = llmzip.get_info(data).blocks
-    damaged[7 + first.n_bytes_on_disk + second.n_bytes_on_disk // 2] ^= 1
+    first, second, *_ = found = llmzip.get_info(data).blocks
+    at = 7 + first.n_bytes_on_disk
+    damaged[at + second.n_bytes_on_disk // 2] ^= 1
     content, damages = llmzip.salvage(damaged, MODEL)
-    assert content == TEXT[: first.n_bytes] + TEXT[first.n_bytes + second.n_bytes :]
-    (damage,) = damages
-    assert (damage.file_start, damage.file_end) == (7 + first.n_bytes_on_disk, 7 + first.n_bytes_on_disk + second.n_bytes_on_disk)
-    assert (damage.content_start, damage.content_end) == (first.n_bytes, first.n_bytes + second.n_bytes)
-    assert f"(content bytes {first.n_bytes} to {first.n_bytes + second.n_bytes - 1})" in str(damage.error)
+    end = next((32 * i for i, block in enumerate(found) if i > 1 and block.begins_group), len(TEXT))
+    assert content == TEXT[:32] + TEXT[end:]
+    damage, *more = damages
+    assert (damage.file_start, damage.file_end) == (at, at + second.n_bytes_on_disk)
+    assert (damage.content_start, damage.content_end) == (32, 64)
+    assert "(content bytes 32 to 63)" in str(damage.error)
+    assert [each.content_start for each in more] == list(range(64, end, 32))
+    assert all("goes on from a block that is damaged" in str(each.error) for each in more)
     with pytest.raises(llmzip.FormatError, match=r"block 2 \(content bytes"):
         llmzip.decompress(damaged, MODEL)

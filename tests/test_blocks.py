@@ -6,8 +6,8 @@ import pytest
 from damage import flips
 
 import llmzip
-from llmzip import blocks, cm, container, lz
-from llmzip.errors import LlmzipError, TruncatedError
+from llmzip import blocks, container
+from llmzip.errors import FormatError, LlmzipError, TruncatedError
 from llmzip.models.toy import ToyModel
 from llmzip.stream import LmzCompressor, LmzDecompressor, ModelSource
 
@@ -17,7 +17,7 @@ NOISE = random.Random(0).randbytes(40000)
 TABLE = b"".join(i.to_bytes(4, "little") for i in range(0, 30000, 7))
 STEPS = bytes(range(0, 250, 5)) * 2
 SAMPLES = b"".join(int(random.Random(i).gauss(1000, 9)).to_bytes(2, "little") for i in range(6000))
-PIECES = b"".join(NOISE[at : at + 200] for at in random.Random(3).choices(range(0, 8000, 200), k=150))  # what lzma is made for
+PIECES = b"".join(NOISE[at : at + 200] for at in random.Random(3).choices(range(0, 8000, 200), k=150))
 
 
 def prose(n_bytes: int, seed: int = 0) -> bytes:
@@ -48,8 +48,7 @@ def kinds(data: bytes, **options: int) -> list[str]:
 
 def test_each_kind_of_content() -> None:
     assert kinds(prose(6000)) == ["model"]
-    assert kinds(TABLE) == kinds(PIECES) == ["lzma"]
-    assert kinds(SAMPLES) == ["cm"]
+    assert kinds(TABLE) == kinds(PIECES) == kinds(SAMPLES) == ["cm"]
     assert kinds(NOISE) == ["stored"]
     assert kinds(b"a" * 100000) == ["stored+repeats"]
     assert kinds(bytes(random.Random(1).choices(b"0123456789abcdef", k=9000))) == ["stored+pack"]
@@ -82,9 +81,22 @@ def test_mixed_content() -> None:
     assert kinds(data, block_size=5120) == ["model"] * 2 + ["stored"] + ["model"] * 2
 
 
-def test_one_block_where_it_is_smaller_than_parts() -> None:
+def test_text_that_the_model_does_not_know_is_not_its() -> None:
+    """Told by a sample, of what is long enough for one; below, the model nearly always earns its time."""
     listing = bytes(random.Random(2).choices(b"  eeetttaoinshrd", k=10240))
-    assert kinds(listing + listing.replace(b" ", b"\1\2")) == ["cm"]
+    assert kinds(listing) == ["cm"]
+    assert kinds(listing[:8191]) == ["model"]
+    assert kinds(prose(10240)) == ["model"]
+
+
+def test_the_share_that_the_model_must_make() -> None:
+    made = {share: LmzCompressor(MODEL, share=share) for share in (0.0, 0.2, 1.0)}
+    blocks_of = {
+        share: llmzip.get_info(each.compress(prose(10240)) + each.flush()).blocks for share, each in made.items()
+    }
+    assert {share: found[0].kind for share, found in blocks_of.items()} == {0.0: "cm", 0.2: "cm", 1.0: "model"}
+    short = LmzCompressor(MODEL, share=0.0)  # as good as none: it is never asked
+    assert llmzip.get_info(short.compress(prose(500)) + short.flush()).blocks[0].kind == "cm"
 
 
 def test_pieces_do_not_matter() -> None:
@@ -115,7 +127,86 @@ def test_report() -> None:
     compressor.compress(prose(10240) + NOISE)
     compressor.flush()
     assert [line.partition(",")[0] for line in lines] == ["10240 bytes from 0: model", "40000 bytes from 10240: stored"]
-    assert all("bytes" in line and "lzma" in line for line in lines)
+    assert "the model makes 0." in lines[0] and lines[1].endswith("looks random")
+
+
+# Groups
+
+
+CODING = blocks.Coding(lanes=None, lane_size=None, window=None, overlap=None, share=0.97)
+
+
+def alone(data: bytes, *, is_text: bool) -> container.Block:
+    """The block of a group of its own."""
+    return put(blocks.Memory(container.line_bits_of(len(data))), data, is_text=is_text).block
+
+
+def put(memory: blocks.Memory, data: bytes, *, is_text: bool) -> blocks.Choice:
+    return blocks.compress(MODEL, data, is_text, memory, CODING)
+
+
+def test_blocks_go_on_from_each_other() -> None:
+    """Of any kind, with and without the model: what one has taught, all know."""
+    page = prose(2000)
+    writer, reader = blocks.Memory(14), blocks.Memory(14)
+    contents = [
+        (page, True),
+        (SAMPLES[:2000], False),
+        (NOISE[:9000], False),
+        (page + b"!", True),
+        (SAMPLES[:1999], False),
+    ]
+    choices = [put(writer, content, is_text=is_text) for content, is_text in contents]
+    kinds_of = [container.KIND_NAMES[choice.block.kind] for choice in choices]
+    assert kinds_of == ["model", "cm", "stored", "model", "cm"]
+    sizes = [len(choice.block.payload) for choice in choices]
+    assert sizes[3] < sizes[0] / 8 and sizes[4] < sizes[1] / 8
+    assert not any(choice.spoils for choice in choices)
+    for choice, (content, _) in zip(choices, contents, strict=True):
+        assert blocks.decompress(choice.block, MODEL, reader) == content
+
+
+def test_a_block_that_was_coded_and_not_taken_spoils_the_memory() -> None:
+    """No reader learns what is in it. One that was never coded does not."""
+    hexadecimal = bytes(random.Random(1).choices(b"0123456789abcdef", k=9000))
+    choice = put(blocks.Memory(14), hexadecimal, is_text=True)
+    assert blocks.describe(choice.block) == "stored+pack" and choice.spoils
+    assert not put(blocks.Memory(14), NOISE, is_text=False).spoils
+
+
+def test_what_follows_a_spoiled_memory_begins_a_group() -> None:
+    hexadecimal = bytes(random.Random(1).choices(b"0123456789abcdef", k=4096))
+    data = prose(4096) + hexadecimal + prose(4096, 1) * 2
+    made = llmzip.compress(data, MODEL, block_size=4096)
+    assert llmzip.decompress(made, MODEL) == data
+    found = [(block.kind, block.begins_group) for block in llmzip.get_info(made).blocks]
+    assert found == [("model", True), ("stored", False), ("model", True), ("model", False)]
+
+
+def test_a_memory_that_has_lost_a_block() -> None:
+    """What goes on from it is refused; what is stored needs no memory."""
+    memory = blocks.Memory(14)
+    first, second = (put(memory, content, is_text=True).block for content in (prose(300), prose(300, 1)))
+    reader = blocks.Memory(14)
+    assert blocks.decompress(first, MODEL, reader) == prose(300)
+    reader.spoil()
+    with pytest.raises(FormatError, match="it goes on from a block that is damaged"):
+        blocks.decompress(second, MODEL, reader)
+    assert blocks.decompress(container.stored_block(b"hello"), None, reader) == b"hello"
+
+
+def test_a_group_has_a_greatest_size() -> None:
+    memory = blocks.Memory(10)
+    for _ in range(4):
+        memory.take(container.MAX_GROUP_SIZE // 4)
+    with pytest.raises(FormatError, match="a group have more than 268435456 bytes"):
+        memory.take(1)
+
+
+def test_a_memory_costs_nothing_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmzip.predictor.Predictor", pytest.fail)
+    memory = blocks.Memory(24)
+    assert blocks.decompress(container.stored_block(b"hello"), None, memory) == b"hello"
 
 
 # Short members
@@ -129,15 +220,13 @@ def short(data: bytes) -> bytes:
 
 
 def test_overhead_of_short_messages() -> None:
-    from llmzip import codec
-
     for n_bytes in (20, 60, 127):
         message = prose(n_bytes)
-        assert len(short(message)) == len(codec.compress_block(MODEL, message).payload) + 12
+        assert len(short(message)) == len(alone(message, is_text=True).payload) + 12
     assert len(short(NOISE[:100])) == 107
     assert len(short(b"")) == 7
-    assert len(short(STEPS)) == len(lz.create_payload(STEPS)) + 8
-    assert len(short(b"\x01\x80" * 900)) == len(cm.create_payload(b"\x01\x80" * 900)) + 9
+    assert len(short(STEPS)) == len(alone(STEPS, is_text=False).payload) + 8
+    assert len(short(b"\x01\x80" * 900)) == len(alone(b"\x01\x80" * 900, is_text=False).payload) + 9
 
 
 def test_long_content_is_not_short() -> None:
@@ -151,8 +240,7 @@ DAMAGED = {
     "short stored": NOISE[:30],
     "short cm": b"\x01\x80" * 90,
     "cm": b"\x01\x80" * 2100,
-    "short lzma": STEPS,
-    "lzma": TABLE[:4800],
+    "records": TABLE[:4800],
     "repeats": b"a" * 6000,
     "pack": bytes(random.Random(1).choices(b"01", k=4200))[:4200],
     "line ends": b"line\r\n" * 20 + b"lone\n" + b"a" * 5800,
@@ -196,18 +284,6 @@ def test_short_members_among_others(tmp_path) -> None:
     assert [member.fingerprint for member in info.members[:2]] == [MODEL.fingerprint[:4].hex(), ""]
 
 
-def test_plain_is_carried_through() -> None:
-    block = container.Block(container.MODEL, 100, b"payload", bytes(8), plain=True)
-    made = container.create_block(block, last=True)
-    header = container.parse_header(made, "block 1")
-    assert header.plain
-    assert container.parse_block(made, header, "block 1") == block
-    member = container.create_short(block, bytes(100), b"1234")
-    assert member is not None and member[1] == 0x2D
-    preamble = container.parse_preamble(member)
-    assert container.Member(preamble).parse_header(member[len(preamble.raw) :]).plain
-
-
 def test_describe() -> None:
-    block = container.Block(container.LZMA, 9, b"", b"", mask=container.CRLF | container.UTF16LE, n_body=3)
-    assert blocks.describe(block) == "lzma+utf-16-le+crlf"
+    block = container.Block(container.CM, 9, b"", b"", mask=container.CRLF | container.UTF16LE, n_body=3)
+    assert blocks.describe(block) == "cm+utf-16-le+crlf"

@@ -380,9 +380,13 @@ def test_info(run: Run) -> None:
     verbose = run("info", "-v", "s.lmz").out.decode().splitlines()
     assert [line.split()[:3] for line in verbose[2:]] == [
         ["member", "block", "kind"],
-        ["1", "1", "stored"],
-        ["2", "1", "stored"],
+        ["1", "1*", "stored"],
+        ["2", "1*", "stored"],
     ]
+    Path("long").write_bytes(ToyModel().speak(2500))
+    assert run("compress", "-m", "toy", "--block-size", "800", "--group-size", "1600", "long").code == 0
+    verbose = run("info", "-v", "long.lmz").out.decode().splitlines()
+    assert [line.split()[1:3] for line in verbose[3:]] == [["1*", "model"], ["2", "model"], ["3*", "model"], ["4", "model"]]
     assert run("info", "-", stdin=stored(TEXT)).out.decode().splitlines()[1].startswith("- ")
 
 
@@ -633,14 +637,15 @@ def test_stdout_full_or_closed(tmp_path: Path) -> None:
 def test_levels(run: Run) -> None:
     Path("notes").write_bytes(ToyModel().speak(11000))
 
-    def lanes(*argv: str) -> list[int]:
+    def made(*argv: str) -> list[tuple[str, int]]:
         result = run("compress", "-m", "toy", "-c", *argv, "notes")
         assert result.code == 0, result.err
-        return [block.lanes for block in get_info(result.out).blocks]
+        return [(block.kind, block.lanes) for block in get_info(result.out).blocks]
 
-    assert lanes("-1") == lanes("--level", "2") == [3]
-    assert lanes() == lanes("-6") == lanes("-f9") == [1]
-    assert lanes("-1", "--lanes", "2") == [2]
+    assert made("-1") == [("cm", 1)], "the fastest has no model"
+    assert made("--level", "2") == [("model", 3)]
+    assert made() == made("-6") == made("-f9") == [("model", 1)]
+    assert made("-2", "--lanes", "2") == [("model", 2)]
     assert run("compress", "-0", "notes").code == run("compress", "--level", "10", "notes").code == 1
     Path("-9").write_bytes(b"a file of that name")
     assert run("compress", "-m", "toy", "--", "-9").code == 0 and Path("-9.lmz").exists()

@@ -2,14 +2,14 @@
 
 import random
 
+import constriction
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmzip.errors import FormatError
-from llmzip.predictor.coder import PAST_END, Reader, Writer
-from llmzip.rangecoder import Encoder
+from llmzip.predictor.coder import PAST_END, TOTAL_BITS, Reader, Writer
 
 DECISIONS = st.lists(st.tuples(st.integers(16, (1 << 24) - 16), st.integers(0, 1)), max_size=200)
 
@@ -21,11 +21,31 @@ def written(decisions: list[tuple[int, int]]) -> bytes:
     return writer.payload()
 
 
+# perfect=False: with two integers that sum to 2^24 - 2, the library rounds nothing, and bit i gets exactly table[i] + 1 of 2^24.
+MODEL = constriction.stream.model.Categorical(perfect=False)
+
+
+def tables_of(decisions: list[tuple[int, int]]) -> np.ndarray:
+    return np.array([[(1 << TOTAL_BITS) - p - 1, p - 1] for p, _ in decisions], dtype=np.float64).reshape(-1, 2)
+
+
 def by_constriction(decisions: list[tuple[int, int]]) -> bytes:
-    encoder = Encoder()
-    tables = np.array([[(1 << 24) - p - 1, p - 1] for p, _ in decisions], dtype=np.float64).reshape(-1, 2)
-    encoder.code(tables, np.array([bit for _, bit in decisions], dtype=np.int32))
-    return encoder.payload()
+    encoder = constriction.stream.queue.RangeEncoder()
+    if decisions:
+        encoder.encode(np.array([bit for _, bit in decisions], dtype=np.int32), MODEL, tables_of(decisions))
+    n_words, (lower, width) = encoder.pos()
+    sealed = encoder.get_compressed()  # a point in its last interval, which is [lower, lower + width) after n_words whole words
+    size = 4 * n_words + 8
+    point = int.from_bytes(sealed.astype(">u4").tobytes(), "big") << (8 * size - 32 * len(sealed))
+    first = point - (point - int(lower)) % (1 << 64)
+    last = first + int(width) - 1
+    zeros = next(n for n in range(64, -1, -8) if -(-first >> n) << n <= last)
+    return (-(-first >> zeros) << zeros).to_bytes(size, "big")  # the point with most zeros at its end
+
+
+def read_by_constriction(payload: bytes, decisions: list[tuple[int, int]]) -> list[int]:
+    words = np.frombuffer(payload.ljust(-(-len(payload) // 4) * 4 + 8, b"\0"), ">u4").astype(np.uint32)
+    return constriction.stream.queue.RangeDecoder(words).decode(MODEL, tables_of(decisions)).tolist() if decisions else []
 
 
 @settings(deadline=None)
@@ -34,7 +54,8 @@ def test_the_stream_is_that_of_constriction(decisions: list[tuple[int, int]]) ->
     payload = written(decisions)
     assert payload.rstrip(b"\0") == by_constriction(decisions).rstrip(b"\0")
     reader = Reader(payload)
-    assert [reader.code(p) for p, _ in decisions] == [bit for _, bit in decisions]
+    bits = [bit for _, bit in decisions]
+    assert [reader.code(p) for p, _ in decisions] == bits == read_by_constriction(payload, decisions)
 
 
 @pytest.mark.parametrize("bit", [0, 1])

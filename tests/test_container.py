@@ -5,6 +5,7 @@ import io
 import struct
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import pytest
@@ -28,7 +29,8 @@ def member(*blocks: Block, preamble: bytes = PREAMBLE) -> bytes:
     data = preamble
     for i, block in enumerate(blocks):
         made = container.create_block(block, last=i == len(blocks) - 1, before=state.next_before)
-        state.add(block.kind, block.n_bytes, len(made), i == len(blocks) - 1)
+        last, begins_group = i == len(blocks) - 1, block.line_bits is not None
+        state.add(block.kind, block.n_bytes, len(made), last, begins_group=begins_group)
         data += made
     return data + (container.create_index(state.index()) if state.has_index else b"")
 
@@ -56,7 +58,8 @@ def test_overheads_that_the_format_promises() -> None:
     assert len(member(container.stored_block(bytes(16383)))) == 16383 + 22
     assert len(member(container.stored_block(bytes(1 << 20)))) == (1 << 20) + 23
     assert len(member(model_block(16383, bytes(16000)))) == 16000 + 24
-    assert len(member(model_block(1000, lanes=2, n_tokens=999))) - len(member(model_block(1000))) == 3
+    assert len(member(model_block(1000, lanes=2))) - len(member(model_block(1000))) == 1
+    assert len(member(model_block(1000, line_bits=22))) - len(member(model_block(1000))) == 1
 
 
 def test_check_values_that_the_format_names() -> None:
@@ -86,17 +89,19 @@ def test_version_bytes(version: int) -> None:
 def blocks(draw: st.DrawFn) -> Block:
     """Any block that may be written."""
     payload = draw(st.binary(min_size=1, max_size=300))
-    kind = draw(st.sampled_from([container.STORED, container.MODEL, container.LZMA, container.CM]))
+    kind = draw(st.sampled_from([container.STORED, container.MODEL, container.CM]))
     n_body = len(payload) if kind == container.STORED else draw(st.integers(max(2, len(payload) - 64), 1 << 26))
     n_bytes = n_body
-    transforms: dict[str, Any] = {}
+    fields: dict[str, Any] = {
+        "line_bits": draw(st.none() | st.integers(container.MIN_LINE_BITS, container.MAX_LINE_BITS))
+    }
     if draw(st.booleans()):
         n_bytes = draw(st.integers(-(-n_body // 2), container.MAX_BLOCK_SIZE))
         mask = draw(st.integers(1, sum(container.TRANSFORM_NAMES)).filter(lambda mask: mask & 3 != 3))
-        transforms = {"mask": mask, "n_body": n_body, "side": draw(st.binary(max_size=min(9, n_bytes)))}
+        fields |= {"mask": mask, "n_body": n_body, "side": draw(st.binary(max_size=min(9, n_bytes)))}
     check = draw(st.binary(min_size=8, max_size=8))
     if kind != container.MODEL:
-        return Block(kind, n_bytes, payload, check, **transforms)
+        return Block(kind, n_bytes, payload, check, **fields)
     lanes = draw(st.integers(1, min(1024, n_body)))
     window = draw(st.none() | st.integers(8, min(1 << 15, container.MAX_POSITIONS // lanes)))
     return Block(
@@ -105,11 +110,9 @@ def blocks(draw: st.DrawFn) -> Block:
         payload=payload,
         content_check=check,
         lanes=lanes,
-        n_tokens=draw(st.integers(lanes, n_body)) if lanes > 1 else None,
         window=window,
         overlap=draw(st.integers(0, window // 2)) if window else None,
-        plain=draw(st.booleans()),
-        **transforms,
+        **fields,
     )
 
 
@@ -133,6 +136,20 @@ def test_no_bit_of_a_header_can_flip(block: Block, data: st.DataObject) -> None:
         container.parse_header(bytes(flipped), "block 1")
 
 
+def test_the_first_block_of_content_begins_a_group() -> None:
+    """With a memory of the size that its body asks for, unless it says another; the others only if they say so."""
+    for n_bytes, line_bits in ((1, 14), (1000, 15), (1 << 20, 22)):
+        data = container.create_block(model_block(n_bytes, b"x"), last=False)
+        assert container.parse_header(data, "block 1").line_bits is None
+        assert container.parse_header(data, "block 1", first=True).line_bits == line_bits
+        assert container.line_bits_of(n_bytes) == line_bits
+    said = container.create_block(model_block(line_bits=10), last=False)
+    assert container.parse_header(said, "block 1").line_bits == 10
+    assert container.parse_header(said, "block 1", first=True).line_bits == 10
+    note = container.create_block(container.note_block("engine=test"), last=False)
+    assert container.parse_header(note, "the note", first=True).line_bits is None
+
+
 def test_note_round_trip() -> None:
     note = container.note_block("engine=test\ndtype=float32")
     assert container.parse_note(note) == "engine=test\ndtype=float32"
@@ -142,10 +159,10 @@ def test_note_round_trip() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 1 << 26), st.integers(1, 1 << 27)), max_size=30),
+    st.lists(st.tuples(st.integers(0, 1 << 26), st.integers(1, 1 << 27), st.booleans()), max_size=30),
     st.binary(min_size=8, max_size=8),
 )
-def test_index_round_trip(entries: list[tuple[int, int]], check: bytes) -> None:
+def test_index_round_trip(entries: list[tuple[int, int, bool]], check: bytes) -> None:
     index = Index([IndexEntry(*entry) for entry in entries], check)
     data = container.create_index(index)
     assert container.parse_index(data) == index
@@ -156,7 +173,7 @@ def test_index_round_trip(entries: list[tuple[int, int]], check: bytes) -> None:
 
 @given(st.integers(0), st.integers(0, 7))
 def test_no_bit_of_an_index_can_flip(at: int, bit: int) -> None:
-    index = Index([IndexEntry(1000, 200), IndexEntry(5, 30)], b"12345678")
+    index = Index([IndexEntry(1000, 200, True), IndexEntry(5, 30)], b"12345678")
     data = bytearray(container.create_index(index))
     data[at % len(data)] ^= 1 << bit
     with pytest.raises((FormatError, TruncatedError)):
@@ -170,10 +187,15 @@ def test_huge_sizes_are_refused_before_memory() -> None:
         b"\x09" + container.create_varint(1 << 26) + container.create_varint(1 << 26),
         b"\x0a" + container.create_varint(1 << 26) + container.create_varint(1 << 26),
         b"\x2a\x09\x01" + container.create_varint((1 << 63) - 1),
-        b"\x1a" + container.create_varint(1 << 26) + b"\x01" + container.create_varint(1 << 62) * 2,
+        b"\x1a" + container.create_varint(1 << 26) + b"\x01" + container.create_varint(1 << 62),
+        b"\x8d" + container.create_varint(1 << 26) + b"\x01" + container.create_varint(1 << 62),
         b"\x49" + container.create_varint(1 << 26) + b"\x08" + container.create_varint(1 << 62) * 2,
-        b"\x49" + container.create_varint(1 << 26) + b"\x08" + container.create_varint(1 << 27) + container.create_varint(1 << 26),
-        b"\x4b" + container.create_varint(1 << 26) * 2 + b"\x08" + container.create_varint(1 << 26) * 2,
+        b"\x49"
+        + container.create_varint(1 << 26)
+        + b"\x08"
+        + container.create_varint(1 << 27)
+        + container.create_varint(1 << 26),
+        b"\x4d" + container.create_varint(1 << 26) * 2 + b"\x08" + container.create_varint(1 << 26) * 2,
     ]
     tracemalloc.start()
     for header in fields:
@@ -200,7 +222,7 @@ class Short(io.BytesIO):
 
 
 def test_payload_is_read_in_pieces() -> None:
-    block = container.stored_block(bytes(5 << 20))
+    block = replace(container.stored_block(bytes(5 << 20)), line_bits=22)
     data = member(block)
     entries = container.map_file(io.BytesIO(data))
     file = Short(data)
@@ -233,6 +255,34 @@ def test_map_of_members(read: Callable[[BinaryIO, int], list[MemberEntry]], skip
         assert (block.content_offset, block.n_bytes) == (at, len(content))
         assert container.read_block(file, entry, block).payload == content
         at += len(content)
+
+
+@pytest.mark.parametrize("read", [container.map_file, container.walk_file])
+def test_map_of_groups(read: Callable[[BinaryIO, int], list[MemberEntry]]) -> None:
+    stored = [container.stored_block(b"x"), replace(container.stored_block(b"y"), line_bits=12)]
+    file = io.BytesIO(member(container.note_block("n"), stored[0], stored[0], stored[1], stored[0]))
+    (entry,) = read(file, 0)
+    assert [block.begins_group for block in entry.blocks] == [True, False, True, False]
+    assert [container.read_header(file, entry, block).line_bits for block in entry.blocks] == [14, None, 12, None]
+
+
+@pytest.mark.parametrize("flags", [(False, False), (True, True)])
+def test_an_index_that_is_wrong_about_groups(flags: tuple[bool, bool]) -> None:
+    """The walk refuses it; random access goes by it no farther than to a header that says another thing."""
+    data = member(container.stored_block(b"one"), container.stored_block(b"two"))
+    size = len(container.stored_block(b"one").payload) + 14
+    entries = [IndexEntry(3, size, flag) for flag in flags]
+    start = len(data) - len(container.create_index(Index(entries, bytes(8))))
+    wrong = data[:start] + container.create_index(Index(entries, container.content_check(b"onetwo")))
+    with pytest.raises(FormatError, match="does not list the blocks"):
+        container.walk_file(io.BytesIO(wrong))
+    if not flags[0]:
+        with pytest.raises(FormatError, match="does not list the blocks"):
+            container.map_file(io.BytesIO(wrong))
+        return
+    (entry,) = container.map_file(io.BytesIO(wrong))
+    with pytest.raises(FormatError, match="index does not tell"):
+        container.read_header(io.BytesIO(wrong), entry, entry.blocks[1])
 
 
 def test_map_reads_the_index_and_not_the_headers() -> None:

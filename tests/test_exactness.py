@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import invented_text, tiny_llama_folder
-from exactness_matrix import case, cases
+from coding import cm_block, model_block
+from exactness_matrix import case, cases, pack
 
-from llmzip import codec, compress, decompress, get_info, native
-from llmzip.mixing import Mixer
+from llmzip import blocks, compress, container, decompress, get_info, native
+from llmzip.blocks import Memory
 from llmzip.models import fused, reference
 from llmzip.models.checkpoint import read_checkpoint
 from llmzip.models.config import LlamaConfig
 from llmzip.models.convert import convert_hf
 from llmzip.models.llama import LlamaModel
-from llmzip.rangecoder import Decoder, Encoder
+from llmzip.predictor import Predictor, Spelling
 
 TEXT = invented_text(60) + b" 17 \r\n <|endoftext|> \x04\x00 \xff\xfe\x80" + invented_text(60, seed=1)
 
@@ -95,34 +96,57 @@ def test_the_largest_vocabulary(tiny):
     ids = np.array([[5, n - 1, 300_000]], dtype=np.int32)
     truth = reference.ReferenceState(reference.ReferenceLlama(config, tensors, device="cpu"), n, 1, 8).forward(ids)
     assert np.array_equal(fused.FusedState(model, n, 1, 8).forward(ids), truth)
-    found = np.array([[7, n - 1, 700_001]], dtype=np.int32)
-    encoder = Encoder()
-    writing = Mixer(found, np.zeros(n, dtype=bool))
-    for step in range(3):
-        writing.code(truth[:, step], step, encoder)
-    decoder, reading = Decoder(encoder.payload()), Mixer(np.zeros_like(found), np.zeros(n, dtype=bool))
-    assert [int(reading.code(truth[:, step], step, decoder)[0]) for step in range(3)] == found[0].tolist()
+    spelled = [b""] * n
+    found = {7: b"seven", n - 1: b"the last", 700_001: b"700001"}
+    for token, word in found.items():
+        spelled[token] = word
+    spelling, body = Spelling(spelled), b"".join(found.values())
+    writer, reader = Predictor(10), Predictor(10)
+    writer.write(body, [len(body)], spelling)
+    for step, token in enumerate(found):
+        writer.code_step(truth[:, step], np.array([token], dtype=np.int32))
+    reader.read(writer.payload(), len(body), [len(body)], spelling)
+    ids = np.zeros(1, dtype=np.int32)
+    for step, token in enumerate(found):
+        reader.code_step(truth[:, step], ids)
+        assert ids[0] == token
+    assert reader.body() == body
+
+
+def content_of(block, model):
+    return blocks.decompress(block, model, Memory(container.line_bits_of(block.body_size)))
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 5])
 @pytest.mark.parametrize(("window", "overlap"), [(None, None), (16, 0), (24, 12)])
-def test_blocks_round_trip_and_cost_what_the_intervals_say(tiny, lanes, window, overlap, monkeypatch):
-    model = LlamaModel(tiny)
-    made = []
-    monkeypatch.setattr(codec, "Encoder", lambda chunk: made.append(Encoder(chunk, counting=True)) or made[-1])
-    block = codec.compress_block(model, TEXT, lanes=lanes, window=window, overlap=overlap)
-    assert block.kind == codec.MODEL and codec.decode_block(model, block) == TEXT
-    assert len(block.payload) <= made[0].cost_bits / 8 * 1.001 + 8
-    reference_only = LlamaModel(tiny)
+def test_blocks_round_trip_and_are_the_same_by_torch(tiny, lanes, window, overlap):
+    model, reference_only = LlamaModel(tiny), LlamaModel(tiny)
     reference_only._fused = None
-    assert codec.compress_block(reference_only, TEXT, lanes=lanes, window=window, overlap=overlap) == block
+    block = model_block(model, TEXT, lanes=lanes, window=window, overlap=overlap)
+    assert content_of(block, model) == content_of(block, reference_only) == TEXT
+    assert model_block(reference_only, TEXT, lanes=lanes, window=window, overlap=overlap) == block
+
+
+def test_a_group_is_the_same_by_torch(tiny):
+    """Block after block in one memory, with another vocabulary than single bytes, and without a model in between."""
+    parts = [TEXT[:400], TEXT[400:900], TEXT[900:]]
+
+    def written(model):
+        memory = Memory(14)
+        return [model_block(model, part, memory) if i != 1 else cm_block(part, memory) for i, part in enumerate(parts)]
+
+    model, reference_only = LlamaModel(tiny), LlamaModel(tiny)
+    reference_only._fused = None
+    made, memory = written(model), Memory(14)
+    assert made == written(reference_only)
+    assert [blocks.decompress(block, reference_only, memory) for block in made] == parts
 
 
 @pytest.fixture(scope="module")
 def written(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("written")
     (folder / "text").write_bytes(TEXT)
-    packed = compress(TEXT, LlamaModel(tiny), lanes=3)
+    packed = pack(TEXT, LlamaModel(tiny), 3)
     assert [block.kind for block in get_info(packed).blocks] == ["model"]
     (folder / "text.lmz").write_bytes(packed)
     return folder
@@ -131,6 +155,14 @@ def written(tiny, tmp_path_factory):
 @pytest.mark.parametrize(("threads", "environment"), list(cases()), ids=lambda v: v if isinstance(v, int) else " ".join(v.values()))
 def test_the_matrix(tiny, written, threads, environment):
     _, decoded, same_file = case(str(tiny), written / "text", written / "text.lmz", 3, threads, environment)
+    assert decoded and same_file
+
+
+def test_without_the_library(tiny, tmp_path):
+    """Neither kernels nor predictor of C."""
+    (tmp_path / "text").write_bytes(TEXT[:100])
+    (tmp_path / "text.lmz").write_bytes(pack(TEXT[:100], LlamaModel(tiny), 2))
+    _, decoded, same_file = case(str(tiny), tmp_path / "text", tmp_path / "text.lmz", 2, 1, {"LLMZIP_KERNELS": "none"})
     assert decoded and same_file
 
 
@@ -143,7 +175,7 @@ def test_on_a_gpu(tiny):
 
 
 def test_smollm2_round_trip_and_kernels(smollm2):
-    block = codec.compress_block(smollm2, TEXT[:600], lanes=2)
-    assert codec.decode_block(smollm2, block) == TEXT[:600]
+    block = model_block(smollm2, TEXT[:600], lanes=2)
+    assert content_of(block, smollm2) == TEXT[:600]
     ids = smollm2.tokenizer.encode(b"It is a truth universally acknowledged, that a single man")[None, :8]
     assert np.array_equal(smollm2.open(1, 16).forward(ids), smollm2.open_reference(1, 16).forward(ids))

@@ -1,10 +1,14 @@
 """The examples run as their docstrings say and print what they promise: on the toy model, in processes of their own."""
 
+import hashlib
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import tarfile
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from checkpoints import tiny_llama_folder
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
+LARGE_FILES = runpy.run_path(str(EXAMPLES / "large_files.py"))
 
 
 def run(name: str, *argv: str | Path, cache: Path, code: int = 0) -> str:
@@ -101,3 +106,50 @@ def test_verify_folder_tells_of_a_failure(tmp_path: Path) -> None:
     (tmp_path / "files" / "text").write_bytes(b"text")
     out = run("verify_folder", tmp_path / "files", "--model", "no such model", cache=tmp_path, code=1)
     assert out.count("FAILED") == 2
+
+
+def test_large_files_are_the_ones_that_were_meant(tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / LARGE_FILES["INPUTS"][0].name).write_bytes(b"another")
+    out = run("large_files", tmp_path / "large", cache=tmp_path, code=1)
+    assert out.split()[1:] == ["7", "django-5.2.8.tar"]
+
+
+def test_the_log_of_the_large_files_is_written_by_a_fixed_recipe(tmp_path: Path) -> None:
+    data = b'say "\\x00"\n\x001\x00z\xe9' + bytes(range(256)) * 200
+    with tarfile.open(tmp_path / "some.tar", "w") as tar:
+        member = tarfile.TarInfo("some/näme")
+        member.size = len(data)
+        tar.addfile(member, BytesIO(data))
+    log = StringIO()
+    LARGE_FILES["Strace"](log).archive(tmp_path / "some.tar")
+    lines = log.getvalue().splitlines()
+    assert "some/n\\303\\244me" in lines[0] and log.getvalue().isascii()
+    assert r', "say \"\\x00\"\n\0001\0z\351\0\1\2' in lines[1]
+    times = [re.search(r" (\d\d:\d\d:\d\d\.\d{6}) ", line)[1] for line in lines]  # type: ignore[index]
+    assert times == sorted(set(times))
+    written = sum(int(match[1]) for match in re.finditer(r"write\(4<.* = (\d+) <", log.getvalue()))
+    read = sum(int(match[1]) for match in re.finditer(r" read\(3</.* = (\d+) <", log.getvalue()))
+    assert written == read == len(data)
+    assert hashlib.sha256(log.getvalue().encode()).hexdigest() == "e6d940b35c07488a5420b3fc43fc5ccf65223b97a0ae0cac2513b54bdd3c610a"
+
+
+def test_large_table(tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "text").write_bytes(b"the rain in the plain and nothing else\n" * 2000)
+    (tmp_path / "large" / "other").write_bytes(b"")
+    some = ["--files", "text", "--head", "1K", "--rounds", "2", "--model", "toy"]
+    out = run("large_table", tmp_path / "large", *some, cache=tmp_path)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if line.startswith("| text")]
+    tools = [row[2].split()[0] for row in rows[:-1]]
+    missing = re.findall(r"^Missing: (\w+) .*\(\w+ install \S+\)\.$", out, re.M)
+    assert tools[0] == "llmzip" and sorted(tools[1:] + missing) == ["7zz", "bzip3", "kanzi", "xz", "zpaq", "zstd"]
+    assert all(row[1] == "1 024" and int(row[3].replace(" ", "")) < 1200 and len(row) == 11 for row in rows[:-1])
+    assert rows[-1][2] == f"`{hashlib.sha256((tmp_path / 'large' / 'text').read_bytes()).hexdigest()}`"
+
+
+def test_large_table_tells_of_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "text").write_bytes(b"text")
+    out = run("large_table", tmp_path / "large", "--rivals", "--model", "no such model", cache=tmp_path, code=1)
+    assert out.count("FAILED") == 1

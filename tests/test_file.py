@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from coding import grouped, member_of, model_block
 from damage import flips
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,8 @@ from llmzip.stream import LmzCompressor
 
 MODEL = ToyModel()
 TEXT = b"".join(MODEL.speak(51, line) + b"\n" for line in range(6))
-SMALL = llmzip.compress(TEXT, MODEL, block_size=70)
+SIZES = {"block_size": 70, "group_size": 140}  # two blocks go on from each other
+SMALL = llmzip.compress(TEXT, MODEL, **SIZES)
 
 
 def reader(data: bytes = SMALL, **options: Any) -> llmzip.LmzFile:
@@ -58,7 +60,7 @@ class Pipe(io.RawIOBase):
 
 def test_write_and_read_a_path(tmp_path: Path) -> None:
     path = tmp_path / "x.lmz"
-    with llmzip.open(path, "wb", model=MODEL, block_size=70) as file:
+    with llmzip.open(path, "wb", model=MODEL, **SIZES) as file:
         assert file.write(TEXT[:100]) == 100
         assert file.write(memoryview(TEXT)[100:]) == len(TEXT) - 100
         assert (file.tell(), file.mode, file.name) == (len(TEXT), "wb", str(path))
@@ -84,7 +86,7 @@ def test_kinds_of_path(tmp_path: Path, kind: Any) -> None:
 def test_file_objects_stay_open() -> None:
     target = io.BytesIO(b"before")
     target.seek(0, io.SEEK_END)
-    with llmzip.LmzFile(target, "w", model=MODEL, block_size=70) as file:
+    with llmzip.LmzFile(target, "w", model=MODEL, **SIZES) as file:
         file.write(TEXT)
     assert target.getvalue() == b"before" + SMALL
     target.seek(6)
@@ -159,25 +161,73 @@ def test_seek_like_a_plain_file(data: st.DataObject) -> None:
             assert file.tell() == plain.tell()
 
 
-def test_only_the_blocks_that_are_read_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded: list[int] = []
+def test_the_file_is_what_these_tests_need() -> None:
+    found = llmzip.get_info(SMALL).blocks
+    assert [(block.kind, block.n_bytes, block.begins_group) for block in found] == [
+        ("model", 70, True), ("model", 70, False), ("model", 70, True), ("model", 70, False), ("model", 32, True),
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The contents of the blocks that are decoded."""
+    found: list[bytes] = []
     decompress = blocks.decompress
 
-    def counting(block: Any, *arguments: Any) -> bytes:
-        decoded.append(block.n_bytes)
-        return decompress(block, *arguments)
+    def noting(*arguments: Any) -> bytes:
+        found.append(decompress(*arguments))
+        return found[-1]
 
-    monkeypatch.setattr(blocks, "decompress", counting)
+    monkeypatch.setattr(blocks, "decompress", noting)
+    return found
+
+
+def test_only_the_blocks_that_are_needed_are_decoded(decoded: list[bytes]) -> None:
+    parts = [TEXT[at : at + 70] for at in range(0, len(TEXT), 70)]
+
+    def read(at: int, size: int) -> list[int]:
+        """Numbers of the blocks that are decoded for this."""
+        decoded.clear()
+        file.seek(at)
+        assert file.read1(size) == TEXT[at : at + size]
+        return [parts.index(part) for part in decoded]
+
     with reader() as file:
-        file.seek(-1, io.SEEK_END)
-        assert file.read(1) == b"\n"
-        assert len(decoded) == 1
-        file.seek(-3, io.SEEK_END)
-        assert file.read(2) == TEXT[-3:-1]
-        assert len(decoded) == 1, "the block is kept"
-        file.seek(75)
-        assert file.read1(5) == TEXT[75:80]
-        assert len(decoded) == 2
+        assert read(len(TEXT) - 1, 1) == [4]
+        assert read(len(TEXT) - 3, 2) == [], "the block is kept"
+        assert read(75, 5) == [0, 1], "what it goes on from comes first"
+        assert read(5, 5) == [0], "backward in a group"
+        assert read(80, 5) == [1], "forward from there"
+        assert read(215, 5) == [2, 3] and read(150, 5) == [2] and read(139, 1) == [0, 1]
+
+
+def test_what_is_stored_is_read_on_its_own(decoded: list[bytes]) -> None:
+    """In the middle of a group, and at its start; those after it go on from those before."""
+    parts = [TEXT[:60], bytes(range(40)), TEXT[60:130], bytes(range(50, 90)), TEXT[130:190]]
+    made = grouped(parts, lambda part, memory: model_block(MODEL, part, memory) if part in TEXT else container.stored_block(part), {3})
+    content, starts = b"".join(parts), [0, 60, 100, 170, 210]
+    data = member_of(made, parts, MODEL.fingerprint)
+    assert llmzip.decompress(data, MODEL) == content
+    needed = {0: {0}, 1: {1}, 2: {0, 2}, 3: {3}, 4: {4}}
+    for seed in range(20):
+        chance = random.Random(seed)
+        with reader(data) as file:
+            for _ in range(6):
+                i = chance.randrange(5)
+                decoded.clear()
+                file.seek(starts[i])
+                assert file.read1(9) == content[starts[i] : starts[i] + 9]
+                assert {parts.index(part) for part in decoded} <= needed[i]
+    damaged = bytearray(data)
+    damaged[data.index(made[0].payload)] ^= 1
+    with reader(bytes(damaged)) as file:
+        for i, part in enumerate(parts):
+            file.seek(starts[i])
+            if i in (0, 2):
+                with pytest.raises(LlmzipError, match=r"^payload check of block 1 "):
+                    file.read1(9)
+            else:
+                assert file.read1(9) == part[:9]
 
 
 def test_negative_seek() -> None:
@@ -195,7 +245,7 @@ def test_wrong_modes_and_arguments(tmp_path: Path) -> None:
     for argument in ("encoding", "errors", "newline"):
         with pytest.raises(ValueError, match=f"Argument '{argument}' not supported in binary mode"):
             llmzip.open(tmp_path / "x", "rb", **{argument: "x"})
-    for argument in ("block_size", "lanes", "window", "overlap"):
+    for argument in ("block_size", "lanes", "window", "overlap", "group_size"):
         with pytest.raises(TypeError, match=f"{argument} is illegal in read mode"):
             llmzip.open(tmp_path / "x", "rb", **{argument: 8})
     with pytest.raises(TypeError, match="ignore_engine is illegal in write mode"):
@@ -267,10 +317,10 @@ def test_a_member_with_a_hole_is_not_finished(monkeypatch: pytest.MonkeyPatch) -
         raise KeyboardInterrupt
 
     target = io.BytesIO()
-    file = llmzip.LmzFile(target, "w", model=MODEL, block_size=70)
+    file = llmzip.LmzFile(target, "w", model=MODEL, **SIZES)
     file.write(TEXT[:100])
     with monkeypatch.context() as patch:
-        patch.setattr(codec, "compress_block", interrupt)
+        patch.setattr(codec, "write_tokens", interrupt)
         with pytest.raises(KeyboardInterrupt):
             file.write(TEXT)
     with pytest.raises(ValueError, match="after an error"):
@@ -299,6 +349,7 @@ def test_progress_over_members() -> None:
         ({"window": 4}, ValueError),
         ({"overlap": 99999}, ValueError),
         ({"block_size": 0}, ValueError),
+        ({"group_size": 0}, ValueError),
         ({"max_size": 1}, TypeError),
         ({"mode": "wt", "encoding": "no such encoding"}, LookupError),
     ],
@@ -315,7 +366,7 @@ def test_an_existing_file_is_not_emptied_by_what_cannot_be_written(tmp_path: Pat
 def test_an_existing_file_is_emptied_by_the_first_block(tmp_path: Path) -> None:
     path = tmp_path / "x.lmz"
     path.write_bytes(bytes(1000))
-    file = llmzip.open(path, "wb", model=MODEL, block_size=70)
+    file = llmzip.open(path, "wb", model=MODEL, **SIZES)
     file.write(TEXT[:60])
     assert path.read_bytes() == bytes(1000), "what is held is in no file, so the old one is kept"
     file.write(TEXT[60:])
@@ -362,7 +413,7 @@ def test_append_to_an_empty_file_and_to_a_device(tmp_path: Path) -> None:
 
 def test_what_is_flushed_can_be_read_at_once(tmp_path: Path) -> None:
     path = tmp_path / "x.lmz"
-    with llmzip.open(path, "wb", model=MODEL, block_size=70) as file:
+    with llmzip.open(path, "wb", model=MODEL, **SIZES) as file:
         file.flush()
         assert path.read_bytes() == b""
         for n in (10, 75, 200):
@@ -432,7 +483,7 @@ class Trickle(io.RawIOBase):
 
 def test_what_a_raw_file_takes_in_part_is_written_whole() -> None:
     target = Trickle()
-    with llmzip.LmzFile(target, "w", model=MODEL, block_size=70) as file:
+    with llmzip.LmzFile(target, "w", model=MODEL, **SIZES) as file:
         file.write(TEXT)
     assert target.data == SMALL
     assert llmzip.LmzFile(Trickle(SMALL), model=MODEL).read() == TEXT
@@ -493,7 +544,7 @@ def test_a_file_that_cannot_be_waited_for_says_how_far_it_came() -> None:
 
 
 def test_blocks_come_out_of_a_live_pipe_as_soon_as_they_are_whole() -> None:
-    first = LmzCompressor(MODEL, block_size=60)
+    first = LmzCompressor(MODEL, block_size=60, group_size=60)
     start = first.compress(TEXT[:70])
     for buffering in (0, -1):
         reading, writing = os.pipe()
@@ -662,7 +713,7 @@ def test_writes_to_what_gzip_and_lzma_write_to(kind: Any) -> None:
             file.write(TEXT)
         assert module.decompress(target.data) == TEXT
     target = kind()
-    with llmzip.open(target, "wb", model=MODEL, block_size=70) as file:
+    with llmzip.open(target, "wb", model=MODEL, **SIZES) as file:
         file.write(TEXT)
         file.flush()
     assert target.data == SMALL
@@ -825,15 +876,20 @@ def test_zeros_after_the_end_are_padding(n_zeros: int) -> None:
             assert file.read() == content[len(content) // 2 :]
 
 
-def test_damaged_blocks_can_be_gone_past() -> None:
+@pytest.mark.parametrize(("number", "lost"), [(1, (0, 1)), (2, (1,))])
+def test_damaged_groups_can_be_gone_past(number: int, lost: tuple[int, ...]) -> None:
+    """What goes on from a damaged block is lost with it, and the error names the block that is damaged."""
     damaged = bytearray(SMALL)
-    damaged[BLOCKS_OF_SMALL[1] + 20] ^= 1
+    damaged[BLOCKS_OF_SMALL[number - 1] + 20] ^= 1
     with reader(bytes(damaged)) as file:
-        assert file.read(70) == TEXT[:70]
         for _ in range(2):
-            with pytest.raises(LlmzipError, match=r"block 2 .*content bytes 70 to 139"):
-                file.seek(75)
-                file.read(1)
+            for i in (0, 1):
+                file.seek(70 * i)
+                if i in lost:
+                    with pytest.raises(LlmzipError, match=rf"block {number} .*content bytes {70 * number - 70} to {70 * number - 1}"):
+                        file.read(1)
+                else:
+                    assert file.read(1) == TEXT[70 * i : 70 * i + 1]
             file.seek(140)
             assert file.read() == TEXT[140:]
 

@@ -1,6 +1,8 @@
 """What a file may ask for: the writer keeps to the reader's limits, and a reader stops where a file asks for more."""
 
+import io
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import blocks, cm, codec, container
+from llmzip import blocks, codec, container, predictor
 from llmzip.container import Block
-from llmzip.errors import FormatError, LlmzipError
+from llmzip.errors import ChecksumError, FormatError, LimitExceeded, UnsupportedError
 from llmzip.models.toy import ToyModel
+from llmzip.stream import LmzCompressor
 
 MODEL = ToyModel()
 NOISE = random.Random(7).randbytes(20000)
@@ -29,7 +32,7 @@ def check(data: bytes) -> None:
 
 @pytest.mark.parametrize("pad", [b"", bytes(50000), b"a" * 6000])
 def test_noise_twice_or_padded(pad: bytes) -> None:
-    """Without its repeats it is such that cm and lzma make it longer than the format allows."""
+    """Without its repeats it is such that no coder makes it smaller."""
     data = NOISE + NOISE + pad if not pad else NOISE + pad
     made = llmzip.compress(data, MODEL)
     assert llmzip.decompress(made, MODEL) == data
@@ -43,7 +46,7 @@ def test_compositions(seed: int) -> None:
 
 
 @pytest.mark.parametrize("n_long", [65, 1000])
-@pytest.mark.parametrize("kind", [container.MODEL, container.LZMA, container.CM])
+@pytest.mark.parametrize("kind", [container.MODEL, container.CM])
 def test_a_coder_that_expands_is_not_chosen(kind: int, n_long: int) -> None:
     block = Block(kind, 100, bytes(100 + n_long), bytes(8))
     assert container.size_of(block) is None
@@ -55,16 +58,20 @@ def test_a_coder_that_expands_is_not_chosen(kind: int, n_long: int) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"lanes": 2, "n_tokens": 101},
-        {"lanes": 1025, "n_tokens": 100},
+        {"lanes": 101},
+        {"lanes": 1025, "n_bytes": 2000},
         {"window": 7, "overlap": 1},
         {"window": 64, "overlap": 33},
-        {"lanes": 64, "n_tokens": 100, "window": 4096, "overlap": 0},
+        {"lanes": 64, "window": 4096, "overlap": 0},
+        {"line_bits": 9},
+        {"line_bits": 25},
         {"mask": 3, "n_body": 100},
         {"mask": 1, "n_body": 201},
         {"mask": 1, "n_body": 100, "side": bytes(101)},
-        {"kind": container.LZMA, "plain": True},
+        {"kind": container.CM, "lanes": 2},
+        {"kind": container.STORED, "window": 64, "overlap": 0},
         {"kind": container.NOTE},
+        {"kind": container.NOTE, "n_bytes": 0, "line_bits": 14},
     ],
 )
 def test_what_a_reader_refuses_is_not_written(fields: dict[str, object]) -> None:
@@ -90,7 +97,7 @@ class Steps:
         self.n = 0
         opened = self.model.open
 
-        def counting(lanes: int, window: int):  # type: ignore[no-untyped-def]
+        def counting(lanes: int, window: int, threads: int | None = None):  # type: ignore[no-untyped-def]
             state = opened(lanes, window)
             forward = state.forward
 
@@ -104,77 +111,151 @@ class Steps:
         self.model.open = counting  # type: ignore[method-assign,assignment]
 
 
-@pytest.mark.parametrize(("lanes", "n_tokens"), [(1, None), (2, 50000), (64, 50000)])
-def test_a_model_block_with_three_bytes_of_payload_stops_soon(lanes: int, n_tokens: int | None) -> None:
+def decoded(model: ToyModel, payload: bytes, n_bytes: int, lanes: int = 1) -> bytes:
+    """The body of a model block in a memory of its own."""
+    block = Block(container.MODEL, n_bytes, payload, container.content_check(b"x"), lanes=lanes)
+    return blocks.decompress(block, model, blocks.Memory(14))
+
+
+def written(data: bytes, lanes: int) -> bytes:
+    memory = blocks.Memory(14)
+    coding = blocks.Coding(lanes=lanes, lane_size=None, window=None, overlap=None, share=1.0)
+    block = blocks.compress(MODEL, data, True, memory, coding).block
+    assert (block.kind, block.lanes) == (container.MODEL, lanes)
+    return block.payload
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 64])
+def test_a_model_block_with_three_bytes_of_payload_is_bounded_by_its_content_size(lanes: int) -> None:
+    """What zeros after the end go on to say may be something that costs next to nothing. The content check refuses it."""
     steps = Steps()
-    block = Block(container.MODEL, 100000, b"\x9d\x31\x5a", bytes(8), lanes=lanes, n_tokens=n_tokens)
-    with pytest.raises(FormatError):
-        codec.decode_block(steps.model, block)
-    assert steps.n < 400
+    with pytest.raises((FormatError, ChecksumError)):
+        decoded(steps.model, b"\x9d\x31\x5a", 4000, lanes)
+    assert steps.n <= 2 * -(-4000 // lanes)  # two teams of lanes
 
 
-def test_a_code_stream_that_ends_too_early() -> None:
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_code_stream_that_ends_too_early(lanes: int) -> None:
     data = MODEL.speak(4000)
-    block = codec.compress_block(MODEL, data, lanes=1)
-    cut = replace(block, payload=block.payload[: len(block.payload) // 2])
-    with pytest.raises(FormatError, match=r"too early|spells nothing|invalid"):
-        codec.decode_block(MODEL, cut)
+    payload = written(data, lanes)
+    with pytest.raises(FormatError, match="invalid"):
+        decoded(MODEL, payload[: len(payload) // 2], len(data), lanes)
 
 
 def test_a_cm_block_that_ends_too_early() -> None:
     data = random.Random(5).randbytes(6000)
-    payload = cm.create_payload(data)
-    assert cm.parse_payload(payload, len(data)) == data
-    with pytest.raises(FormatError, match=r"too early|invalid"):
-        cm.parse_payload(payload[:3000], 1 << 20)
+    payload = codec.write_bytes(predictor.Predictor(14), data, 0)
+    assert codec.read_bytes(predictor.Predictor(14), payload, len(data)) == data
+    with pytest.raises(FormatError, match="invalid"):
+        codec.read_bytes(predictor.Predictor(14), payload[:3000], 1 << 20)
 
 
-@pytest.mark.parametrize("n", [1, 7, 300, 5000, 1 << 18])
+@pytest.mark.parametrize("n", [1, 7, 300, 5000, 1 << 16])
 def test_content_of_zeros_is_never_cut_too_short(n: int) -> None:
     """All its decisions go to the lower part of their intervals, so that the code is zeros to its end."""
-    assert cm.parse_payload(cm.create_payload(bytes(n)), n) == bytes(n)
+    payload = codec.write_bytes(predictor.Predictor(14), bytes(n), 0)
+    assert codec.read_bytes(predictor.Predictor(14), payload, n) == bytes(n)
 
 
-def test_lanes_that_spell_more_than_the_block_has() -> None:
-    data = b"the nation and the station are singing in the rain " * 60
-    block = codec.compress_block(MODEL, data, lanes=4)
-    steps = Steps()
-    with pytest.raises(FormatError, match="more bytes"):
-        codec.decode_block(steps.model, replace(block, n_bytes=block.n_tokens))
-    assert steps.n < 750
-
-
-@pytest.mark.parametrize(("lanes", "n_tokens"), [(513, 600), (1024, 1024)])
-def test_lanes_and_the_default_window(lanes: int, n_tokens: int) -> None:
+@pytest.mark.parametrize("lanes", [513, 1024])
+def test_lanes_and_the_default_window(lanes: int) -> None:
     """F4: 32 bytes ask for 1024 lanes of the model's own window."""
     model = ToyModel()
     model.window, model.overlap = 256, 64
-    block = Block(container.MODEL, 2000, b"abc", bytes(8), lanes=lanes, n_tokens=n_tokens)
-    with pytest.raises(LlmzipError, match="lanes must be 1 to 512"):
-        codec.decode_block(model, block)
+    with pytest.raises(UnsupportedError, match="lanes must be 1 to 512"):
+        decoded(model, b"abc", 2000, lanes)
     with pytest.raises(ValueError, match="lanes must be 1 to 512"):
-        codec.compress_block(model, b"text", lanes=lanes)
+        llmzip.compress(b"text", model, lanes=lanes)
 
 
 @pytest.mark.parametrize("overlap", [33, 63])
 def test_overlap_is_half_the_window_at_most(overlap: int) -> None:
     with pytest.raises(ValueError, match="half the window"):
-        codec.compress_block(MODEL, b"text", window=64, overlap=overlap)
+        llmzip.compress(b"text", MODEL, window=64, overlap=overlap)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"group_size": 0}, "group_size must be 1 to 67108864"),
+        ({"group_size": (1 << 26) + 1}, "group_size must be 1 to 67108864"),
+        ({"line_bits": 9}, "line_bits must be 10 to 24"),
+        ({"line_bits": 25}, "line_bits must be 10 to 24"),
+        ({"lane_size": 0}, "lane_size must be 1"),
+    ],
+)
+def test_what_a_group_may_be(options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LmzCompressor(MODEL, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"line_bits": 10}, {"line_bits": 24}, {"group_size": 1}, {"group_size": 1 << 26}])
+@pytest.mark.parametrize("n_bytes", [1, 5, 600])
+def test_every_group_that_may_be_is_read(options: dict[str, int], n_bytes: int) -> None:
+    data = MODEL.speak(n_bytes)
+    compressor = LmzCompressor(MODEL, block_size=300, **options)  # type: ignore[arg-type]
+    assert llmzip.decompress(compressor.compress(data) + compressor.flush(), MODEL) == data
 
 
 # ---- memory
 
 
 def test_memory_needed_grows_with_what_is_asked_for() -> None:
-    def needed(**fields: int) -> int:
-        header = {"kind": container.STORED, "last": True, "n_bytes": 1 << 20, "lanes": 1, "n_tokens": None, "window": None, "overlap": None}
+    def needed(line_bits: int = 14, **fields: int) -> int:
+        header = {
+            "kind": container.STORED,
+            "last": True,
+            "n_bytes": 1 << 20,
+            "lanes": 1,
+            "window": None,
+            "overlap": None,
+        }
         header |= {"size": 20, "n_payload": 1000}
-        return blocks.memory_needed(container.Header(**header | fields), MODEL)  # type: ignore[arg-type]
+        return blocks.memory_needed(container.Header(**header | fields), MODEL, line_bits)  # type: ignore[arg-type]
 
     assert 2 << 20 <= needed() < 16 << 20
-    assert needed() < needed(kind=container.LZMA) < needed(kind=container.CM)
-    assert needed(kind=container.CM, n_bytes=1 << 26) > 400 << 20
-    one = needed(kind=container.MODEL, plain=True)
-    assert one < needed(kind=container.MODEL, plain=True, lanes=64, n_tokens=1 << 20, window=2048)
-    assert one < needed(kind=container.MODEL)
+    assert needed() == needed(line_bits=24) < needed(kind=container.CM)
+    assert needed(22, kind=container.CM) - needed(14, kind=container.CM) > 200 << 20
+    assert needed(24, kind=container.CM) > 1 << 30
+    one = needed(kind=container.MODEL)
+    assert needed(kind=container.CM) < one < needed(kind=container.MODEL, lanes=64, window=2048)
     assert needed(mask=container.REPEATS, n_body=100) < needed(mask=container.UTF16LE | container.REPEATS, n_body=100)
+
+
+def test_a_header_that_asks_for_a_great_memory_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So are those that go on in the group, each by what the first has asked for."""
+    compressor = LmzCompressor(MODEL, block_size=300, line_bits=12)
+    made = compressor.compress(MODEL.speak(600)) + compressor.flush()
+    preamble = container.create_preamble(MODEL.fingerprint)
+    great = replace(container.stored_block(b"x"), kind=container.CM, line_bits=24)
+    asked = preamble + container.create_block(great, last=True, before=preamble)
+    assert llmzip.decompress(made, MODEL, memory=128 << 20) == MODEL.speak(600)
+    monkeypatch.setattr("llmzip.predictor.Predictor", pytest.fail)
+    for read in readers(asked):
+        with pytest.raises(LimitExceeded, match=r"^block 1 .*: decoding takes 1\d{9} bytes of memory"):
+            read()
+
+
+def readers(data: bytes) -> list[Callable[[], object]]:
+    """In order and by random access, with a limit on memory."""
+
+    def by_random_access() -> bytes:
+        with llmzip.open(io.BytesIO(data), model=MODEL, memory=64 << 20) as file:
+            file.seek(0, io.SEEK_END)
+            file.seek(0)
+            return file.read()
+
+    return [lambda: llmzip.decompress(data, MODEL, memory=64 << 20), by_random_access]
+
+
+@pytest.mark.parametrize("memory", [1 << 20, 64 << 20])
+def test_blocks_that_go_on_are_weighed_by_the_memory_of_their_group(memory: int) -> None:
+    stored = replace(container.stored_block(b"x"), line_bits=24)  # takes no memory itself
+    state = container.Member(container.parse_preamble(container.create_preamble()))
+    made = container.create_block(stored, last=False, before=state.next_before)
+    state.add(container.STORED, 1, len(made), False, begins_group=True)
+    made += container.create_block(replace(stored, kind=container.CM, line_bits=None), last=True)
+    with pytest.raises(
+        LimitExceeded, match=r"^block 2 .*: decoding takes 1\d{9} bytes of memory" if memory > 8 << 20 else "^block 1"
+    ):
+        llmzip.decompress(container.create_preamble() + made, MODEL, memory=memory)

@@ -13,10 +13,9 @@ import torch
 
 import llmzip
 from llmzip import native
-from llmzip.cm.fused import SIZES as CM_SIZES
 from llmzip.errors import LlmzipError, ModelInvalid
-from llmzip.mixing.fused import SIZES as MIXING_SIZES
 from llmzip.models import doctor, registry
+from llmzip.predictor import fused
 
 ROOT = Path(__file__).parents[1]
 TEXT = b"There was nothing so very remarkable in that, she thought, and went on down the road. " * 8
@@ -40,15 +39,20 @@ def compiled(folder: Path, name: str, source: str, *flags: str) -> Path:
 
 
 def test_the_library_has_our_sizes():
-    native.check_sizes(1, MIXING_SIZES)
-    native.check_sizes(2, CM_SIZES)
+    native.check_sizes("llmzip_predictor_layout", fused._LAYOUT)
 
 
-@pytest.mark.parametrize("part", [0, 1, 2])
-def test_other_sizes_are_refused(part):
+@pytest.mark.parametrize("at", range(len(fused._LAYOUT)))
+def test_other_sizes_are_refused(at):
+    other = [size + (i == at) for i, size in enumerate(fused._LAYOUT)]
     with pytest.raises(LlmzipError, match="another version") as caught:
-        native.check_sizes(part, (1, 2, 3))
+        native.check_sizes("llmzip_predictor_layout", other)
     assert "install" in caught.value.hint
+
+
+def test_a_number_of_sizes_that_is_another_is_refused():
+    with pytest.raises(LlmzipError, match="another version"):
+        native.check_sizes("llmzip_predictor_layout", fused._LAYOUT[:-1])
 
 
 @pytest.mark.parametrize(

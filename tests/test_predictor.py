@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llmzip import native
 from llmzip.errors import FormatError
-from llmzip.predictor import Predictor, Spelling, tables
+from llmzip.predictor import Predictor, Spelling, prior, tables
 from llmzip.predictor.learning import learnt_cell, learnt_slot
 
 NOISE = random.Random(0)
@@ -52,7 +52,7 @@ def write(predictor: Predictor, body: bytes, lanes: int, stride: int = 0) -> byt
         predictor.code_bytes(len(body))
         return predictor.payload()
     parts, sizes = lanes_of(body, lanes)
-    predictor.write(body, sizes)
+    predictor.write(body, sizes, SPELLING)
     for step in range(max(map(len, parts))):
         predictor.code_step(scores_of(step, lanes), np.array([part[step] if step < len(part) else 0 for part in parts], np.int32))
     assert not predictor.alive.any() and predictor.n_done == len(body)
@@ -64,7 +64,7 @@ def read(predictor: Predictor, payload: bytes, body: bytes, lanes: int, stride: 
         predictor.read(payload, len(body), stride=stride)
         predictor.code_bytes(len(body))
         return predictor.body()
-    predictor.read(payload, len(body), lanes_of(body, lanes)[1])
+    predictor.read(payload, len(body), lanes_of(body, lanes)[1], SPELLING)
     step = 0
     while predictor.alive.any():
         predictor.code_step(scores_of(step, lanes), np.zeros(lanes, np.int32))
@@ -72,8 +72,8 @@ def read(predictor: Predictor, payload: bytes, body: bytes, lanes: int, stride: 
     return predictor.body()
 
 
-def predictor(spelling: Spelling | None = SPELLING) -> Predictor:
-    return Predictor(4000, LINE_BITS, spelling)
+def predictor() -> Predictor:
+    return Predictor(LINE_BITS)
 
 
 @pytest.mark.parametrize(("lanes", "stride"), [(0, 0), (0, 1), (0, 4), (1, 0), (3, 0)])
@@ -105,7 +105,7 @@ def test_any_bytes_come_back(parts: list[tuple[bytes, bytes, int]]) -> None:
 
 def test_what_was_before_helps() -> None:
     noise = NOISE.randbytes(1500)
-    memory = predictor(None)
+    memory = predictor()
     assert len(write(memory, noise, 0)) > 1490
     assert len(write(memory, noise, 0)) < 120
 
@@ -139,6 +139,25 @@ def test_cells_and_slots_stay_in_their_bits() -> None:
         slot, cell = learnt_slot(slot, bit), learnt_cell(cell, bit, 255)
         assert 0 <= slot < 1 << 32 and 1 <= slot >> 10 & 63 <= tables.SLOT_LIMIT
         assert 0 <= cell < 1 << 32 and cell & 1023 <= 255
+
+
+def test_first_values_stay_in_their_bounds() -> None:
+    first = prior.load()
+    for mode in first.modes:
+        assert (np.abs(mode.weights) <= tables.WEIGHT_TOP).all() and (np.abs(mode.seconds) <= tables.SECOND_TOP).all()
+        limits = (mode.histories, tables.HISTORY_LIMIT), (mode.match_cells, tables.MATCH_LIMIT), (mode.model_cells, tables.MODEL_LIMIT)
+        assert all(((cells & 1023) <= limit).all() and (cells >> 10 > 0).all() for cells, limit in limits)
+    assert ((prior.FIRST_APMS & 1023) == tables.APM_FIRST).all() and tables.APM_FIRST > 0
+
+
+def test_what_is_kept_comes_back() -> None:
+    first = prior.load()
+    again = prior.unpack(prior.pack(first))
+    assert np.array_equal(again.biases, first.biases)
+    for mode, near in zip(first.modes, again.modes, strict=True):
+        assert np.abs(mode.weights - near.weights).max() < 3200 and np.abs(mode.seconds - near.seconds).max() < 3200
+        assert np.array_equal(mode.histories & 1023, near.histories & 1023)
+        assert np.abs((mode.histories >> 10).astype(np.int64) - (near.histories >> 10)).max() < 1 << 16
 
 
 def test_sums_fit() -> None:

@@ -2,16 +2,17 @@
 
 import io
 import random
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
+from coding import cm_block, grouped, member_of, model_block, remembering
 from hypothesis import given
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import blocks, codec, container
+from llmzip import blocks, container
+from llmzip.blocks import Memory
 from llmzip.damage import Damage, salvage
 from llmzip.errors import EngineMismatch, LimitExceeded, LlmzipError
 from llmzip.models.toy import ToyModel
@@ -21,24 +22,25 @@ MODEL = ToyModel()
 SOURCE = ModelSource(MODEL)
 
 
-def member(*contents: bytes) -> bytes:
-    """A long member with a block for each of the contents: short ones by the model, if that is smaller, others stored."""
-    made = container.create_preamble(MODEL.fingerprint)
-    seen = container.Member(container.parse_preamble(made))
-    for i, content in enumerate(contents):
-        block = codec.compress_block(MODEL, content) if len(content) < 100 else container.stored_block(content)
-        data = container.create_block(block, last=i == len(contents) - 1, before=seen.next_before)
-        seen.add(block.kind, block.n_bytes, len(data), i == len(contents) - 1)
-        made += data
-    check = container.content_check(b"".join(contents))
-    return made + (container.create_index(seen.index(check)) if seen.has_index else b"")
+def make_block(content: bytes, memory: Memory) -> container.Block:
+    """Texts by the model, those that end in a dot without it; the rest is stored."""
+    if content.endswith(b"."):
+        return cm_block(content, memory)
+    return model_block(MODEL, content, memory) if content in TEXTS else container.stored_block(content)
+
+
+def member(*contents: bytes, begins: tuple[int, ...] = ()) -> bytes:
+    """A long member with a block for each of the contents."""
+    return member_of(grouped(contents, make_block, begins), contents, MODEL.fingerprint)
 
 
 TEXTS = [MODEL.speak(40 + seed, seed) for seed in range(8)]
 NOISE = [random.Random(seed).randbytes(30 + seed) for seed in range(4)]
-# The members: of several blocks, of one, short ones, an empty one. Each content is another.
+TABLE = b"the rain in the plain and the rain in Spain."
+# The members: of several blocks in two groups, of one, short ones, an empty one. Each content is another.
+CONTENTS = [TEXTS[0], NOISE[0], TEXTS[1], TABLE, TEXTS[2], NOISE[3], TEXTS[6]]
 MEMBERS = [
-    member(TEXTS[0], NOISE[0], TEXTS[1], TEXTS[2]),
+    member(*CONTENTS, begins=(4,)),
     member(TEXTS[3]),
     llmzip.compress(b""),
     llmzip.compress(TEXTS[4], MODEL),
@@ -52,7 +54,7 @@ FILE = b"".join(MEMBERS)
 def each_block_is_decoded_once() -> Iterator[None]:
     """Thousands of files are read that differ in one block."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "decompress", cache(blocks.decompress))
+        patch.setattr(blocks, "decompress", remembering(blocks.decompress))
         yield
 
 
@@ -69,9 +71,10 @@ BLOCKS = [piece for piece in pieces(FILE) if isinstance(piece, bytes) and piece]
 
 def test_the_file_is_what_these_tests_need() -> None:
     info = llmzip.get_info(FILE)
-    assert [len(m.blocks) for m in info.members] == [4, 1, 1, 1, 1, 2]
-    assert {block.kind for block in info.blocks} == {"model", "stored"}
-    assert len(set(BLOCKS)) == len(BLOCKS) == 9
+    assert [len(m.blocks) for m in info.members] == [7, 1, 1, 1, 1, 2]
+    assert {block.kind for block in info.blocks} == {"model", "cm", "stored"}
+    assert [block.begins_group for block in info.members[0].blocks] == [True, False, False, False, True, False, False]
+    assert len(set(BLOCKS)) == len(BLOCKS) == 12
 
 
 def test_what_is_whole_comes_out_whole() -> None:
@@ -107,19 +110,48 @@ def check_ranges(found: list[bytes | Damage]) -> None:
             at += len(piece)
 
 
+ENTRIES = [(made, entry) for made in container.walk_file(io.BytesIO(FILE)) for entry in made.blocks if entry.n_bytes]
+IS_STORED = [entry.header is not None and entry.header.kind == container.STORED for _, entry in ENTRIES]
+# Where they begin and end. What a short member begins with is under its only check.
+PLACES = [(made.offset if made.preamble.short else entry.offset, entry.offset + entry.size) for made, entry in ENTRIES]
+
+
+def touched(start: int, end: int) -> set[int]:
+    return {i for i, (begins, ends) in enumerate(PLACES) if start < ends and end > begins}
+
+
+def spoilt(lost: set[int], unknown: Collection[int] = ()) -> set[int]:
+    """The blocks that are lost with these: what goes on from them. What is stored, if that is known, goes on from nothing."""
+    found, gone = set(lost), False
+    for i, (_, entry) in enumerate(ENTRIES):
+        gone = gone and not entry.begins_group
+        if gone and not IS_STORED[i]:
+            found.add(i)
+        gone = gone or (i in lost and (i in unknown or not IS_STORED[i]))
+    return found
+
+
+def test_what_is_spoilt() -> None:
+    assert spoilt({0}) == {0, 2, 3} and spoilt({1}) == {1} and spoilt({3}) == {3} and spoilt({4}) == {4, 6}
+    assert spoilt({1}, {1}) == {1, 2, 3}
+
+
 @pytest.mark.parametrize("change", [1, 0x80, 0xFF])
-def test_one_damaged_byte_costs_one_block(change: int) -> None:
-    n_lost = []
+def test_one_damaged_byte_costs_the_rest_of_a_group(change: int) -> None:
+    n_lost = set()
     for at in range(len(FILE)):
         damaged = bytearray(FILE)
         damaged[at] ^= change
         found = check(bytes(damaged))
         check_ranges(found)
-        damages = [piece for piece in found if isinstance(piece, Damage)]
-        assert len(damages) == 1, at
-        assert damages[0].file_start <= at < damages[0].file_end
-        n_lost.append(len(BLOCKS) - sum(isinstance(piece, bytes) and piece in BLOCKS for piece in found))
-    assert max(n_lost) == 1
+        first, *others = (piece for piece in found if isinstance(piece, Damage))
+        assert first.file_start <= at < first.file_end
+        assert all("goes on from a block that is damaged" in str(other.error) for other in others), at
+        lost = {i for i, block in enumerate(BLOCKS) if block not in found}
+        assert lost in (set(), spoilt(touched(at, at + 1))), at  # none: in a header that is repaired, or in no block
+        assert len(others) == max(0, len(lost) - 1)
+        n_lost.add(len(lost))
+    assert n_lost == {0, 1, 2, 3}
 
 
 def test_a_cut_file_gives_what_is_before_the_cut() -> None:
@@ -134,19 +166,20 @@ def test_a_cut_file_gives_what_is_before_the_cut() -> None:
         assert all(damage.file_end == n and isinstance(damage.error, EOFError) for damage in damages)
 
 
-def test_a_damaged_stretch_costs_what_it_touches() -> None:
+def test_a_damaged_stretch_costs_the_groups_it_touches() -> None:
     """Zeros over any stretch of a file of one member: its index tells where the blocks are."""
-    data, contents = MEMBERS[0], [TEXTS[0], NOISE[0], TEXTS[1], TEXTS[2]]
+    data = MEMBERS[0]
     entries = container.map_file(io.BytesIO(data))[0].blocks
-    for start in range(0, entries[-1].offset, 3):
+    for start in range(container.PREAMBLE_SIZE, entries[-1].offset, 5):
         for size in (2, 8, 30, 64):
             end = min(start + size, entries[-1].offset + entries[-1].size)
             damaged = data[:start] + bytes(end - start) + data[end:]
             found = check(damaged)
             check_ranges(found)
-            for entry, content in zip(entries, contents, strict=True):
-                if end <= entry.offset or start >= entry.offset + entry.size:
-                    assert content in found or damaged == data or start < container.PREAMBLE_SIZE
+            headless = {i for i in touched(start, end) if start < PLACES[i][0] + ENTRIES[i][1].header.size}
+            lost = spoilt(touched(start, end), headless)
+            for i, content in enumerate(CONTENTS):
+                assert content in found or i in lost, (start, size, i)
 
 
 @given(st.data())
@@ -160,22 +193,31 @@ def test_other_damage_never_gives_wrong_bytes(data: st.DataObject) -> None:
 
 
 def test_one_byte_of_a_header_is_repaired() -> None:
-    """A file that is cut, and has a damaged header."""
+    """A file that is cut, and has a damaged header: what goes on from the block behind it is whole, too."""
     data = MEMBERS[0]
     entries = container.map_file(io.BytesIO(data))[0].blocks
     cut = data[: entries[3].offset + 20]
-    damaged = bytearray(cut)
-    damaged[entries[1].offset] ^= 0xFF  # one byte of a header: its check tells what it was
-    found = check(bytes(damaged))
-    check_ranges(found)
-    assert whole(found) == TEXTS[0] + NOISE[0] + TEXTS[1]
-    first, last = (piece for piece in found if isinstance(piece, Damage))
-    assert (first.file_start, first.content_start, first.content_end) == (
-        entries[1].offset,
-        len(TEXTS[0]),
-        len(TEXTS[0]),
-    )
-    assert (last.file_start, last.file_end, last.content_end) == (entries[3].offset, len(cut), None)
+    for broken in (1, 2):
+        damaged = bytearray(cut)
+        damaged[entries[broken].offset] ^= 0xFF  # one byte of a header: its check tells what it was
+        found = check(bytes(damaged))
+        check_ranges(found)
+        assert whole(found) == TEXTS[0] + NOISE[0] + TEXTS[1]
+        first, last = (piece for piece in found if isinstance(piece, Damage))
+        before = len(b"".join(CONTENTS[:broken]))
+        assert (first.file_start, first.content_start, first.content_end) == (entries[broken].offset, before, before)
+        assert (last.file_start, last.file_end, last.content_end) == (entries[3].offset, len(cut), None)
+
+
+def test_a_header_that_is_lost_spoils_its_group() -> None:
+    """Without an index: whatever it was, what goes on from it is not read; the next group is."""
+    data = MEMBERS[0]
+    entries = container.map_file(io.BytesIO(data))[0].blocks
+    for broken, kept in ((1, {0, 4, 5, 6}), (2, {0, 1, 4, 5, 6})):
+        damaged = bytearray(data[: entries[6].offset + entries[6].size])
+        damaged[entries[broken].offset : entries[broken].offset + 4] = bytes(4)
+        found = pieces(bytes(damaged), doubtful=True)
+        assert whole(found) == b"".join(CONTENTS[i] for i in sorted(kept))
 
 
 def test_a_short_member_that_is_lost_costs_no_other() -> None:

@@ -13,7 +13,8 @@ from damage import flips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmzip import container
+import llmzip
+from llmzip import blocks, container
 from llmzip.errors import (
     ChecksumError,
     EngineMismatch,
@@ -23,6 +24,7 @@ from llmzip.errors import (
     ModelNotFound,
     TruncatedError,
 )
+from llmzip.file import LmzFile
 from llmzip.limits import Limits
 from llmzip.models.toy import ToyModel
 from llmzip.stream import CHUNK_SIZE, LmzCompressor, LmzDecompressor, MemberReader, ModelSource
@@ -38,7 +40,8 @@ class Inexact(ToyModel):
 
 
 def compress(data: bytes, model: ToyModel | None = None, **options: int) -> bytes:
-    compressor = LmzCompressor(model or ToyModel(), **options)
+    """With a memory that is soon made, whatever the size of the group."""
+    compressor = LmzCompressor(model or ToyModel(), **{"line_bits": 14} | options)
     return compressor.compress(data) + compressor.flush()
 
 
@@ -73,7 +76,7 @@ def test_round_trip_of_text(options: dict[str, int]) -> None:
 )
 def test_pieces_do_not_matter(cuts: list[int], feeds: list[int], max_length: int) -> None:
     data = TEXT * 3
-    compressor = LmzCompressor(ToyModel(), block_size=60)
+    compressor = LmzCompressor(ToyModel(), block_size=60, line_bits=14)
     made, at = b"", 0
     for cut in cuts:
         made += compressor.compress(data[at : at + cut])
@@ -212,9 +215,10 @@ def test_engine_note() -> None:
 
 
 def test_engine_note_only_where_a_model_is_needed() -> None:
-    made = compress(bytes(range(128, 256)), Inexact())
+    noise = random.Random(1).randbytes(128)
+    made = compress(noise, Inexact())
     assert container.parse_preamble(made).fingerprint == container.NO_MODEL
-    assert decompress(made) == bytes(range(128, 256))
+    assert decompress(made) == noise
 
 
 def test_a_name_is_loaded_once_for_many_members(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,6 +301,129 @@ def test_import_is_light() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+# Groups
+
+
+def groups_of(data: bytes) -> list[bool]:
+    (member,) = container.walk_file(io.BytesIO(data))
+    return [block.begins_group for block in member.blocks]
+
+
+def line_bits_of(data: bytes) -> list[int | None]:
+    (member,) = container.walk_file(io.BytesIO(data))
+    return [block.header and block.header.line_bits for block in member.blocks]
+
+
+@settings(max_examples=25)
+@given(st.binary(max_size=60), st.integers(1, 60), st.integers(1, 150), st.integers(10, 16), st.integers(1, 3))
+def test_round_trip_of_groups(data: bytes, block_size: int, group_size: int, line_bits: int, times: int) -> None:
+    content = (data + TEXT) * times
+    made = compress(content, block_size=block_size, group_size=group_size, line_bits=line_bits)
+    assert decompress(made) == content
+
+
+def test_group_size_is_of_content() -> None:
+    """A group has whole blocks and no more bytes than that, but for a block that is greater."""
+    data = ToyModel().speak(240)
+    assert groups_of(compress(data, block_size=40, group_size=80)) == [True, False] * 3
+    assert groups_of(compress(data, block_size=40, group_size=119)) == [True, False] * 3
+    assert groups_of(compress(data, block_size=40, group_size=120)) == [True, False, False] * 2
+    assert groups_of(compress(data, block_size=40, group_size=1)) == [True] * 6
+    assert groups_of(compress(data, block_size=40)) == [True] + [False] * 5
+
+
+def test_members_do_not_go_on_from_each_other() -> None:
+    compressor = LmzCompressor(ToyModel(), block_size=40, line_bits=14)
+    first = compressor.compress(TEXT) + compressor.end_member()
+    second = compressor.compress(TEXT) + compressor.flush()
+    assert first == second == compress(TEXT, block_size=40)
+
+
+def test_the_memory_that_a_group_gets() -> None:
+    """What it may come to, as far as is known; written down where a reader would not expect it."""
+    data = ToyModel().speak(240)
+    assert line_bits_of(compress(data, line_bits=22)) == [14]  # of a short member
+    assert line_bits_of(compress(data, line_bits=12)) == [12]
+    assert line_bits_of(compress(data, block_size=100, line_bits=22)) == [
+        22,
+        None,
+        None,
+    ]  # it goes on, nobody knows how far
+    assert line_bits_of(compress(data, block_size=100, line_bits=24)) == [24, None, None]
+    assert line_bits_of(compress(data, block_size=100, group_size=200, line_bits=22)) == [14, None, 14]
+
+
+def test_large_groups_are_smaller() -> None:
+    data = TEXT * 8
+    sizes = [len(compress(data, block_size=104, group_size=size)) for size in (1 << 24, 208, 104)]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[2] - 40
+
+
+def test_pieces_do_not_matter_to_groups() -> None:
+    data = ToyModel().speak(500)
+    whole = compress(data, block_size=60, group_size=130)
+    for size in (1, 7, 61, 499):
+        compressor = LmzCompressor(ToyModel(), block_size=60, group_size=130, line_bits=14)
+        made = b"".join(compressor.compress(data[at : at + size]) for at in range(0, len(data), size))
+        assert made + compressor.flush() == whole
+
+
+def test_random_access_decodes_a_group_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = ToyModel().speak(360)
+    made = compress(data, block_size=40, group_size=120)
+    assert groups_of(made) == [True, False, False] * 3
+    decoded: list[int] = []
+    decode = blocks.decompress
+
+    def counting(block: container.Block, *rest: Any) -> bytes:
+        content = decode(block, *rest)
+        decoded.append(data.index(content) // 40)
+        return content
+
+    monkeypatch.setattr(blocks, "decompress", counting)
+    with LmzFile(io.BytesIO(made), model=ToyModel()) as file:
+        for at, expected in (
+            (330, [6, 7, 8]),
+            (200, [3, 4, 5]),
+            (130, [3]),
+            (170, [4]),
+            (245, [6]),
+            (325, [7, 8]),
+            (281, [6, 7]),
+        ):
+            decoded.clear()
+            file.seek(at)
+            assert file.read(1) == data[at : at + 1]
+            assert decoded == expected, at
+
+
+def test_a_damaged_block_spoils_the_rest_of_its_group() -> None:
+    """For random access as for salvage: what is stored, and the groups beside, are as whole as ever."""
+    size, noise = 4096, random.Random(1).randbytes(4096)
+    parts = [ToyModel().speak(size, seed) for seed in range(5)]
+    parts.insert(2, noise)
+    made = bytearray(compress(b"".join(parts), block_size=size, group_size=4 * size))
+    (member,) = container.walk_file(io.BytesIO(made))
+    kinds = [container.KIND_NAMES[block.header.kind] for block in member.blocks if block.header]
+    assert kinds == ["model", "model", "stored", "model", "model", "model"]
+    assert groups_of(made) == [True, False, False, False, True, False]
+    made[member.blocks[1].offset + member.blocks[1].size // 2] ^= 1
+    with pytest.raises(FormatError, match=r"^payload check of block 2 \(content bytes 4096 to 8191\) is wrong"):
+        decompress(bytes(made))
+    content, damages = llmzip.salvage(bytes(made), ToyModel())
+    assert content == b"".join(parts[i] for i in (0, 2, 4, 5))
+    assert [damage.content_start for damage in damages] == [4096, 12288]
+    assert "block 4 (content bytes 12288 to 16383): it goes on from a block that is damaged" in str(damages[1].error)
+    with LmzFile(io.BytesIO(made), model=ToyModel()) as file:
+        for i in (4, 0, 1, 5, 3, 0, 4):
+            file.seek(sum(map(len, parts[:i])))
+            if i in (1, 3):
+                with pytest.raises(FormatError, match="block 2"):
+                    file.read(5)
+            else:
+                assert file.read(5) == parts[i][:5]
+
+
 def member_reader(data: bytes, step: int = 1 << 16, **options: Any) -> MemberReader:
     file = io.BytesIO(data)
     return MemberReader(lambda n: file.read(min(n, step)), ModelSource(ToyModel()), **options)
@@ -354,11 +481,15 @@ def test_max_size_counts_the_members_together_before_they_are_decoded() -> None:
                 given += piece
         assert len(given) <= max_size and CONTENT.startswith(given)
     huge = container.create_preamble() + container.create_block(
-        replace(container.stored_block(b"x"), kind=container.CM, n_bytes=1 << 26), last=True, before=container.create_preamble()
+        replace(container.stored_block(b"x"), kind=container.CM, n_bytes=1 << 26),
+        last=True,
+        before=container.create_preamble(),
     )
     with pytest.raises(LimitExceeded, match="67108864 bytes or more"):  # by the header, before the payload is there
         member_reader(huge[:-11], limits=Limits(max_size=1 << 20)).read()
-    with pytest.raises(LimitExceeded, match=r"^block 1 \(content bytes 0 to 67108863\): decoding takes \d+ bytes of memory"):
+    with pytest.raises(
+        LimitExceeded, match=r"^block 1 \(content bytes 0 to 67108863\): decoding takes \d+ bytes of memory"
+    ):
         member_reader(huge[:-11], limits=Limits(memory=1 << 20)).read()
 
 

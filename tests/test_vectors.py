@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import llmzip
-from llmzip import errors
+from llmzip import errors, native
 from llmzip.models.toy import ToyModel
 
 VECTORS = sorted(Path(__file__).with_name("vectors").glob("*.json"))
@@ -95,7 +95,7 @@ class Pipe:
 
 
 def test_vectors_are_there() -> None:
-    assert len(VECTORS) > 60
+    assert len(VECTORS) > 100
 
 
 @pytest.mark.parametrize("reader", [read_at_once, read_bytewise, read_backwards])
@@ -108,6 +108,16 @@ def test_good(path: Path, reader: Any) -> None:
     assert reader(data, ToyModel()).decode() == vector["content"]
     info = llmzip.get_info(data)
     assert (info.n_bytes, info.n_bytes_on_disk) == (len(vector["content"].encode()), len(data))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in VECTORS if path.name.startswith("good-")], ids=lambda path: path.stem
+)
+def test_good_without_the_compiled_kernels(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What C has written, the Python twin reads."""
+    vector = json.loads(path.read_text())
+    monkeypatch.setattr(native, "library", None)
+    assert read_at_once(build(vector["build"]), ToyModel()).decode() == vector["content"]
 
 
 @pytest.mark.parametrize("reader", [read_at_once, read_bytewise])

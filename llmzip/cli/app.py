@@ -197,10 +197,10 @@ def compress(
     overlap: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Tokens that a window takes from the one before; at most half.")
     ] = None,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Without the adaptive layer: larger; shows what it is worth.")
-    ] = False,
     block_size: Annotated[str, typer.Option(metavar="SIZE", help="Content of a block, up to 64M.")] = "1M",
+    group_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Content that is coded in one: large is small; up to 64M, 16M if not given.")
+    ] = None,
     suffix: Suffix = fileio.SUFFIX,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -209,10 +209,10 @@ def compress(
     names = files or [fileio.STDIO]
     handling = _handling(names, output, stdout, keep, force, rm, suffix)
     display = Display(quiet=quiet, verbose=verbose)
-    coding = {"lanes": lanes, "window": window, "overlap": overlap, "plain": plain or None}
-    parameters = {"block_size": _size(block_size)} | {key: value for key, value in coding.items() if value is not None}
+    coding = {"lanes": lanes, "window": window, "overlap": overlap, "group_size": group_size and _size(group_size)}
+    parameters = jobs.parameters_of_level(level) if level else {}
+    parameters |= {"block_size": _size(block_size)} | {key: value for key, value in coding.items() if value is not None}
     if level:
-        parameters["lane_size"] = jobs.lane_size_of_level(level)
         model = model or (jobs.model_of_level(level, display) if engine is Engine.exact else None)
     source = _model_source(model, engine, device, threads, display)
     work = Compressing(display, source, handling, parameters, verify or rm)

@@ -401,21 +401,20 @@ def _info_details(info: "Info", verbose: bool) -> Iterator[str]:
             "size",
             "bits/byte",
             "lanes",
-            "tokens",
             "window",
             "overlap",
             "transforms",
         ]
         rows = [_block_cells(i + 1, block) for member in info.members for i, block in enumerate(member.blocks)]
-        yield from ("  " + line for line in table(header, rows, text_columns=(2, 10)))
+        yield from ("  " + line for line in table(header, rows, text_columns=(2, 9)))
 
 
 def _block_cells(number: int, block: "BlockInfo") -> list[str]:
-    fields = (block.n_tokens, block.window, block.overlap)
+    fields = (block.window, block.overlap)
     return [
         str(block.member),
-        str(number),
-        block.kind + (", plain" if block.plain else ""),
+        str(number) + ("*" if block.begins_group else ""),
+        block.kind,
         str(block.n_bytes),
         str(block.n_bytes_on_disk),
         rate_text(block.n_bytes_on_disk, block.n_bytes),

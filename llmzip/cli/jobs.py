@@ -128,7 +128,7 @@ def model_of_level(level: int, display: Display) -> str:
     """The model of -1 to -9. Where it has not been pulled, the bundled one does it."""
     from llmzip.models import known
 
-    name, _ = known.LEVELS[level]
+    name = known.LEVELS[level].model
     if known.is_installed(name):
         return name
     display.note(
@@ -137,10 +137,12 @@ def model_of_level(level: int, display: Display) -> str:
     return known.DEFAULT_MODEL
 
 
-def lane_size_of_level(level: int) -> int:
+def parameters_of_level(level: int) -> dict[str, Any]:
+    """Of LmzCompressor, but for the model."""
     from llmzip.models import known
 
-    return known.LEVELS[level][1]
+    chosen = known.LEVELS[level]
+    return {name: getattr(chosen, name) for name in ("lane_size", "line_bits", "group_size", "share")}
 
 
 @dataclass(frozen=True)
@@ -306,9 +308,16 @@ class Compressing:
         )
         n_in = n_out = 0
         try:
+            batch = coder.batch_size if first and source.size is not None else 0
+            n_held = 0
             for chunk in itertools.chain([first], chunks, [b""]):
-                coded = coder.compress(chunk) if chunk else coder.flush()
-                n_in += len(chunk)
+                coder.hold(chunk)
+                n_in, n_held = n_in + len(chunk), n_held + len(chunk)
+                coded = b""
+                if not chunk:
+                    coded = coder.flush()
+                elif n_held >= batch:
+                    coded, n_held = coder.compress(b""), 0
                 n_out += len(coded)
                 if check is not None:
                     check.content(chunk)
@@ -317,9 +326,9 @@ class Compressing:
                 if not chunk:
                     break
         except ValueError as error:
-            if self.parameters.keys() <= {"block_size", "lane_size"}:
-                raise
-            raise Stop from error  # lanes, window or overlap do not fit the model
+            if self.parameters.keys() & {"lanes", "window", "overlap"}:
+                raise Stop from error  # they do not fit the model
+            raise
         if check is not None:
             check.finish()
         line.finish(n_in, n_out)
@@ -348,7 +357,7 @@ class Compressing:
         with self.display.progress(f"{source.name}  comparing", output.size(), decoding=True) as comparing:
             comparing.expect(source.size)
             output.restart()
-            reader = MemberReader(output.read, self.model, progress=comparing)
+            reader = MemberReader(output.read, self.model, progress=comparing, side_by_side=True)
             same = fileio.same_content(source, iter(lambda: reader.read1(fileio.READ_SIZE), b""))
         if not same:
             raise LlmzipError("what was written does not decode to the source, which is kept")
@@ -368,7 +377,12 @@ class Reading:
         if line.shown:
             line.expect(content_size(source))
         reader = MemberReader(
-            source.read, self.model, ignore_engine=self.ignore_engine, limits=self.limits, progress=line
+            source.read,
+            self.model,
+            ignore_engine=self.ignore_engine,
+            limits=self.limits,
+            progress=line,
+            side_by_side=source.size is not None,  # what comes through a pipe is given out as it comes
         )
         while piece := reader.read1(fileio.READ_SIZE):
             output.write(piece)

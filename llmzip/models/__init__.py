@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llmzip.tokens import Tokenizer
 
 SCORE_UNIT = 256  # scores are in 1/256 bit
+STRONG = 1 << 25  # weights of a model, above which what is learnt while coding is worth less than what it says
 ESCAPE_SCORE = -4096  # 2^-16 of the best symbol for each byte that the vocabulary lacks
 LOWEST_SCORE = -32768  # int16
 
@@ -29,7 +30,7 @@ class State(Protocol):
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         """Read ids of shape (L, C); return scores (L, C, n_symbols) int16 for the symbol after each of them.
 
-        Units of 1/256 bit, the best symbol of each row 0, the others negative (format.md 6.1). The result may be a buffer that the next call overwrites.
+        Units of 1/256 bit, the best symbol of each row 0, the others negative (format.md 6.1). A new array each time.
         """
         ...
 
@@ -41,6 +42,7 @@ class Model(Protocol):
     fingerprint: bytes  # 32 bytes; what it covers is in docs/exactness.md
     exact: bool  # same bits for every machine, and for every split of a sequence into calls of `forward`
     engine_note: str  # what a file of an engine that is not exact is bound to; empty for exact ones
+    strong: bool  # more than STRONG weights (format.md 6.1)
     start_id: int  # read at position 0 of every window
     window: int  # default window and overlap, in tokens
     overlap: int
@@ -50,8 +52,8 @@ class Model(Protocol):
     @property
     def tokenizer(self) -> Tokenizer: ...
 
-    def open(self, lanes: int, window: int) -> State:
-        """A fresh state for this many lanes and at most this many positions."""
+    def open(self, lanes: int, window: int, threads: int | None = None) -> State:
+        """A fresh state for this many lanes and at most this many positions, which uses at most so many of the model's threads."""
         ...
 
     def state_bytes(self, lanes: int, window: int) -> int:

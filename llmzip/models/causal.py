@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from llmzip import native
 from llmzip.errors import EngineMismatch, ModelInvalid
-from llmzip.models import ESCAPE_SCORE, LOWEST_SCORE, SCORE_UNIT
+from llmzip.models import ESCAPE_SCORE, LOWEST_SCORE, SCORE_UNIT, STRONG
 from llmzip.models.checkpoint import parse_json
 from llmzip.models.ops import threads_of_torch
 from llmzip.tokens.vocabulary import Vocabulary, spellings, token_table
@@ -57,10 +57,11 @@ class CausalModel:
         self.overlap = self.window // 4
         self.start_id = self._start(config, n_vocab)
         self.fingerprint = self._fingerprint(folder, table)
+        self.strong = sum(each.numel() for each in self._model.parameters()) > STRONG
         self.engine_note = self._note()
         self._try()
 
-    def open(self, lanes: int, window: int) -> "CausalState":
+    def open(self, lanes: int, window: int, threads: int | None = None) -> "CausalState":
         return CausalState(self, lanes)
 
     def _try(self) -> None:

@@ -3,6 +3,7 @@
 Knows nothing of bytes and of the coder. Weights are repacked once for the instruction set; K and V are kept as int8.
 """
 
+import sys
 from ctypes import POINTER, c_float, cast, pointer
 
 import numpy as np
@@ -115,7 +116,7 @@ class FusedLlama:
     """The weights of a model, packed for one instruction set. `threads`: see `native.clip_threads`."""
 
     def __init__(self, config: LlamaConfig, tensors: Tensors, *, level: int, threads: int | None) -> None:
-        native.check_sizes(0, (HEAD_ROWS, MAX_HEAD_DIM))
+        native.check_sizes("llmzip_layout", [*native.layout(), HEAD_ROWS, MAX_HEAD_DIM])
         self.config, self.level, self.threads = config, level, threads
         self._keep: list[object] = [tensors]
         layers = [self._layer(tensors, f"layers.{i}.", config) for i in range(config.n_layers)]
@@ -171,7 +172,8 @@ class FusedLlama:
 class FusedState:
     """The int8 cache of L lanes and the buffers of a forward. See `llmzip.models.State`."""
 
-    def __init__(self, model: FusedLlama, n_symbols: int, lanes: int, window: int) -> None:
+    def __init__(self, model: FusedLlama, n_symbols: int, lanes: int, window: int, threads: int | None = None) -> None:
+        self._threads = threads or sys.maxsize  # at most
         self._model, self._lanes, self._n_symbols = model, lanes, n_symbols
         self._window = window
         self._rows = max(lanes, MAX_ROWS // lanes * lanes)
@@ -202,7 +204,7 @@ class FusedState:
         self._logits = np.empty((min(rows, HEAD_ROWS), c.n_vocab), dtype=np.float32)
         self._activations = ActivationBuffer(rows, -(-inner // 4) * 4, c.digits)
         per_thread = -(-(max(self._cache.capacity, inner) + 32) // 16) * 16
-        self._max_threads = native.clip_threads(self._model.threads)
+        self._max_threads = min(self._threads, native.clip_threads(self._model.threads))
         native.check_rounding(self._max_threads)
         self._scratch = np.empty(self._max_threads * per_thread * 12, dtype=np.uint8)
         self._buffers = native.Buffers(

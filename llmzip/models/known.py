@@ -43,17 +43,28 @@ KNOWN: dict[str, WheelModel] = {
 # The models in the package, under bundled/NAME, and their fingerprints. A file names its model by it, so one that has been released stays.
 BUNDLED: dict[str, str] = {"pocket": "8c3da2475192ae764da2d59fdd7f46d9b884c2b6a88c7a26a7dd16dc7a4a67cd"}
 
-# What -1 to -9 mean: a model, and the bytes of a lane. Small lanes decode fast, large ones come out smaller (lab-log.md).
-LEVELS: dict[int, tuple[str, int]] = {
-    1: ("pocket", 4096),
-    2: ("pocket", 4096),
-    3: ("pocket", 8192),
-    4: ("pocket", 8192),
-    5: ("pocket", 16384),
-    6: ("pocket", 16384),
-    7: ("pocket", 65536),
-    8: ("smollm2-135m", 16384),
-    9: ("smollm2-135m", 65536),
+
+@dataclass(frozen=True)
+class Level:
+    """What one of -1 to -9 means (lab-log.md)."""
+
+    model: str
+    lane_size: int  # bytes: small lanes decode fast, large ones come out smaller
+    line_bits: int  # of the memory of a group, 64 bytes each: 64 MiB to 1 GiB
+    group_size: int  # bytes of content
+    share: float  # what the model must make of a sample that is coded without it, for its time
+
+
+LEVELS: dict[int, Level] = {
+    1: Level("pocket", 4096, 20, 1 << 24, 0.0),
+    2: Level("pocket", 4096, 20, 1 << 24, 0.85),
+    3: Level("pocket", 8192, 21, 1 << 24, 0.9),
+    4: Level("pocket", 8192, 22, 1 << 24, 0.95),
+    5: Level("pocket", 16384, 22, 1 << 24, 0.97),
+    6: Level("pocket", 16384, 22, 1 << 25, 0.985),
+    7: Level("pocket", 65536, 24, 1 << 26, 1.0),
+    8: Level("smollm2-135m", 16384, 22, 1 << 24, 0.97),
+    9: Level("smollm2-135m", 65536, 24, 1 << 26, 1.0),
 }
 DEFAULT_LEVEL = 5
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmzip import native
 from llmzip.errors import ModelInvalid
-from llmzip.models import State
+from llmzip.models import STRONG, State
 from llmzip.models.checkpoint import TOKENIZER_FILE, read_checkpoint
 from llmzip.models.config import LlamaConfig
 from llmzip.models.fused import FusedLlama, FusedState, best_exact_level, supports
@@ -36,6 +36,7 @@ class LlamaModel:
         self.config.check_bounds()
         self.name = str(values.get("name") or folder.name)
         self.fingerprint = bytes.fromhex(values["fingerprint"])
+        self.strong = sum(each.size for name, each in self._tensors.items() if name.endswith(".weight")) > STRONG
         self.tokenizer = Vocabulary(self._tensors["tokens.bytes"], self._tensors["tokens.ends"], folder / TOKENIZER_FILE)
         self.start_id, self.window, self.overlap = self.config.start_id, self.config.window, self.config.overlap
         self.max_window = self.config.max_window
@@ -44,14 +45,14 @@ class LlamaModel:
         self._reference: ReferenceLlama | None = None
         self._fused, self.kernels = self._choose()
 
-    def open(self, lanes: int, window: int) -> State:
+    def open(self, lanes: int, window: int, threads: int | None = None) -> State:
         native.check_rounding()
         self._check_window(window)
         if self._fused is None:
             return self.open_reference(lanes, window)
-        return FusedState(self._fused, self.tokenizer.n_symbols, lanes, window)
+        return FusedState(self._fused, self.tokenizer.n_symbols, lanes, window, threads)
 
-    def open_reference(self, lanes: int, window: int) -> State:
+    def open_reference(self, lanes: int, window: int, threads: int | None = None) -> State:
         """A state on torch operations, whatever the kernels chosen: the same scores."""
         from llmzip.models.reference import ReferenceState
 

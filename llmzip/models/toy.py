@@ -27,7 +27,7 @@ class ToyTokenizer:
         self._spelling = dict(enumerate(self._spellings)) | {self.n_vocab + i: bytes([b]) for i, b in enumerate(_MISSING)}
         self._id = {spelling: i for i, spelling in self._spelling.items()}
         self.n_symbols = self.n_vocab + len(_MISSING)
-        self.line_ends = np.array([b"\n" in self._spelling.get(i, b"") for i in range(self.n_symbols)])
+        self.spelled = [self._spelling.get(i, b"") for i in range(self.n_symbols)]
 
     def encode(self, data: bytes) -> NDArray[np.int32]:
         ids, at = [], 0
@@ -86,6 +86,7 @@ class ToyModel:
     """See the module. `salt` makes another model of it, with another fingerprint."""
 
     exact = True
+    strong = False
     engine_note = ""
     start_id = 0
     window = 64
@@ -108,7 +109,7 @@ class ToyModel:
         for word in _WORDS:
             self.prior[self.tokenizer._id[word]] = -1300
 
-    def open(self, lanes: int, window: int) -> ToyState:
+    def open(self, lanes: int, window: int, threads: int | None = None) -> ToyState:
         return ToyState(self, lanes)
 
     def state_bytes(self, lanes: int, window: int) -> int:

@@ -1,4 +1,4 @@
-"""One predictor of bits: what a group of blocks has taught, contexts of bytes, matches, and a language model as one input (format.md, "Bits").
+"""One predictor of bits: what a group of blocks has taught, contexts of bytes, matches, and a language model as one input (format.md 7).
 
 A `Predictor` is the memory of a group: it codes one body after another, each going on from what those before have taught. `native` computes;
 without it, `reference` does, with the same integers, slowly.
@@ -10,54 +10,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip import native
+from llmzip.predictor import tables
+from llmzip.predictor.prior import Prior, load
 from llmzip.predictor.spelling import Spelling
 
-__all__ = ["Predictor", "Spelling"]
-
-STEP = 1 << 13  # bytes coded in one go: between two, Ctrl-C is heard
+__all__ = ["Predictor", "Spelling", "memory_needed"]
 
 
 class Engine(Protocol):
     """One body at a time: `open`, then `code_bytes` or `code_step` until all lanes are `done`, then `payload` or `body`."""
 
-    def open(self, sizes: list[int], *, with_model: bool, stride: int, body: bytes | None, payload: bytes | None) -> None: ...
+    def open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None: ...
     def code_bytes(self, n: int) -> None: ...
-    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32]) -> None: ...
+    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int) -> None: ...
     def done(self) -> NDArray[np.int64]: ...
     def payload(self) -> bytes: ...
     def body(self) -> bytes: ...
 
 
-class Predictor:
-    """The adaptive coder of a group of at most `capacity` bytes, with 2^line_bits lines of 64 bytes.
+def memory_needed(line_bits: int) -> int:
+    """Bytes of what a group learns, beside its bodies."""
+    apms = (tables.APMS + tables.MODEL_APMS) * tables.BUCKETS * 4 << tables.APM_BITS
+    matches = tables.MATCHES * 4 << tables.LATEST_BITS
+    return (64 << line_bits) + (8 << tables.end_bits(line_bits)) + apms + matches + (16 << 20)
 
-    A writer gives each body, a reader its payload; both then call `code_bytes` or `code_step` in the same order. `stride` is what the
-    records of a body take, 0 for text. FormatError for a payload that no writer writes.
+
+class Predictor:
+    """The adaptive coder of a group, with 2^line_bits lines of 64 bytes.
+
+    A writer gives each body, a reader its payload; both then call `code_bytes` or, with a model, `code_step` in the same order.
     """
 
-    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None = None) -> None:
-        self.spelling = spelling
+    def __init__(self, line_bits: int, prior: Prior | None = None) -> None:
+        prior = prior or load()
         if native.library is not None:
             from llmzip.predictor.fused import Fused
 
-            self._engine: Engine = Fused(capacity, line_bits, spelling)
+            self._engine: Engine = Fused(line_bits, prior)
         else:
             from llmzip.predictor.reference import Reference
 
-            self._engine = Reference(capacity, line_bits, spelling)
+            self._engine = Reference(line_bits, prior)
 
-    def write(self, body: bytes, lanes: list[int] | None = None, *, stride: int = 0) -> None:
-        """Open a body to be written; `lanes`: with the model, the bytes of each lane."""
-        self._open(lanes or [len(body)], lanes is not None, stride, body, None)
+    def write(self, body: bytes, lanes: list[int] | None = None, spelling: Spelling | None = None, *, stride: int = 0) -> None:
+        """Open a body to be written. With the spelling of a model: the bytes of each lane; without: what its records take, 0 for text."""
+        self._open(lanes or [len(body)], spelling, stride, body, None)
 
-    def read(self, payload: bytes, n_bytes: int, lanes: list[int] | None = None, *, stride: int = 0) -> None:
-        """Open a body to be read."""
-        self._open(lanes or [n_bytes], lanes is not None, stride, None, payload)
+    def read(
+        self, payload: bytes, n_bytes: int, lanes: list[int] | None = None, spelling: Spelling | None = None, *, stride: int = 0
+    ) -> None:
+        """Open a body to be read. FormatError, while it is coded, for a payload that no writer writes."""
+        self._open(lanes or [n_bytes], spelling, stride, None, payload)
 
-    def _open(self, sizes: list[int], with_model: bool, stride: int, body: bytes | None, payload: bytes | None) -> None:
-        self._left = np.array(sizes, dtype=np.int64)
-        self._sizes = self._left.copy()
-        self._engine.open(sizes, with_model=with_model, stride=stride, body=body, payload=payload)
+    def _open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None:
+        self._sizes = np.array(sizes, dtype=np.int64)
+        self._engine.open(sizes, spelling, stride, body, payload)
 
     @property
     def alive(self) -> NDArray[np.bool_]:
@@ -74,12 +81,12 @@ class Predictor:
         """Code the next n bytes of a body without a model."""
         self._engine.code_bytes(n)
 
-    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32]) -> None:
-        """Code a token for each lane that has not come to its end, from a row of scores for each lane (L, symbols).
+    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int = 0) -> None:
+        """Code a token for each lane, from the first on, that has not come to its end, from a row of scores for each lane (L, symbols).
 
         `ids` (L,): a writer's tokens, canonical ones; a reader finds them there afterwards.
         """
-        self._engine.code_step(scores, ids)
+        self._engine.code_step(scores, ids, first)
 
     def payload(self) -> bytes:
         """What a writer wrote."""

@@ -12,10 +12,12 @@ from llmzip import native
 from llmzip.errors import FormatError
 from llmzip.predictor import tables
 from llmzip.predictor.coder import PAST_END
+from llmzip.predictor.prior import FIRST_APMS, Mode, Prior, mode_of
 from llmzip.predictor.spelling import Spelling
 
-_LANE_BYTES, _LINE_BYTES, _END_BYTES = 1768, 64, 8
+_LANE_BYTES, _LINE_BYTES, _END_BYTES = 2072, 64, 8
 _BEFORE = 64  # zeros before the first byte of a group
+_AFTER = 8  # and zeros after the last
 _ROOM = 24  # bytes that a byte takes at the very worst: eight bits or nine of 2^-20
 _FULL = -2
 
@@ -42,6 +44,8 @@ class _Spelling(Structure):
         ("id_lengths", c_void_p),
         ("sums", c_void_p),
         ("n", c_int64),
+        ("n_symbols", c_int64),
+        ("weights", c_void_p),
     )
 
 
@@ -49,10 +53,10 @@ class _Predictor(Structure):
     _fields_ = (
         *((name, c_void_p) for name in (
             "squash", "reciprocal", "exp2", "stretch", "log2", "lines", "ends", "histories", "match_cells", "model_cells", "apms",
-            "model_apms", "weights", "seconds", "latest", "followers", "data", "flags", "lanes",
+            "first_apms", "biases", "weights", "seconds", "latest", "followers", "data", "flags", "lanes",
         )),
         *((name, c_int64) for name in ("n_lanes", "stride", "n_coded")),
-        *((name, c_int32) for name in ("line_bits", "end_bits", "apm_bits", "with_model")),
+        *((name, c_int32) for name in ("line_bits", "end_bits", "with_model")),
         ("coder", _Coder),
         ("spelling", _Spelling),
     )  # fmt: skip
@@ -60,10 +64,10 @@ class _Predictor(Structure):
 
 _LAYOUT = (
     ctypes.sizeof(_Predictor), _LANE_BYTES, _LINE_BYTES, _END_BYTES, 16, _Predictor.coder.offset, _Predictor.spelling.offset,
-    tables.TEXT_CONTEXTS, tables.TOKEN_CONTEXTS, tables.RECORD_CONTEXTS, tables.MATCHES, tables.PLAIN_INPUTS, tables.INPUTS, tables.SETS,
+    tables.TEXT_CONTEXTS, tables.TOKEN_CONTEXTS, tables.RECORD_CONTEXTS, len(tables.WITH_MODEL), tables.MATCHES, tables.PLAIN_INPUTS, tables.INPUTS, tables.SETS,
     tables.SECONDS, tables.SECOND_ROWS, tables.APMS, tables.MODEL_APMS, tables.BUCKETS, tables.TOP, tables.WEIGHT_TOP, tables.SECOND_TOP,
     tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST, tables.BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.MATCH_LIMIT,
-    tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,
+    tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, tables.APM_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,
     tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK, *tables.SET_ROWS,
 )  # fmt: skip
 
@@ -77,28 +81,23 @@ def _functions() -> ctypes.CDLL:
     library.llmzip_predictor_open.restype = None
     library.llmzip_predictor_bytes.argtypes = [POINTER(_Predictor), c_int64]
     library.llmzip_predictor_bytes.restype = c_int
-    library.llmzip_predictor_step.argtypes = [POINTER(_Predictor), c_void_p, c_int64, c_void_p]
+    library.llmzip_predictor_step.argtypes = [POINTER(_Predictor), c_void_p, c_int64, c_void_p, c_int64, c_int64, c_int64]
     library.llmzip_predictor_step.restype = c_int
     library.llmzip_predictor_finish.argtypes = [POINTER(_Predictor)]
     library.llmzip_predictor_finish.restype = c_int64
-    library.llmzip_predictor_layout.argtypes = [c_void_p]
-    library.llmzip_predictor_layout.restype = c_int
-    layout = np.zeros(256, dtype=np.int64)
-    n = library.llmzip_predictor_layout(layout.ctypes.data)
-    if tuple(layout[:n].tolist()) != _LAYOUT:
-        raise ImportError("llmzip's C library is of another version than its Python modules")
+    native.check_sizes("llmzip_predictor_layout", _LAYOUT)
     return library
 
 
 class Fused:
     """See `llmzip.predictor.Engine`."""
 
-    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None) -> None:
+    def __init__(self, line_bits: int, prior: Prior) -> None:
         self._library = _functions()
-        self._spelling = spelling
+        self._prior = prior
         self._used = _BEFORE
-        self._data, self._flags = (np.zeros(_BEFORE + capacity + 8, dtype=np.uint8) for _ in range(2))
-        end_bits, apm_bits = tables.end_bits(line_bits), tables.apm_bits(line_bits)
+        self._data, self._flags = (np.zeros(_BEFORE + _AFTER, dtype=np.uint8) for _ in range(2))
+        end_bits = tables.end_bits(line_bits)
         # Zeros cost nothing until they are touched.
         arrays: dict[str, NDArray[Any]] = {
             "squash": tables.SQUASH,
@@ -108,34 +107,26 @@ class Fused:
             "log2": tables.LOG2,
             "lines": _aligned(16 << line_bits, np.dtype(np.uint32)),
             "ends": np.zeros(2 << end_bits, dtype=np.uint32),
-            "histories": tables.first_histories(),
-            "match_cells": tables.first_match_cells(),
-            "model_cells": tables.first_model_cells(),
-            "apms": tables.first_apms(tables.APMS, apm_bits),
-            "model_apms": tables.first_apms(tables.MODEL_APMS, apm_bits if spelling else 0),
-            "weights": _copied(tables.first_weights()),
-            "seconds": _copied(tables.first_seconds()),
+            "apms": np.zeros(prior.biases.size * tables.BUCKETS, dtype=np.uint32),
+            "first_apms": FIRST_APMS,
+            "biases": prior.biases,
             "latest": np.zeros(tables.MATCHES << tables.LATEST_BITS, dtype=np.int32),
             "followers": np.zeros(1 << 16, dtype=np.uint32),
-            "data": self._data,
-            "flags": self._flags,
         }
         self._struct = _Predictor(
-            line_bits=line_bits, end_bits=end_bits, apm_bits=apm_bits, **{name: native.pointer(each) for name, each in arrays.items()}
+            line_bits=line_bits, end_bits=end_bits, **{name: native.pointer(each) for name, each in arrays.items()}
         )
-        if spelling is not None:
-            arrays["sums"] = np.zeros(len(spelling.ids) + 1, dtype=np.int64)
-            named = {name: getattr(spelling, name) for name in ("ids", "starts", "lengths", "bytes", "id_lengths")}
-            self._struct.spelling = _Spelling(
-                n=len(spelling.ids), sums=native.pointer(arrays["sums"]), **{name: native.pointer(each) for name, each in named.items()}
-            )
         self._arrays = arrays  # kept alive
+        self.modes: dict[int, Mode] = {}
 
-    def open(self, sizes: list[int], *, with_model: bool, stride: int, body: bytes | None, payload: bytes | None) -> None:
+    def open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None:
         ends = self._used + np.cumsum(sizes)
+        self._make_room(sum(sizes))
+        if spelling is not None:
+            self._spell(spelling)
         self._start, self._used = self._used, self._used + sum(sizes)
         self._payload: bytes | None = None
-        assert self._used + 8 <= len(self._data) and (with_model or len(sizes) == 1)
+        assert spelling is not None or len(sizes) == 1
         self._lanes = np.zeros((len(sizes), _LANE_BYTES), dtype=np.uint8)
         places = self._lanes.view(np.int64)
         places[:, 0], places[:, 1] = ends - sizes, ends
@@ -146,17 +137,45 @@ class Fused:
             assert payload is not None
             self._code = np.frombuffer(payload, np.uint8) if payload else np.zeros(1, dtype=np.uint8)
         self._struct.lanes, self._struct.n_lanes = self._lanes.ctypes.data, len(sizes)
-        self._struct.stride, self._struct.with_model = stride, with_model
+        self._struct.stride, self._struct.with_model = stride, spelling is not None
+        for name, array in vars(self._mode(mode_of(stride, spelling))).items():
+            setattr(self._struct, name, native.pointer(array))
         self._library.llmzip_predictor_open(byref(self._struct), self._code.ctypes.data, len(self._code), payload is not None)
+
+    def _mode(self, mode: int) -> Mode:
+        """The tables of a mode, which are made when its first block comes."""
+        if mode not in self.modes:
+            first = self._prior.modes[mode]
+            self.modes[mode] = Mode(**{name: _copied(array) for name, array in vars(first).items()})
+        return self.modes[mode]
+
+    def _make_room(self, n: int) -> None:
+        """For so many bytes more."""
+        if self._used + n + _AFTER > len(self._data):
+            room = max(2 * self._used, self._used + n) + _AFTER
+            before = self._data, self._flags
+            self._data, self._flags = (np.zeros(room, dtype=np.uint8) for _ in range(2))
+            for new, old in zip((self._data, self._flags), before, strict=True):
+                new[: self._used] = old[: self._used]
+        self._struct.data, self._struct.flags = native.pointer(self._data), native.pointer(self._flags)
+
+    def _spell(self, spelling: Spelling) -> None:
+        """With this vocabulary from now on."""
+        named = {name: getattr(spelling, name) for name in ("ids", "starts", "lengths", "bytes", "id_lengths")}
+        n, n_symbols = len(spelling.ids), int(spelling.ids.max()) + 1
+        named |= {"sums": np.zeros(n + 1, dtype=np.int64), "weights_of_ids": np.zeros(n_symbols, dtype=np.uint32)}
+        self._arrays |= named
+        pointers = {name.removesuffix("_of_ids"): native.pointer(each) for name, each in named.items()}
+        self._struct.spelling = _Spelling(n=n, n_symbols=n_symbols, **pointers)
 
     def code_bytes(self, n: int) -> None:
         _check(self._library.llmzip_predictor_bytes(byref(self._struct), n))
 
-    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32]) -> None:
-        if scores.strides[1] != 2:
-            scores = np.ascontiguousarray(scores)
-        assert scores.dtype == np.int16 and len(scores) == len(ids) == len(self._lanes) and ids.dtype == np.int32 and ids.flags.c_contiguous
-        _check(self._library.llmzip_predictor_step(byref(self._struct), scores.ctypes.data, scores.strides[0] // 2, ids.ctypes.data))
+    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int) -> None:
+        assert scores.dtype == np.int16 and scores.strides[1] == 2 and ids.dtype == np.int32 and scores.shape[0] == len(ids)
+        assert 0 <= first <= len(self._lanes) - len(ids)
+        rows, places = (scores.ctypes.data, scores.strides[0] // 2), (ids.ctypes.data, ids.strides[0] // 4)
+        _check(self._library.llmzip_predictor_step(byref(self._struct), *rows, *places, first, len(ids)))
 
     def done(self) -> NDArray[np.int64]:
         places = self._lanes.view(np.int64)
@@ -179,7 +198,7 @@ def _check(result: int) -> None:
         raise FormatError("the code stream is invalid")
 
 
-def _copied(array: NDArray[np.int32]) -> NDArray[np.int32]:
+def _copied(array: NDArray[Any]) -> NDArray[Any]:
     copy = _aligned(array.size, array.dtype)
     copy[:] = array.ravel()
     return copy

@@ -1,9 +1,12 @@
 """What learns: cells, slots of bit histories, weights, APMs. Twin of c/learning.h, in Python integers."""
 
-from llmzip.predictor.tables import BUCKETS, RATE_BITS, RECIPROCAL, SLOT_LIMIT, SQUASH, TOP, WEIGHT_TOP
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip.predictor.prior import FIRST_APMS
+from llmzip.predictor.tables import RATE_BITS, RECIPROCAL, SLOT_LIMIT, WEIGHT_TOP
 
 _RECIPROCAL: list[int] = RECIPROCAL.tolist()
-_FIRST_APM: list[int] = [int(x) >> 2 << 10 for x in SQUASH[TOP - 4096 : TOP + 4097 : 256]]
 
 
 def hash32(h: int, x: int) -> int:
@@ -49,20 +52,23 @@ def trained(weights: list[int], inputs: list[int], error: int) -> list[int]:
 
 
 class Apms:
-    """Cells by context, BUCKETS for each, that say what decisions of a stretch have come to. Rows that nothing has learnt are not kept."""
+    """Cells by context, BUCKETS for each, that say what decisions of a stretch have come to. Rows are made when they are used."""
 
-    def __init__(self) -> None:
+    def __init__(self, biases: NDArray[np.int8]) -> None:
+        self._biases = biases
         self._rows: dict[tuple[int, int], list[int]] = {}
+
+    def _row(self, which: int, row: int) -> list[int]:
+        if (which, row) not in self._rows:
+            self._rows[which, row] = FIRST_APMS[int(self._biases[which, row]) + 128].tolist()
+        return self._rows[which, row]
 
     def refine(self, which: int, row: int, stretch: int) -> tuple[int, int]:
         """The probability of 2^22 between two cells, and the nearer of the two."""
-        cells = self._rows.get((which, row), _FIRST_APM)
+        cells = self._row(which, row)
         place, part = divmod(clip(stretch, 4095) + 4096, 256)
         return ((cells[place] >> 10) * (256 - part) + (cells[place + 1] >> 10) * part) >> 8, place + (part >= 128)
 
     def learn(self, which: int, row: int, place: int, bit: int, limit: int) -> None:
-        cells = self._rows.setdefault((which, row), _FIRST_APM[:])
+        cells = self._row(which, row)
         cells[place] = learnt_cell(cells[place], bit, limit)
-
-
-assert len(_FIRST_APM) == BUCKETS

@@ -43,6 +43,10 @@ class Memory:
         self.latest: list[dict[int, int]] = [{} for _ in range(MATCHES)]
         self.followers: dict[int, int] = {}
 
+    def make_room(self, size: int) -> None:
+        for each in (self.data, self.flags):
+            each.extend(bytes(size - len(each)))
+
 
 def length_class(n: int) -> int:
     if n < 32:

@@ -14,6 +14,7 @@ from llmzip.predictor.coder import Reader, Writer
 from llmzip.predictor.contexts import Lane, class_of, find_contexts, follow_text
 from llmzip.predictor.learning import Apms, clip, dot, hash32, learnt_cell, learnt_slot, limited, trained
 from llmzip.predictor.matching import DIGITS, Memory, follow_matches, length_class
+from llmzip.predictor.prior import Mode, Prior, mode_of
 from llmzip.predictor.spelling import Range, Spelling, odds
 from llmzip.predictor.tables import (
     BOOST,
@@ -27,10 +28,11 @@ from llmzip.predictor.tables import (
     log2_of,
 )
 
-_BEFORE = 64  # zeros before the first byte of a group
+_BEFORE, _AFTER = 64, 8  # zeros before the first byte of a group, and after the last
 _SQUASH: list[int] = tables.SQUASH.tolist()
 _STRETCH: list[int] = tables.STRETCH.tolist()
 _M64 = (1 << 64) - 1
+_APM_MASK = (1 << tables.APM_BITS) - 1
 
 
 @dataclass
@@ -66,32 +68,51 @@ class Decision:
     model_refined: list[tuple[int, int, int]] = field(default_factory=list)
 
 
+class Tables:
+    """What a mode learns. Rows of weights are taken from the first ones as they come into use."""
+
+    def __init__(self, first: Mode) -> None:
+        self._first, self._weights = first.weights, dict[int, list[int]]()
+        self.seconds: list[list[list[int]]] = first.seconds[:, :, : tables.SETS + 1].tolist()
+        self.histories: list[list[int]] = first.histories.reshape(-1, 1024).tolist()
+        self.match_cells: list[int] = first.match_cells.ravel().tolist()
+        self.model_cells: list[int] = first.model_cells.ravel().tolist()
+
+    def weights(self, row: int) -> list[int]:
+        if row not in self._weights:
+            self._weights[row] = self._first[row].tolist()
+        return self._weights[row]
+
+
 class Reference:
     """See `llmzip.predictor.Engine`."""
 
-    def __init__(self, capacity: int, line_bits: int, spelling: Spelling | None) -> None:
-        self._memory, self._used, self._spelling = Memory(_BEFORE + capacity + 8), _BEFORE, spelling
+    def __init__(self, line_bits: int, prior: Prior) -> None:
+        self._memory, self._used = Memory(_BEFORE + _AFTER), _BEFORE
         self._line_bits, self._end_bits = line_bits, tables.end_bits(line_bits)
-        self._apm_mask = (1 << tables.apm_bits(line_bits)) - 1
         self._lines: dict[int, list[int]] = {}
         self._ends: dict[int, list[int]] = {}
-        self._histories: list[list[int]] = tables.first_histories().reshape(-1, 1024).tolist()
-        self._match_cells: list[int] = tables.first_match_cells().ravel().tolist()
-        self._model_cells: list[int] = tables.first_model_cells().tolist()
-        self._apms, self._model_apms = Apms(), Apms()
-        self._weights: dict[int, list[int]] = {}
-        self._first_weights: list[int] = tables.first_weights()[0].tolist()
-        self._seconds: list[list[list[int]]] = tables.first_seconds()[:, :, : tables.SETS + 1].tolist()
+        self._prior = prior
+        self._apms, self._model_apms = Apms(prior.biases[: tables.APMS]), Apms(prior.biases[tables.APMS :])
+        self._modes: dict[int, Tables] = {}
         self._n_coded = 0
 
-    def open(self, sizes: list[int], *, with_model: bool, stride: int, body: bytes | None, payload: bytes | None) -> None:
+    def open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None:
         self._coder = Writer() if payload is None else Reader(payload)
-        self._with_model, self._stride, self._start = with_model, stride, self._used
+        self._spelling, self._with_model = spelling, spelling is not None
+        self._stride, self._start = stride, self._used
+        plain = range(tables.RECORD_CONTEXTS if stride else tables.TEXT_CONTEXTS)
+        self._used_contexts = tables.WITH_MODEL if self._with_model else plain
+        mode = mode_of(stride, spelling)
+        if mode not in self._modes:
+            self._modes[mode] = Tables(self._prior.modes[mode])
+        self._tables = self._modes[mode]
         self._lanes = []
         for size in sizes:
             self._lanes.append(Lane(self._used, self._used + size))
             self._used += size
-        assert self._used + 8 <= len(self._memory.data) and (with_model or len(sizes) == 1)
+        assert self._with_model or len(sizes) == 1
+        self._memory.make_room(self._used + _AFTER)
         if body is not None:
             self._memory.data[self._start : self._used] = body
         for lane in self._lanes:
@@ -101,9 +122,9 @@ class Reference:
         for _ in range(n):
             self._code_byte(self._lanes[0], None)
 
-    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32]) -> None:
+    def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int) -> None:
         assert self._spelling is not None
-        for i, lane in enumerate(self._lanes):
+        for i, lane in enumerate(self._lanes[first : first + len(ids)]):
             if lane.at < lane.end:
                 self._sums = self._spelling.sums(scores[i])
                 ids[i] = self._code_token(self._spelling, lane, int(ids[i]))
@@ -202,9 +223,8 @@ class Reference:
 
     def _names(self, lane: Lane) -> list[int]:
         """The contexts in use, the number of each hashed in, and whether a token has begun."""
-        used = len(lane.contexts) if self._with_model or self._stride else tables.TEXT_CONTEXTS
         begun = int(lane.in_token > 0)
-        return [hash32(hash32(h, i), begun) for i, h in enumerate(lane.contexts[:used])]
+        return [hash32(hash32(lane.contexts[i], i), begun) for i in self._used_contexts]
 
     def _find_lines(self, names: list[int], path: int) -> list[list[int]]:
         """The lines of the next four bits; of two places the one less visited is given up."""
@@ -238,8 +258,8 @@ class Reference:
     # ---- inputs
 
     def _gather_contexts(self, is_end: int, d: Decision) -> None:
-        for i, (line, at) in enumerate(d.slots):
-            slot, cells = line[at], self._histories[is_end * tables.CONTEXTS + i]
+        for i, (line, at) in zip(self._used_contexts, d.slots, strict=True):
+            slot, cells = line[at], self._tables.histories[is_end * tables.CONTEXTS + i]
             d.cells.append((cells, slot & 1023))
             if slot >> 10 & 63:
                 place = 2 * i + (0 if i < tables.TEXT_CONTEXTS else tables.TOKEN_INPUTS - 2 * tables.TEXT_CONTEXTS)
@@ -253,7 +273,7 @@ class Reference:
             starts = self._memory.flags[match.at] & tables.STARTS > 0
             one, n = int(starts) if place.is_end else match.expected >> (7 - place.bit) & 1, length_class(match.length)
             cell = ((i * 64 + n) * 2 + (match.misses > 0)) * 2 + place.is_end
-            both = stretch_of(self._match_cells[cell]), min(n, 32) * 16
+            both = stretch_of(self._tables.match_cells[cell]), min(n, 32) * 16
             at = tables.MATCH_INPUTS + 2 * i
             d.inputs[at : at + 2] = both if one else (-both[0], -both[1])
             d.matched[i] = 1 if n < 8 else 2 if n < 16 else 3 if n < 24 else 4
@@ -267,11 +287,11 @@ class Reference:
         d.model_cell = ((clip(s, 2047) + 2048) >> 6) * 36 + place.bit * 4 + min(lane.in_token, 3)
         known = lane.token if place.is_end else hash32(lane.token1, place.path)
         rows = (lane.c1 * 9 + place.bit, hash32(known, lane.token + place.is_end) >> 8)
-        said = [s, stretch_of(self._model_cells[d.model_cell])]
+        said = [s, stretch_of(self._tables.model_cells[d.model_cell])]
         for i, row in enumerate(rows):
-            p, at = self._model_apms.refine(i, row & self._apm_mask, s)
+            p, at = self._model_apms.refine(i, row & _APM_MASK, s)
             said.append(_STRETCH[p >> 8])
-            d.model_refined.append((i, row & self._apm_mask, at))
+            d.model_refined.append((i, row & _APM_MASK, at))
         d.inputs[tables.MODEL_INPUTS : tables.MODEL_INPUTS + len(said)] = said
 
     # ---- mixing
@@ -302,16 +322,16 @@ class Reference:
 
     def _mix(self, d: Decision) -> int:
         for row in d.rows:
-            d.said.append(clip(dot(self._weights.get(row, self._first_weights), d.inputs) >> 8, TOP))
+            d.said.append(clip(dot(self._tables.weights(row), d.inputs) >> 8, TOP))
         total = 0
         for k, row in enumerate(d.seconds):
-            s = clip(sum(w * x for w, x in zip(self._seconds[k][row], [*d.said, CONSTANT], strict=True)) >> 16, TOP)
+            s = clip(sum(w * x for w, x in zip(self._tables.seconds[k][row], [*d.said, CONSTANT], strict=True)) >> 16, TOP)
             d.of_second.append(s)
             total += s
         return clip(total * 21845 >> 16, TOP)  # a third
 
     def _refine_all(self, lane: Lane, place: Place, d: Decision, s: int) -> int:
-        """The final probability: half of what such stretches have come to, by five contexts."""
+        """The final probability: mostly what such stretches have come to, by five contexts."""
         path = 256 if place.is_end else place.path
         expected = lane.matches[0].expected + 1 | (d.matched[0] > 2) << 9
         named = (
@@ -323,11 +343,12 @@ class Reference:
         )
         total = 0
         for i, name in enumerate(named):
-            row = hash32(name, path) >> 8 & self._apm_mask
+            row = hash32(name, path) >> 8 & _APM_MASK
             p, at = self._apms.refine(i, row, s)
             d.refined.append((i, row, at))
             total += p
-        return limited((_SQUASH[s + TOP] + total * 4 // tables.APMS) >> 1)
+        share = 2 if self._with_model else 3  # of 4: what the APMs say
+        return limited((_SQUASH[s + TOP] * (4 - share) + total * 4 // tables.APMS * share) >> 2)
 
     # ---- learning
 
@@ -336,9 +357,9 @@ class Reference:
         used = tables.INPUTS if self._with_model else tables.PLAIN_INPUTS
         for row, s in zip(d.rows, d.said, strict=True):
             error = (((bit << 24) - _SQUASH[s + TOP]) >> 8) * boost >> 8
-            weights = self._weights.get(row, self._first_weights)
-            self._weights[row] = trained(weights[:used], d.inputs[:used], error) + weights[used:]
-        for weights, s in zip((self._seconds[k][row] for k, row in enumerate(d.seconds)), d.of_second, strict=True):
+            weights = self._tables.weights(row)
+            weights[:used] = trained(weights[:used], d.inputs[:used], error)
+        for weights, s in zip((self._tables.seconds[k][row] for k, row in enumerate(d.seconds)), d.of_second, strict=True):
             error, half = ((bit << 24) - _SQUASH[s + TOP]) >> 8, 1 << (SECOND_RATE_BITS - 1)
             for i, x in enumerate([*d.said, CONSTANT]):
                 weights[i] = clip(weights[i] + (error * x + half >> SECOND_RATE_BITS), SECOND_TOP)
@@ -348,11 +369,11 @@ class Reference:
         for which, row, place in d.refined:
             self._apms.learn(which, row, place, bit, tables.APM_LIMIT)
         for which, cell, proposed in d.votes:
-            self._match_cells[cell] = learnt_cell(self._match_cells[cell], int(proposed == bit), tables.MATCH_LIMIT)
+            self._tables.match_cells[cell] = learnt_cell(self._tables.match_cells[cell], int(proposed == bit), tables.MATCH_LIMIT)
             if proposed != bit and not is_end:
                 lane.matches[which].expected = -1
         if d.model_cell >= 0:
-            self._model_cells[d.model_cell] = learnt_cell(self._model_cells[d.model_cell], bit, tables.MODEL_LIMIT)
+            self._tables.model_cells[d.model_cell] = learnt_cell(self._tables.model_cells[d.model_cell], bit, tables.MODEL_LIMIT)
         for which, row, place in d.model_refined:
             self._model_apms.learn(which, row, place, bit, tables.APM_LIMIT)
 

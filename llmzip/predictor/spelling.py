@@ -20,9 +20,13 @@ class Range(NamedTuple):
 
 
 class Spelling:
-    """Which token spells what; symbols that spell nothing are left out. Of those that spell the same, the first stands for all."""
+    """Which token spells what; symbols that spell nothing are left out. Of those that spell the same, the first stands for all.
 
-    def __init__(self, spelled: list[bytes]) -> None:
+    `strong`: what its model says is worth more than all that is learnt while coding (format.md 6.1).
+    """
+
+    def __init__(self, spelled: list[bytes], *, strong: bool = False) -> None:
+        self.strong = strong
         entries = sorted((each, i) for i, each in enumerate(spelled) if each)
         self.spelled = [each for each, _ in entries]
         self.ids = np.array([i for _, i in entries], dtype=np.int32)

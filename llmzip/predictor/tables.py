@@ -4,14 +4,14 @@ Units: stretches in 1/256 bit; probabilities in 2^-24 (of the coder), 2^-22 (of 
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from llmzip.mixing.tables import BUCKETS, EXP2, LOG2, RECIPROCAL, SQUASH, TOP, log2_of
+from llmzip.predictor.logistic import EXP2, LOG2, RECIPROCAL, SQUASH, TOP, log2_of
 
-__all__ = ["BUCKETS", "EXP2", "LOG2", "RECIPROCAL", "SQUASH", "STRETCH", "TOP", "log2_of"]
+__all__ = ["EXP2", "LOG2", "RECIPROCAL", "SQUASH", "STRETCH", "TOP", "log2_of"]
 
 TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS = 35, 3, 28
 CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS
+WITH_MODEL = (*range(12), 13, *range(18, 23), *range(27, 31), 32, 35, 36, 37)  # contexts in use; the others would say what the model has said
 MATCHES, MASKED = 4, 2
 MATCH_MINIMUM = (6, 14, 0, 4)
 MATCH_INPUTS = 2 * TEXT_CONTEXTS
@@ -23,71 +23,24 @@ SET_ROWS = (8 * 5 * 3, 256, 256 * 9, 512 * 3, 512, 16 * 16 * 4, 64 * 9, 2048, 51
 SETS = len(SET_ROWS)
 SECONDS, SECOND_ROWS = 3, 320
 APMS, MODEL_APMS = 5, 2
+BUCKETS = 33  # of an APM, a bit of stretch apart
 END = 8  # the decision after the eight bits: "the token ends here"
 NO_MODEL = 32767
 STACK = 64
 DONE, STARTS = 1, 2  # flags of a byte: coded; the first of a token
-LATEST_BITS = 20
+LATEST_BITS, APM_BITS = 20, 16
 
 WEIGHT_TOP, SECOND_TOP = (1 << 18) - 1, 1 << 20
 RATE_BITS, SECOND_RATE_BITS = 17, 18
 BOOST, BOOST_BYTES, CONSTANT = 3, 1500, 256
+APM_FIRST = 6  # as many decisions the first value of an APM's cell counts for
 SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT = 60, 1023, 400, 1000, 255
 LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH = 65535, 400, 8, 60, 7
-
-UNTRIED, TRUSTED = 2000, 24000  # first weights: of what has to be learnt, and of the model
 
 # log2(p / (1 - p)) of p = (i + 1/2) / 2^14
 STRETCH = np.array(
     [max(-TOP, min(TOP, log2_of(2 * i + 1) - log2_of((2 << 14) - 1 - 2 * i))) for i in range(1 << 14)], dtype=np.int16
 )
-
-
-def first_histories() -> NDArray[np.uint32]:
-    """Cells (2, CONTEXTS, 1024): what a history of so many zeros and ones comes to, of bits and of token ends."""
-    history = np.arange(1024)
-    zeros, ones = history >> 6, history >> 2 & 15
-    cells = ((4 * ones + 1) << 22) // (4 * zeros + 4 * ones + 2) << 10
-    return np.tile(cells.astype(np.uint32), (2, CONTEXTS, 1))
-
-
-def first_match_cells() -> NDArray[np.uint32]:
-    """Cells (MATCHES, 64, 2, 2) by length, misses and kind of decision: that the match is right."""
-    length = np.arange(64)
-    cells = (((length + 1) << 22) // (length + 2) << 10).astype(np.uint32)
-    return np.broadcast_to(cells[None, :, None, None], (MATCHES, 64, 2, 2)).copy()
-
-
-def first_model_cells() -> NDArray[np.uint32]:
-    """Cells (64, 9, 4) by the model's stretch, decision and place in the token: what it says."""
-    said = SQUASH[TOP - 2048 + 32 + 64 * np.arange(64)] >> 2 << 10
-    return np.repeat(said.astype(np.uint32), 36)
-
-
-def first_apms(count: int, bits: int) -> NDArray[np.uint32]:
-    """Cells (count * 2^bits * BUCKETS,), each saying what its stretch says."""
-    return np.tile((SQUASH[TOP - 4096 : TOP + 4097 : 256] >> 2 << 10).astype(np.uint32), count << bits)
-
-
-def first_weights() -> NDArray[np.int32]:
-    """Weights (rows of all sets, INPUTS)."""
-    row = np.full(INPUTS, UNTRIED, dtype=np.int32)
-    row[CONSTANT_INPUT + 1 : TOKEN_INPUTS] = 0
-    row[MODEL_INPUTS] = TRUSTED
-    row[MODEL_INPUTS + 2 + MODEL_APMS :] = 0
-    return np.tile(row, (sum(SET_ROWS), 1))
-
-
-def first_seconds() -> NDArray[np.int32]:
-    """Weights (SECONDS, SECOND_ROWS, 16) of the second layer: the mean of the sets."""
-    row = np.zeros(16, dtype=np.int32)
-    row[:SETS] = (1 << 16) // SETS
-    return np.tile(row, (SECONDS, SECOND_ROWS, 1))
-
-
-def apm_bits(line_bits: int) -> int:
-    """Logarithm of the contexts of an APM."""
-    return min(16, max(10, line_bits - 4))
 
 
 def end_bits(line_bits: int) -> int:

@@ -15,7 +15,11 @@ class Tokenizer(Protocol):
 
     n_vocab: int
     n_symbols: int
-    line_ends: NDArray[np.bool_]  # (n_symbols) which of them have a line feed in them
+
+    @property
+    def spelled(self) -> list[bytes]:
+        """The bytes of each symbol; empty for those that spell nothing."""
+        ...
 
     def encode(self, data: bytes) -> NDArray[np.int32]:
         """Ids whose bytes, joined, are exactly `data`. Never fails, never loses a byte."""

@@ -7,6 +7,7 @@ format and cannot lose a byte: what the `tokenizers` library gives is compared w
 import json
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -109,12 +110,15 @@ class Vocabulary:
         self._blob = np.concatenate([token_bytes, np.frombuffer(self.escaped, np.uint8)])
         self._lengths = np.concatenate([lengths, np.ones(len(self.escaped), np.int64)])
         self._starts = np.cumsum(self._lengths) - self._lengths
-        feeds = np.concatenate([[0], np.cumsum(self._blob == ord("\n"))])
-        self.line_ends = feeds[self._starts + self._lengths] > feeds[self._starts]
         self._path = tokenizer_json
         self._encoder: _Encoder | None = None
-        self._spelled: list[bytes] | None = None  # these two only for what the library gets wrong
-        self._greedy: dict[bytes, int] | None = None
+        self._greedy: dict[bytes, int] | None = None  # only for what the library gets wrong
+
+    @cached_property
+    def spelled(self) -> list[bytes]:
+        """The bytes of each symbol; empty for those that spell nothing."""
+        blob, starts, lengths = self._blob.tobytes(), self._starts.tolist(), self._lengths.tolist()
+        return [blob[start : start + length] for start, length in zip(starts, lengths, strict=True)]
 
     def decode(self, ids: NDArray[np.int32]) -> bytes:
         """The joined bytes of `ids`; FormatError for one that spells nothing."""
@@ -163,10 +167,7 @@ class Vocabulary:
         return [self._byte_ids[byte] for byte in piece]
 
     def _repaired(self, piece: bytes, ids: list[int]) -> list[int]:
-        if self._spelled is None:
-            blob, starts, lengths = self._blob.tobytes(), self._starts.tolist(), self._lengths.tolist()
-            self._spelled = [blob[start : start + length] for start, length in zip(starts, lengths, strict=True)]
-        parts = [self._spelled[i] if i < self.n_symbols else b"" for i in ids]
+        parts = [self.spelled[i] if i < self.n_symbols else b"" for i in ids]
         return ids if all(parts) and b"".join(parts) == piece else self._longest_match(piece)
 
     def _longest_match(self, piece: bytes) -> list[int]:

@@ -32,13 +32,30 @@ static inline void learn_cell(const int32_t *reciprocal, uint32_t *cell, int bit
 
 /* A slot: probability of a one << 16 | observations << 10 | zeros << 6 | ones << 2 | the last two bits; the lower ten are the history.
  * At first 2^15 * 43690, then below 2^16 * 26214: below 2^31 */
-static inline uint32_t learnt_slot(const int32_t *reciprocal, uint32_t slot, int bit) {
-    uint32_t n = slot >> 10 & 63, same = slot >> (bit ? 2 : 6) & 15, other = slot >> (bit ? 6 : 2) & 15;
+static inline uint32_t learnt_slot(uint32_t slot, int32_t rate, int bit) {
+    uint32_t same_at = 6 - 4 * (uint32_t)bit, other_at = 8 - same_at; /* no branches: many slots are learnt side by side */
+    uint32_t n = slot >> 10 & 63, same = slot >> same_at & 15, other = slot >> other_at & 15;
     int32_t p = n ? (int32_t)(slot >> 16) : 1 << 15;
-    p += (((bit ? 65535 : 0) - p) * reciprocal[n]) >> 16;
+    p += ((65535 * bit - p) * rate) >> 16;
     same += same < 15;
-    if (other > 2) other = (other + (other <= 5)) / 2 + 1; /* what was before counts less */
-    return (uint32_t)p << 16 | (n + (n < SLOT_LIMIT)) << 10 | same << (bit ? 2 : 6) | other << (bit ? 6 : 2) | (slot & 1) << 1 | (uint32_t)bit;
+    other = other > 2 ? (other + (other <= 5)) / 2 + 1 : other; /* what was before counts less */
+    return (uint32_t)p << 16 | (n + (n < SLOT_LIMIT)) << 10 | same << same_at | other << other_at | (slot & 1) << 1 | (uint32_t)bit;
+}
+
+/* What n slots come to; rates: the reciprocals of their counts. */
+CLONES static void learn_slots(const uint32_t *restrict slots, const int32_t *restrict rates, uint32_t *restrict learnt, int n, int bit) {
+    for (int i = 0; i < n; i++) learnt[i] = learnt_slot(slots[i], rates[i], bit);
+}
+
+/* As learn_cell. The product is that of its upper bits and of its lower eight: below 2^30 + 2^16 */
+CLONES static void learn_cells(const uint32_t *restrict cells, const int32_t *restrict rates, uint32_t *restrict learnt, int n, int bit,
+                               uint32_t limit) {
+    for (int i = 0; i < n; i++) {
+        uint32_t seen = cells[i] & 1023;
+        int32_t p = (int32_t)(cells[i] >> 10), difference = ((1 << 22) - 1) * bit - p;
+        p += ((difference >> 8) * rates[i] + ((difference & 255) * rates[i] >> 8)) >> 8;
+        learnt[i] = (uint32_t)p << 10 | (seen + (seen < limit));
+    }
 }
 
 /* For each of `sets` rows of weights: the sum of (weight * input) >> 8, n a multiple of 16. |weight| < 2^18, |input| <= 5120: a product is
@@ -52,14 +69,16 @@ CLONES static void dots(int32_t *const *weights, int sets, const int32_t *inputs
     }
 }
 
-/* |error| <= 2^18, |input| <= 5120: a product is below 2^31 - 2^16 */
-CLONES static void train(int32_t *const *weights, int sets, const int32_t *inputs, int n, const int32_t *errors) {
+/* |error| <= 2^18, |input| <= 5120: a product is below 2^31 - 2^17. n as above; weights stay within +-top. */
+CLONES static void train(int32_t *const *weights, int sets, const int32_t *inputs, int n, const int32_t *errors, int rate_bits,
+                         int32_t top) {
+    int32_t half = 1 << (rate_bits - 1);
     for (int k = 0; k < sets; k++) {
         int32_t *w = weights[k], error = errors[k];
         for (int i = 0; i < n; i++) {
-            int32_t v = w[i] + ((error * inputs[i] + (1 << (RATE_BITS - 1))) >> RATE_BITS);
-            v = v > WEIGHT_TOP ? WEIGHT_TOP : v;
-            w[i] = v < -WEIGHT_TOP ? -WEIGHT_TOP : v;
+            int32_t v = w[i] + ((error * inputs[i] + half) >> rate_bits);
+            v = v > top ? top : v;
+            w[i] = v < -top ? -top : v;
         }
     }
 }

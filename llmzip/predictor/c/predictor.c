@@ -1,4 +1,5 @@
 /* The predictor of bits and its loop, the same for both directions. See predictor.h; predictor/reference.py is its twin. */
+#include "../../_export.h"
 #include "contexts.h"
 #include "spelling.h"
 #include <stddef.h>
@@ -6,11 +7,13 @@
 
 typedef struct { /* one decision */
     int32_t inputs[INPUTS] __attribute__((aligned(64)));
-    int32_t said[SETS + 1]; /* stretches of the weight sets, and a constant */
+    int32_t said[SAID_ROOM] __attribute__((aligned(64))); /* stretches of the weight sets, a constant, zeros */
     int32_t *weights[SETS], *seconds[SECONDS], of_set[SETS], of_second[SECONDS];
-    uint32_t *slots[CONTEXTS], *cells[CONTEXTS], *match_cells[MATCHES], *model_cell;
+    uint32_t slots[CONTEXT_ROOM] __attribute__((aligned(64))), cells[CONTEXT_ROOM]; /* before it */
+    int32_t slot_rates[CONTEXT_ROOM], cell_rates[CONTEXT_ROOM];                       /* reciprocals of their counts */
+    uint32_t *const *lines, *match_cells[MATCHES], *model_cell;
     int64_t refined[APMS], model_refined[MODEL_APMS];
-    int32_t n_contexts, n_inputs, known, match[MATCHES], proposed[MATCHES], certainty;
+    int32_t n_contexts, n_inputs, within, known, match[MATCHES], proposed[MATCHES], certainty;
 } Decision;
 
 typedef struct { /* where in its byte: bits before the first of them are `path`, with a one above; END: the token ends here */
@@ -22,30 +25,32 @@ static const int32_t SET_ROWS[SETS] = {8 * 5 * 3, 256, 256 * 9, 512 * 3, 512, 16
 
 /* ---- where what is known lies ------------------------------------------------------------------------------------------------ */
 
-static inline int n_contexts(const Predictor *p) { return p->stride ? RECORD_CONTEXTS : p->with_model ? CONTEXTS : TEXT_CONTEXTS; }
+static inline int n_contexts(const Predictor *p) { return p->stride ? RECORD_CONTEXTS : p->with_model ? USED_WITH_MODEL : TEXT_CONTEXTS; }
+
+/* The number of the i-th context in use. */
+static inline int context_of(const Predictor *p, int i) { return p->with_model ? WITH_MODEL[i] : i; }
 
 static inline uint64_t spread(uint32_t h, uint32_t path) {
     uint64_t z = ((uint64_t)h << 8 | path) * 0x9E3779B97F4A7C15u;
     return (z ^ z >> 29) * 0xD6E8FEB86659FD93u;
 }
 
-/* The numbers of the contexts hashed in, and whether a token has begun. */
-static void name_contexts(const Predictor *p, const Lane *lane, uint32_t *names) {
-    uint32_t begun = lane->in_token > 0;
-    for (int i = 0, n = n_contexts(p); i < n; i++) names[i] = hash(hash(lane->contexts[i], (uint32_t)i), begun);
-}
-
-/* The lines of the next four bits; of two places the one less visited is given up. */
-static void find_lines(const Predictor *p, const uint32_t *names, uint32_t path, uint32_t **lines) {
-    uint64_t z[CONTEXTS];
+/* Tell the processor which lines the next four bits take, while there is still something to do: they are rarely in its caches. */
+static void aim_lines(const Predictor *p, Lane *lane, uint32_t path) {
     int n = n_contexts(p), shift = 64 - p->line_bits;
     for (int i = 0; i < n; i++) {
-        z[i] = spread(names[i], path);
-        __builtin_prefetch(p->lines + (z[i] >> shift));
+        uint64_t z = lane->places[i] = spread(lane->contexts[i], path);
+        __builtin_prefetch(p->lines + (z >> shift));
+        __builtin_prefetch(p->lines + (z >> shift ^ 1));
     }
+}
+
+/* The lines aimed at; of two places the one less visited is given up. */
+static void find_lines(const Predictor *p, const Lane *lane, uint32_t **lines) {
+    int n = n_contexts(p), shift = 64 - p->line_bits;
     for (int i = 0; i < n; i++) {
-        uint64_t at = z[i] >> shift;
-        uint32_t check = (uint32_t)(z[i] >> 8 & 0xffff), *line = p->lines[at].words, *other = p->lines[at ^ 1].words;
+        uint64_t z = lane->places[i], at = z >> shift;
+        uint32_t check = (uint32_t)(z >> 8 & 0xffff), *line = p->lines[at].words, *other = p->lines[at ^ 1].words;
         check += !check;
         if (line[0] >> 16 != check) {
             if (other[0] >> 16 == check) {
@@ -61,12 +66,16 @@ static void find_lines(const Predictor *p, const uint32_t *names, uint32_t path,
     }
 }
 
-static void find_ends(const Predictor *p, const uint32_t *names, uint32_t **slots) {
-    int n = n_contexts(p), shift = 32 - p->end_bits;
-    for (int i = 0; i < n; i++) __builtin_prefetch(p->ends + (hash(names[i], END) * 0x2545F491u >> shift));
-    for (int i = 0; i < n; i++) {
-        uint32_t h = hash(names[i], END) * 0x2545F491u;
-        End *end = p->ends + (h >> shift);
+static inline uint32_t end_hash(const Lane *lane, int i) { return hash(lane->contexts[i], END) * 0x2545F491u; }
+
+static void aim_ends(const Predictor *p, const Lane *lane) {
+    for (int i = 0; i < USED_WITH_MODEL; i++) __builtin_prefetch(p->ends + (end_hash(lane, i) >> (32 - p->end_bits)));
+}
+
+static void find_ends(const Predictor *p, const Lane *lane, uint32_t **slots) {
+    for (int i = 0; i < USED_WITH_MODEL; i++) {
+        uint32_t h = end_hash(lane, i);
+        End *end = p->ends + (h >> (32 - p->end_bits));
         if (end->check != (h | 1)) *end = (End){h | 1, 0};
         slots[i] = &end->slot;
     }
@@ -81,18 +90,32 @@ static int32_t stretch_of(const Predictor *p, uint32_t cell) {
     return clip(log2_of(p->log2, 2 * (uint64_t)x + 1) - log2_of(p->log2, (8u << 20) - 1 - 2 * (uint64_t)x), TOP);
 }
 
-static void gather_contexts(const Predictor *p, uint32_t *const *slots, int is_end, Decision *d) {
-    int n = d->n_contexts = n_contexts(p);
-    d->known = 0;
-    for (int i = 0; i < n; i++) {
-        uint32_t slot = *slots[i], *cell = p->histories + ((int64_t)(is_end * CONTEXTS + i) << 10 | (slot & 1023));
-        int seen = (slot >> 10 & 63) > 0, at = 2 * i + (i < TEXT_CONTEXTS ? 0 : TOKEN_INPUTS - 2 * TEXT_CONTEXTS);
-        d->inputs[at] = seen ? p->stretch[*cell >> 18] : 0;
-        d->inputs[at + 1] = seen ? p->stretch[slot >> 18] : 0;
-        d->known += seen && i >= 1 && i <= 6;
-        d->slots[i] = slots[i];
-        d->cells[i] = cell;
+/* The cells of all histories, of bits or of token ends. */
+static inline uint32_t *histories(const Predictor *p, int is_end) { return p->histories + ((int64_t)is_end * CONTEXTS << 10); }
+
+/* Pass by pass, so that the processor waits for many loads at once. */
+static void gather_contexts(const Predictor *p, int is_end, Decision *d) {
+    const uint32_t *cells = histories(p, is_end);
+    const int32_t *reciprocal = p->reciprocal;
+    const int16_t *stretch = p->stretch;
+    int n = d->n_contexts = n_contexts(p), within = d->within;
+    for (int i = 0; i < n; i++) d->slots[i] = d->lines[i][within];
+    for (int i = 0; i < n; i++) d->cells[i] = cells[context_of(p, i) << 10 | (d->slots[i] & 1023)];
+    for (int i = n; i < CONTEXT_ROOM; i++) d->slots[i] = d->cells[i] = 0;
+    for (int i = 0; i < CONTEXT_ROOM; i++) {
+        d->slot_rates[i] = reciprocal[d->slots[i] >> 10 & 63];
+        d->cell_rates[i] = reciprocal[d->cells[i] & 1023];
     }
+    memset(d->inputs, 0, MATCH_INPUTS * sizeof *d->inputs);
+    for (int i = 0; i < n; i++) {
+        int of = context_of(p, i);
+        int32_t *inputs = d->inputs + 2 * of + (of < TEXT_CONTEXTS ? 0 : TOKEN_INPUTS - 2 * TEXT_CONTEXTS);
+        int32_t seen = -((d->slots[i] >> 10 & 63) > 0); /* all bits, or none */
+        inputs[0] = stretch[d->cells[i] >> 18] & seen;
+        inputs[1] = stretch[d->slots[i] >> 18] & seen;
+    }
+    d->known = 0;
+    for (int i = 1; i <= 6; i++) d->known += (d->slots[i] >> 10 & 63) > 0;
 }
 
 static void gather_matches(const Predictor *p, const Lane *lane, const Place *place, Decision *d) {
@@ -112,6 +135,14 @@ static void gather_matches(const Predictor *p, const Lane *lane, const Place *pl
     }
 }
 
+/* The first cell of a row, which is made when it is used first: it never is 0 then, as it counts for something. */
+static inline int64_t apm_row(const Predictor *p, int which, uint32_t row) {
+    int64_t at = (int64_t)which << APM_BITS | (row & ((1u << APM_BITS) - 1));
+    uint32_t *cells = p->apms + at * BUCKETS;
+    if (!*cells) memcpy(cells, p->first_apms + (p->biases[at] + 128) * BUCKETS, BUCKETS * sizeof *cells);
+    return at * BUCKETS;
+}
+
 static void gather_model(const Predictor *p, const Lane *lane, const Place *place, Decision *d) {
     int is_end = place->bit == END, later = lane->in_token < 3 ? lane->in_token : 3, s = place->model;
     int32_t *inputs = d->inputs + MODEL_INPUTS;
@@ -124,23 +155,24 @@ static void gather_model(const Predictor *p, const Lane *lane, const Place *plac
     d->model_cell = p->model_cells + ((clip(s, 2047) + 2048) >> 6) * 36 + place->bit * 4 + later;
     inputs[0] = s;
     inputs[1] = stretch_of(p, *d->model_cell);
-    uint32_t known = is_end ? lane->token : hash(lane->token1, place->path), mask = (1u << p->apm_bits) - 1;
+    uint32_t known = is_end ? lane->token : hash(lane->token1, place->path);
     uint32_t rows[MODEL_APMS] = {lane->c1 * 9 + (uint32_t)place->bit, hash(known, lane->token + (uint32_t)is_end) >> 8};
     for (int i = 0; i < MODEL_APMS; i++) {
-        int64_t base = ((int64_t)i << p->apm_bits | (rows[i] & mask)) * BUCKETS;
-        inputs[2 + i] = p->stretch[refine(p->model_apms, base, s, &d->model_refined[i]) >> 8];
+        int64_t base = apm_row(p, APMS + i, rows[i]);
+        inputs[2 + i] = p->stretch[refine(p->apms, base, s, &d->model_refined[i]) >> 8];
     }
 }
 
 /* ---- mixing ------------------------------------------------------------------------------------------------------------------ */
 
+/* Their rows are on their way while the contexts are gathered, of which the first set needs how many are known. */
 static void choose_weights(const Predictor *p, const Lane *l, const Place *place, Decision *d) {
     int is_end = place->bit == END, third = is_end ? 2 : place->bit >= 4, bit = place->bit;
     uint32_t two = hash(l->c1 | l->c2 << 8, 0);
     int32_t path = is_end ? 0 : (int32_t)place->path, later = l->in_token < 3 ? l->in_token : 3;
     int32_t field = l->field < 15 ? l->field : 15, at = l->place < 15 ? l->place : 15;
     int32_t rows[SETS] = {
-        (d->known * 5 + d->match[0]) * 3 + third,
+        d->match[0] * 3 + third, /* and 15 for each that is known, found later */
         path,
         (int32_t)l->c1 * 9 + bit,
         (int32_t)((class_of(l->c1) * 8 + class_of(l->c2)) * 8 + class_of(l->c3)) * 3 + third,
@@ -150,13 +182,33 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
         (int32_t)(two >> 22) * 2 + is_end,
         (int32_t)(l->column < 255 ? l->column : 255) * 2 + is_end,
     };
-    for (int i = 0, base = 0; i < SETS; base += SET_ROWS[i++]) d->weights[i] = p->weights + (int64_t)(base + rows[i]) * INPUTS;
+    for (int i = 0, base = 0; i < SETS; base += SET_ROWS[i++]) {
+        d->weights[i] = p->weights + (int64_t)(base + rows[i]) * INPUTS;
+        for (int k = 0; k < PLAIN_INPUTS; k += 16) __builtin_prefetch(d->weights[i] + k);
+    }
     int32_t second[SECONDS] = {
         is_end ? 32 + later : bit * 4 + (p->with_model ? later : (d->match[0] + 1) / 2),
         is_end ? 256 : path,
         (d->match[0] * 6 + d->certainty) * 2 + is_end,
     };
-    for (int i = 0; i < SECONDS; i++) d->seconds[i] = p->seconds + (i * SECOND_ROWS + second[i]) * 16;
+    for (int i = 0; i < SECONDS; i++) d->seconds[i] = p->seconds + (i * SECOND_ROWS + second[i]) * SAID_ROOM;
+}
+
+/* The rows of the final APMs: rarely in the processor's caches, and which of their cells is needed is known only after mixing. */
+static void choose_apms(const Predictor *p, const Lane *l, const Place *place, Decision *d) {
+    uint32_t path = place->bit == END ? 256 : place->path, two = l->c1 | l->c2 << 8;
+    uint32_t expected = (uint32_t)(l->matches[0].expected + 1) | (uint32_t)(d->match[0] > 2) << 9;
+    uint32_t rows[APMS] = {
+        hash(l->c1, path) >> 8,
+        hash(hash(two, 0), path) >> 8,
+        hash(hash(expected, 1), path) >> 8,
+        hash(hash(l->word, (uint32_t)(l->in_token > 0)), path) >> 8,
+        hash((uint32_t)l->skeleton, path) >> 8,
+    };
+    for (int i = 0; i < APMS; i++) {
+        d->refined[i] = apm_row(p, i, rows[i]);
+        for (int k = 0; k < BUCKETS; k += 16) __builtin_prefetch(p->apms + d->refined[i] + k);
+    }
 }
 
 static int32_t mix(const Predictor *p, Decision *d) {
@@ -169,6 +221,7 @@ static int32_t mix(const Predictor *p, Decision *d) {
         d->of_set[i] = p->squash[d->said[i] + TOP];
     }
     d->said[SETS] = CONSTANT;
+    for (int i = SETS + 1; i < SAID_ROOM; i++) d->said[i] = 0;
     for (int k = 0; k < SECONDS; k++) {
         int64_t sum = 0;
         for (int i = 0; i <= SETS; i++) sum += (int64_t)d->seconds[k][i] * d->said[i];
@@ -179,121 +232,157 @@ static int32_t mix(const Predictor *p, Decision *d) {
     return clip(mean * 21845 >> 16, TOP); /* 21845 / 65536: a third */
 }
 
-/* The final probability: half of what such stretches have come to, by five contexts. */
-static int32_t refine_all(const Predictor *p, const Lane *l, const Place *place, Decision *d, int32_t s) {
-    int is_end = place->bit == END;
-    uint32_t path = is_end ? 256 : place->path, two = l->c1 | l->c2 << 8, mask = (1u << p->apm_bits) - 1;
-    uint32_t expected = (uint32_t)(l->matches[0].expected + 1) | (uint32_t)(d->match[0] > 2) << 9;
-    uint32_t rows[APMS] = {
-        hash(l->c1, path) >> 8,
-        hash(hash(two, 0), path) >> 8,
-        hash(hash(expected, 1), path) >> 8,
-        hash(hash(l->word, (uint32_t)(l->in_token > 0)), path) >> 8,
-        hash((uint32_t)l->skeleton, path) >> 8,
-    };
+/* The final probability: mostly what such stretches have come to, by five contexts. */
+static int32_t refine_all(const Predictor *p, Decision *d, int32_t s) {
     int64_t sum = 0;
-    for (int i = 0; i < APMS; i++) sum += refine(p->apms, ((int64_t)i << p->apm_bits | (rows[i] & mask)) * BUCKETS, s, &d->refined[i]);
-    return limited((p->squash[s + TOP] + sum * 4 / APMS) >> 1);
+    for (int i = 0; i < APMS; i++) sum += refine(p->apms, d->refined[i], s, &d->refined[i]);
+    int share = p->with_model ? 2 : 3; /* of 4: what the APMs say */
+    return limited((p->squash[s + TOP] * (int64_t)(4 - share) + sum * 4 / APMS * share) >> 2);
 }
 
 /* ---- learning ---------------------------------------------------------------------------------------------------------------- */
 
-static void learn(const Predictor *p, Lane *lane, Decision *d, int is_end, int bit) {
+/* Two contexts may share a line: then the second learns from what the first has learnt. */
+static __attribute__((noinline, cold)) void learn_again(const Predictor *p, uint32_t *slot, int bit) {
+    *slot = learnt_slot(*slot, p->reciprocal[*slot >> 10 & 63], bit);
+}
+
+static void learn_contexts(const Predictor *p, const Decision *d, int is_end, int bit) {
+    uint32_t *cells = histories(p, is_end), learnt[CONTEXT_ROOM] __attribute__((aligned(64)));
+    int n = d->n_contexts, within = d->within;
+    learn_cells(d->cells, d->cell_rates, learnt, CONTEXT_ROOM, bit, HISTORY_LIMIT);
+    for (int i = 0; i < n; i++) cells[context_of(p, i) << 10 | (d->slots[i] & 1023)] = learnt[i];
+    learn_slots(d->slots, d->slot_rates, learnt, CONTEXT_ROOM, bit);
+    for (int i = 0; i < n; i++) {
+        uint32_t *slot = d->lines[i] + within;
+        if (*slot == d->slots[i]) *slot = learnt[i];
+        else learn_again(p, slot, bit);
+    }
+}
+
+static void learn(const Predictor *p, Decision *d, int is_end, int bit) {
     const int32_t *reciprocal = p->reciprocal;
-    int32_t errors[SETS];
+    int32_t errors[SETS], second_errors[SECONDS];
     int64_t boost = 256 + (int64_t)BOOST * 256 * BOOST_BYTES / (BOOST_BYTES + p->n_coded);
     for (int i = 0; i < SETS; i++) errors[i] = (int32_t)(((((int64_t)bit << 24) - d->of_set[i]) >> 8) * boost >> 8);
-    train(d->weights, SETS, d->inputs, d->n_inputs, errors);
-    for (int k = 0; k < SECONDS; k++) {
-        int64_t error = ((bit << 24) - d->of_second[k]) >> 8;
-        for (int i = 0; i <= SETS; i++)
-            d->seconds[k][i] = clip(d->seconds[k][i] + ((error * d->said[i] + (1 << (SECOND_RATE_BITS - 1))) >> SECOND_RATE_BITS), SECOND_TOP);
-    }
-    for (int i = 0; i < d->n_contexts; i++) {
-        learn_cell(reciprocal, d->cells[i], bit, HISTORY_LIMIT);
-        *d->slots[i] = learnt_slot(reciprocal, *d->slots[i], bit);
-    }
+    for (int i = 0; i < SECONDS; i++) second_errors[i] = ((bit << 24) - d->of_second[i]) >> 8;
+    train(d->weights, SETS, d->inputs, d->n_inputs, errors, RATE_BITS, WEIGHT_TOP);
+    train(d->seconds, SECONDS, d->said, SAID_ROOM, second_errors, SECOND_RATE_BITS, SECOND_TOP);
+    learn_contexts(p, d, is_end, bit);
     for (int i = 0; i < APMS; i++) learn_cell(reciprocal, p->apms + d->refined[i], bit, APM_LIMIT);
     for (int i = 0; i < MATCHES; i++)
-        if (d->match_cells[i]) {
-            learn_cell(reciprocal, d->match_cells[i], d->proposed[i] == bit, MATCH_LIMIT);
-            if (d->proposed[i] != bit && !is_end) lane->matches[i].expected = -1;
-        }
+        if (d->match_cells[i]) learn_cell(reciprocal, d->match_cells[i], d->proposed[i] == bit, MATCH_LIMIT);
     if (!d->model_cell) return;
     learn_cell(reciprocal, d->model_cell, bit, MODEL_LIMIT);
-    for (int i = 0; i < MODEL_APMS; i++) learn_cell(reciprocal, p->model_apms + d->model_refined[i], bit, APM_LIMIT);
+    for (int i = 0; i < MODEL_APMS; i++) learn_cell(reciprocal, p->apms + d->model_refined[i], bit, APM_LIMIT);
 }
 
 /* ---- the loop of both directions --------------------------------------------------------------------------------------------- */
 
-static int code_bit(Predictor *p, Lane *lane, uint32_t *const *slots, const Place *place, int bit) {
-    Decision d;
-    gather_contexts(p, slots, place->bit == END, &d);
-    gather_matches(p, lane, place, &d);
-    for (int i = 2 * d.n_contexts; i < MATCH_INPUTS; i++) d.inputs[i] = 0;
-    d.inputs[CONSTANT_INPUT] = CONSTANT;
-    for (int i = CONSTANT_INPUT + 1; i < TOKEN_INPUTS; i++) d.inputs[i] = 0;
-    if (p->with_model) gather_model(p, lane, place, &d);
-    else d.model_cell = NULL, d.certainty = 0;
-    choose_weights(p, lane, place, &d);
-    int32_t s = mix(p, &d), final = refine_all(p, lane, place, &d, s);
-    bit = coder_bit(&p->coder, (uint32_t)final, bit);
-    if (bit >= 0) learn(p, lane, &d, place->bit == END, bit);
-    return bit;
+/* Code a bit by all that is known; it is learnt later, when what comes next is already on its way to the processor. */
+static int code_bit(Predictor *p, Lane *lane, const Place *place, Decision *d, int bit) {
+    gather_matches(p, lane, place, d);
+    choose_apms(p, lane, place, d);
+    if (p->with_model) gather_model(p, lane, place, d);
+    else d->model_cell = NULL, d->certainty = 0;
+    choose_weights(p, lane, place, d);
+    gather_contexts(p, place->bit == END, d);
+    d->weights[0] += d->known * 15 * INPUTS;
+    d->inputs[CONSTANT_INPUT] = CONSTANT;
+    for (int i = CONSTANT_INPUT + 1; i < TOKEN_INPUTS; i++) d->inputs[i] = 0;
+    int32_t s = mix(p, d), final = refine_all(p, d, s);
+    return coder_bit(&p->coder, (uint32_t)final, bit);
+}
+
+/* Matches that expected the other bit expect nothing of this byte any more. */
+static void contradict(Lane *lane, int i, int bit) {
+    for (int k = 0; k < MATCHES; k++) {
+        Match *m = &lane->matches[k];
+        if (m->expected >= 0 && (m->expected >> (7 - i) & 1) != bit) m->expected = -1;
+    }
+}
+
+static void name_contexts(const Predictor *p, Lane *lane) {
+    uint32_t begun = lane->in_token > 0;
+    find_contexts(p, lane);
+    for (int i = 0, n = n_contexts(p); i < n; i++) {
+        uint32_t of = (uint32_t)context_of(p, i); /* never below i */
+        lane->contexts[i] = hash(hash(lane->contexts[of], of), begun);
+    }
+}
+
+/* Byte c has come. */
+static void follow(Predictor *p, Lane *lane, uint32_t c) {
+    int32_t *latest[MATCHES];
+    p->data[lane->at] = (uint8_t)c;
+    p->flags[lane->at++] |= DONE;
+    lane->token = hash(lane->token, c);
+    lane->in_token++;
+    aim_matches(p, lane, latest);
+    follow_text(p, lane, c);
+    follow_matches(p, lane, latest, c);
+    if (!p->with_model) lane->token = 0, lane->in_token = 0;
+    name_contexts(p, lane);
+    if (p->with_model) aim_ends(p, lane);
+    else aim_lines(p, lane, 1);
 }
 
 /* The next byte of the lane: of the entries in `range`, with a model, which is narrowed to those that go on so. */
 static int code_byte(Predictor *p, Lane *lane, Range *range) {
-    uint32_t names[CONTEXTS], *lines[CONTEXTS], *slots[CONTEXTS], path = 1;
+    uint32_t *lines[CONTEXTS], path = 1;
     const Spelling *s = &p->spelling;
-    int known = p->data[lane->at], n = n_contexts(p);
-    name_contexts(p, lane, names);
+    int known = p->data[lane->at];
+    Decision d;
+    d.lines = lines;
     for (int i = 0; i < 8; i++) {
-        int within = i < 4 ? (int)path : (int)((path & ((1u << (i - 4)) - 1)) | 1u << (i - 4)), forced = -1;
+        int bit = -1;
         Place place = {i, NO_MODEL, path};
         int64_t split = 0;
-        if (i % 4 == 0) find_lines(p, names, path, lines);
+        if (i % 4 == 0) find_lines(p, lane, lines);
         if (range) {
             split = spelling_split(s, range, (path << 1 | 1) << (7 - i) & 255);
-            if (split == range->low || split == range->high) forced = split == range->low;
+            if (split == range->low || split == range->high) bit = split == range->low;
             else place.model = spelling_odds(p, s->sums[range->high] - s->sums[split], s->sums[split] - s->sums[range->low]);
         }
-        int bit = forced;
-        if (forced < 0) {
-            for (int k = 0; k < n; k++) slots[k] = lines[k] + within;
-            bit = code_bit(p, lane, slots, &place, known >> (7 - i) & 1);
+        int is_forced = bit >= 0;
+        if (!is_forced) {
+            d.within = i < 4 ? (int)path : (int)((path & ((1u << (i - 4)) - 1)) | 1u << (i - 4));
+            bit = code_bit(p, lane, &place, &d, known >> (7 - i) & 1);
             if (bit < 0) return bit;
-        } else {
-            for (int k = 0; k < MATCHES; k++) {
-                Match *m = &lane->matches[k];
-                if (m->expected >= 0 && (m->expected >> (7 - i) & 1) != bit) m->expected = -1;
-            }
         }
+        contradict(lane, i, bit);
         if (range) *(bit ? &range->low : &range->high) = split;
         path = path << 1 | (uint32_t)bit;
+        if (i == 3) aim_lines(p, lane, path);
+        if (i == 7) follow(p, lane, path & 255);
+        if (!is_forced) learn(p, &d, 0, bit);
     }
-    uint32_t c = path & 255;
-    p->data[lane->at] = (uint8_t)c;
-    p->flags[lane->at++] |= DONE;
     p->n_coded++;
-    lane->token = hash(lane->token, c);
-    lane->in_token++;
-    follow_text(p, lane, c);
-    follow_matches(p, lane, c);
-    if (!range) lane->token = 0, lane->in_token = 0;
-    find_contexts(p, lane);
     return 0;
+}
+
+/* The token has come to its end. */
+static void follow_token(const Predictor *p, Lane *lane) {
+    lane->token3 = lane->token2, lane->token2 = lane->token1, lane->token1 = lane->token;
+    lane->token = 0, lane->in_token = 0;
+    name_contexts(p, lane);
 }
 
 /* Whether the token ends here, where some entries end and others go on: 1 or 0, or what is wrong. */
 static int code_end(Predictor *p, Lane *lane, const Range *range, int64_t whole, int known) {
-    uint32_t names[CONTEXTS], *slots[CONTEXTS];
+    uint32_t *slots[CONTEXTS];
     const int64_t *sums = p->spelling.sums;
     int64_t at = sums[range->low + whole];
     Place place = {END, spelling_odds(p, at - sums[range->low], sums[range->high] - at), 0};
-    name_contexts(p, lane, names);
-    find_ends(p, names, slots);
-    return code_bit(p, lane, slots, &place, known);
+    Decision d;
+    d.lines = slots, d.within = 0;
+    find_ends(p, lane, slots);
+    int ends = code_bit(p, lane, &place, &d, known);
+    if (ends < 0) return ends;
+    if (ends) follow_token(p, lane);
+    aim_lines(p, lane, 1);
+    learn(p, &d, 1, ends);
+    return ends;
 }
 
 /* A token of the lane, by the weights in the spelling: its id, or what is wrong. `known`: the one that is there, for a writer. */
@@ -306,16 +395,16 @@ static int32_t code_token(Predictor *p, Lane *lane, int32_t known) {
         int64_t whole = spelling_whole(s, &range);
         if (whole) {
             int32_t id = s->ids[range.low];
-            int ends = whole == range.high - range.low || lane->at == lane->end;
-            if (!ends) ends = code_end(p, lane, &range, whole, range.depth == length);
-            if (ends < 0) return ends;
-            if (ends) {
-                lane->token3 = lane->token2, lane->token2 = lane->token1, lane->token1 = lane->token;
-                lane->token = 0, lane->in_token = 0;
-                find_contexts(p, lane);
+            if (whole == range.high - range.low || lane->at == lane->end) {
+                follow_token(p, lane);
+                aim_lines(p, lane, 1);
                 return id;
             }
+            int ends = code_end(p, lane, &range, whole, range.depth == length);
+            if (ends) return ends < 0 ? ends : id;
             range.low += whole;
+        } else if (range.depth) {
+            aim_lines(p, lane, 1);
         }
         if (lane->at == lane->end) return DAMAGED;
         int failed = code_byte(p, lane, &range);
@@ -327,7 +416,7 @@ static int32_t code_token(Predictor *p, Lane *lane, int32_t known) {
 /* ---- what Python calls ------------------------------------------------------------------------------------------------------- */
 
 /* Start a block of n lanes, whose starts and ends are set, read from or written to these bytes. */
-void llmzip_predictor_open(Predictor *p, uint8_t *bytes, int64_t size, int reads) {
+EXPORT void llmzip_predictor_open(Predictor *p, uint8_t *bytes, int64_t size, int reads) {
     coder_start(&p->coder, bytes, size, reads);
     for (int64_t i = 0; i < p->n_lanes; i++) {
         Lane *l = p->lanes + i;
@@ -336,12 +425,13 @@ void llmzip_predictor_open(Predictor *p, uint8_t *bytes, int64_t size, int reads
         l->start = l->at = l->line = l->line_before = l->line_second = l->aligned = start;
         l->end = end;
         for (int k = 0; k < MATCHES; k++) l->matches[k].expected = -1;
-        find_contexts(p, l);
+        name_contexts(p, l);
+        aim_lines(p, l, 1);
     }
 }
 
 /* Code the next n bytes of the only lane, without a model. 0, or what is wrong. */
-int llmzip_predictor_bytes(Predictor *p, int64_t n) {
+EXPORT int llmzip_predictor_bytes(Predictor *p, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         int failed = code_byte(p, p->lanes, NULL);
         if (failed) return failed;
@@ -349,30 +439,32 @@ int llmzip_predictor_bytes(Predictor *p, int64_t n) {
     return 0;
 }
 
-/* Code a token of each lane that has not come to its end, by its row of scores. ids: known to a writer, found by a reader. */
-int llmzip_predictor_step(Predictor *p, const int16_t *scores, int64_t stride, int32_t *ids) {
-    for (int64_t i = 0; i < p->n_lanes; i++) {
-        Lane *lane = p->lanes + i;
+/* Code a token of each of n lanes, from the first on, that has not come to its end, by its row of scores. ids: known to a writer, found by a reader. */
+EXPORT int llmzip_predictor_step(Predictor *p, const int16_t *scores, int64_t scores_stride, int32_t *ids, int64_t ids_stride, int64_t first, int64_t n) {
+    for (int64_t i = 0; i < n; i++, scores += scores_stride, ids += ids_stride) {
+        Lane *lane = p->lanes + first + i;
         if (lane->at == lane->end) continue;
-        spelling_weigh(p, scores + i * stride);
-        int32_t id = code_token(p, lane, ids[i]);
+        spelling_weigh(p, scores);
+        int32_t id = code_token(p, lane, *ids);
         if (id < 0) return id;
-        ids[i] = id;
+        *ids = id;
     }
     return 0;
 }
 
-int64_t llmzip_predictor_finish(Predictor *p) { return coder_finish(&p->coder); }
+EXPORT int64_t llmzip_predictor_finish(Predictor *p) { return coder_finish(&p->coder); }
 
-/* Sizes and limits, for Python to compare with its own. */
-int llmzip_predictor_layout(int64_t *out) {
+/* Sizes and limits, for Python to compare with its own: how many, and they. */
+EXPORT const int64_t *llmzip_predictor_layout(void) {
+    static int64_t layout[64];
     int64_t values[] = {
-        sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
-        TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS, BUCKETS,
+        0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
+        TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS, BUCKETS,
         TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT,
-        APM_LIMIT, LATEST_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK,
+        APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK,
         SET_ROWS[0], SET_ROWS[1], SET_ROWS[2], SET_ROWS[3], SET_ROWS[4], SET_ROWS[5], SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
     };
-    memcpy(out, values, sizeof values);
-    return (int)(sizeof values / sizeof *values);
+    values[0] = (int64_t)(sizeof values / sizeof *values) - 1;
+    memcpy(layout, values, sizeof values);
+    return layout;
 }

@@ -5,11 +5,14 @@
 #include "learning.h"
 
 enum { TEXT_CONTEXTS = 35, TOKEN_CONTEXTS = 3, CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS, RECORD_CONTEXTS = 28 };
+enum { USED_WITH_MODEL = 26 }; /* the others would say what the model has said */
+static const uint8_t WITH_MODEL[USED_WITH_MODEL] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 18, 19, 20, 21, 22, 27, 28, 29, 30, 32, 35, 36, 37};
+enum { CONTEXT_ROOM = 48, SAID_ROOM = 16 }; /* multiples of 16 */
 enum { MATCHES = 4, MASKED = 2 }; /* the third match is that of masked text */
 enum { MATCH_INPUTS = 2 * TEXT_CONTEXTS, CONSTANT_INPUT = MATCH_INPUTS + 2 * MATCHES, PLAIN_INPUTS = 80, TOKEN_INPUTS = PLAIN_INPUTS };
 enum { MODEL_INPUTS = TOKEN_INPUTS + 2 * TOKEN_CONTEXTS, INPUTS = 96 };
 enum { SETS = 9, SECONDS = 3, SECOND_ROWS = 320, APMS = 5, MODEL_APMS = 2, END = 8, NO_MODEL = 32767 };
-enum { STACK = 64, DONE = 1, STARTS = 2, LATEST_BITS = 20 };
+enum { STACK = 64, DONE = 1, STARTS = 2, LATEST_BITS = 20, APM_BITS = 16 };
 
 typedef struct { int64_t at, length; int32_t misses, expected; } Match; /* expected: the byte there (bit 9: a token starts after it), or -1 */
 
@@ -24,7 +27,8 @@ typedef struct { /* one lane: where it is, and what its bytes so far are like */
     uint32_t brackets[STACK], key, quoted, quoted1, tag, tags[STACK], closing;
     uint32_t token, token1, token2, token3;        /* hashes: the token so far; tokens before */
     int32_t field, place, indents[STACK], depth, indent, indenting, nesting, quoting, tag_depth, in_tag, word_length, in_token;
-    uint32_t contexts[CONTEXTS];
+    uint64_t places[CONTEXTS];                     /* hashes of the lines of the next four bits */
+    uint32_t contexts[CONTEXTS];                   /* then names of those in use: their numbers hashed in, and whether a token has begun */
     uint32_t c1, c2, c3, above, aligned_byte, column;
 } Lane;
 
@@ -36,7 +40,8 @@ typedef struct { /* the vocabulary in the order of its spellings: a prefix is a 
     const uint8_t *bytes;
     const int32_t *id_lengths;             /* (symbols) bytes of each id */
     int64_t *sums;                         /* (n + 1) of the weights before each entry */
-    int64_t n;
+    int64_t n, n_symbols;                  /* entries; ids up to the last that spells something */
+    uint32_t *weights;                     /* (n_symbols) of each id */
 } Spelling;
 
 typedef struct {
@@ -48,7 +53,9 @@ typedef struct {
     uint32_t *histories;      /* (2, CONTEXTS, 1024): what such a history has come to; of bits, of token ends */
     uint32_t *match_cells;    /* (MATCHES, 64, 2, 2): that it is right, by length, after misses, token end */
     uint32_t *model_cells;    /* (64, 9, 4): by what the model says, bit, place in the token */
-    uint32_t *apms, *model_apms; /* (APMS, 2^apm_bits, BUCKETS), (MODEL_APMS, 2^apm_bits, BUCKETS) */
+    uint32_t *apms;           /* (APMS + MODEL_APMS, 2^APM_BITS, BUCKETS); 0: not used yet */
+    const uint32_t *first_apms; /* (256, BUCKETS) what a row is at first, by its bias + 128 */
+    const int8_t *biases;     /* (APMS + MODEL_APMS, 2^APM_BITS) */
     int32_t *weights;         /* (rows of all SETS, INPUTS) */
     int32_t *seconds;         /* (SECONDS, SECOND_ROWS, 16) */
     int32_t *latest;          /* (MATCHES, 2^LATEST_BITS) hash of what was last -> where what followed it is */
@@ -57,7 +64,7 @@ typedef struct {
     uint8_t *data, *flags;
     Lane *lanes;
     int64_t n_lanes, stride, n_coded; /* stride: bytes of a record; 0: text */
-    int32_t line_bits, end_bits, apm_bits, with_model;
+    int32_t line_bits, end_bits, with_model;
     Coder coder;
     Spelling spelling;
 } Predictor;

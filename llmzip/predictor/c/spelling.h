@@ -13,17 +13,38 @@ static int32_t log2_of(const int16_t *log2, uint64_t x) {
     return e * 256 + log2[m - 1024];
 }
 
+/* The largest score of what spells something. */
+CLONES static int32_t best_score(const int16_t *scores, const int32_t *lengths, int64_t n) {
+    int32_t best = -32768;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t score = lengths[i] > 0 ? scores[i] : -32768;
+        best = score > best ? score : best;
+    }
+    return best;
+}
+
+/* What spells nothing may have a larger score, and comes to nothing: no entry has its weight. */
+CLONES static void weigh_scores(const int32_t *restrict exp2, const int16_t *restrict scores, int32_t best, uint32_t *restrict weights,
+                                int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        int32_t d = scores[i] - best;
+        uint32_t shift = (uint32_t)-(d >> 8);
+        weights[i] = (uint32_t)exp2[d & 255] >> (shift > 31 ? 31 : shift);
+    }
+}
+
+/* All weights in the order of the ids, side by side; then their sums in the order of the spellings. */
 static void spelling_weigh(const Predictor *p, const int16_t *scores) {
     const Spelling *s = &p->spelling;
-    int32_t best = -32768;
-    for (int64_t i = 0; i < s->n; i++) best = scores[s->ids[i]] > best ? scores[s->ids[i]] : best;
-    int64_t sum = 0;
-    for (int64_t i = 0; i < s->n; i++) {
-        int32_t d = scores[s->ids[i]] - best, shift = -(d >> 8);
-        s->sums[i] = sum;
-        sum += p->exp2[d & 255] >> (shift > 31 ? 31 : shift);
+    const int32_t *ids = s->ids;
+    const uint32_t *weights = s->weights;
+    int64_t sum = 0, n = s->n, *sums = s->sums;
+    weigh_scores(p->exp2, scores, best_score(scores, s->id_lengths, s->n_symbols), s->weights, s->n_symbols);
+    for (int64_t i = 0; i < n; i++) {
+        sums[i] = sum;
+        sum += weights[ids[i]];
     }
-    s->sums[s->n] = sum;
+    sums[n] = sum;
 }
 
 /* The stretch of a one, from the weights of what goes there and of what does not. */

@@ -1,0 +1,70 @@
+"""What a sample of a body says: whether anything is to be gained, how long its records are, whether a model earns its time.
+
+Samples are coded in a memory of their own. Wrong guesses cost size or time, never bytes.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from llmzip import codec
+from llmzip.container import line_bits_of
+from llmzip.models import Model
+from llmzip.predictor import Predictor
+
+SAMPLE_SIZE = 1 << 14  # bytes that what is not text is judged by
+HOPELESS = 1.0015  # coded share of a sample above which there is nothing to learn: noise takes 1.0043, bzip2 1.0022, a JPEG 0.998
+TRIAL_SIZE = 1 << 15  # bytes on which the model is tried, the last quarter of which counts: what comes before has been learnt by then
+TRIAL_SHARE = 8  # of the body at most: so much of its time is spent on trying
+MIN_TRIAL = 1 << 13  # bytes: below, the model nearly always earns its time
+
+
+def is_hopeless(body: bytes) -> bool:
+    """Whether nothing is to be gained: encrypted, or compressed already."""
+    sample = _sample(body)
+    return _coded_size(sample, 0) > HOPELESS * len(sample)
+
+
+def is_better(changed: bytes, body: bytes) -> bool:
+    """Whether a body is coded smaller when changed so, in bytes where they are."""
+    return _coded_size(_sample(changed), 0) < _coded_size(_sample(body), 0)
+
+
+def stride_of(body: bytes) -> int:
+    """Bytes of a record; 0 if none are found."""
+    sample = _sample(body)
+    return min(_strides(sample), key=lambda stride: _coded_size(sample, stride))
+
+
+def share_with_model(model: Model, body: bytes, shape: codec.Shape) -> float:
+    """In one lane: what a model makes of what is left without one: below 1 where it helps."""
+    size = min(TRIAL_SIZE, max(MIN_TRIAL, len(body) // TRIAL_SHARE), len(body))
+    start = (len(body) - size) // 2
+    learnt, counted = body[start : start + size * 3 // 4], body[start + size * 3 // 4 : start + size]
+    without, joined = (Predictor(line_bits_of(size)) for _ in range(2))
+    codec.write_bytes(without, learnt, 0)
+    shape = replace(shape, lanes=1)
+    codec.write_tokens(joined, model, learnt, shape)
+    return len(codec.write_tokens(joined, model, counted, shape)) / len(codec.write_bytes(without, counted, 0))
+
+
+def _sample(body: bytes) -> bytes:
+    """The middle of `body`, or all of it."""
+    start = max(0, len(body) - SAMPLE_SIZE) // 2
+    return body[start : start + SAMPLE_SIZE]
+
+
+@lru_cache(maxsize=8)
+def _coded_size(sample: bytes, stride: int) -> int:
+    """Kept for a while: what is worth trying, what helps and which stride is best are all asked of the same sample."""
+    return len(codec.write_bytes(Predictor(line_bits_of(len(sample))), sample, stride))
+
+
+def _strides(sample: bytes) -> list[int]:
+    """None, what numbers mostly take, and the distances at which most bytes are the same."""
+    data = np.frombuffer(sample, np.uint8)
+    distances = np.arange(2, min(1024, len(data) // 4))
+    same = np.array([np.count_nonzero(data[d:] == data[:-d]) / (len(data) - d) for d in distances])
+    likely = distances[np.argsort(-same, kind="stable")[:2]].tolist()
+    return list(dict.fromkeys([0, 4, *likely]))

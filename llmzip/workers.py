@@ -1,0 +1,80 @@
+"""Jobs side by side: their results in order, as they come, and an end to all of them when they are not wanted any more."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from queue import SimpleQueue
+from typing import TypeVar
+
+Result = TypeVar("Result")
+Progress = Callable[[int], object]  # bytes that a job has done
+Job = Callable[[Progress], Iterable[Result]]  # calls what it is given from time to time: there it is ended
+
+
+class _Stopped(BaseException):
+    """Nobody waits for this job any more."""
+
+
+class _Ended:
+    """What a job says last: that it has come to its end, or what it has raised."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+@contextmanager
+def beside() -> Iterator[Executor | None]:
+    """A thread beside this one; None where none can be started: while the interpreter ends, or at a limit of the system."""
+    with ThreadPoolExecutor(1) as executor:
+        yield executor if _starts(executor) else None
+
+
+def _starts(executor: Executor) -> bool:
+    try:
+        executor.submit(int).result()
+    except RuntimeError:
+        return False
+    return True
+
+
+def run(jobs: Sequence[Job[Result]], n_threads: int, progress: Progress | None = None) -> Iterator[Result]:
+    """The results of the first job, then those of the second, and so on. `progress` gets the sum of what all have done, from any thread."""
+    stop = threading.Event()
+    done = [0] * len(jobs)
+
+    def tell(number: int, n_bytes: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        done[number] = n_bytes
+        if progress is not None:
+            progress(sum(done))
+
+    told = [partial(job, partial(tell, number)) for number, job in enumerate(jobs)]
+    with ThreadPoolExecutor(min(n_threads, len(jobs))) as executor:
+        if not _starts(executor):
+            for job in told:
+                yield from job()
+            return
+        queues: list[SimpleQueue[Result | _Ended]] = [SimpleQueue() for _ in jobs]
+        try:
+            for job, queue in zip(told, queues, strict=True):
+                executor.submit(_fill, queue, job)
+            for queue in queues:
+                while not isinstance(result := queue.get(), _Ended):
+                    yield result
+                if result.error is not None:
+                    raise result.error
+        finally:
+            stop.set()
+            executor.shutdown(cancel_futures=True)
+
+
+def _fill(queue: "SimpleQueue[Result | _Ended]", job: Callable[[], Iterable[Result]]) -> None:
+    try:
+        for result in job():
+            queue.put(result)
+        queue.put(_Ended())
+    except BaseException as error:
+        queue.put(_Ended(error))
