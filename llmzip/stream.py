@@ -258,11 +258,12 @@ class _Group:
             self._memory.threads = threads
             choice = blocks.compress(model, content, is_text, self._memory, coding, progress=tell)
             block = choice.block
-            if begins and not (self._is_first and self._line_bits == container.line_bits_of(block.body_size)):
+            is_default = self._is_first and self._line_bits == container.line_bits_of(block.body_size)
+            if block.kind == container.STORED and (begins or choice.spoils):
+                self._memory = None  # the next one that is coded begins the group, or another
+            elif begins and not is_default:
                 block = replace(block, line_bits=self._line_bits)
             self._is_first = False
-            if choice.spoils:
-                self._memory = None
             done += len(content)
             progress(done)
             yield block, choice.why
