@@ -170,11 +170,11 @@ class Opener:
     ignore_engine: bool = False
     limits: Limits = UNLIMITED
 
-    def check(self, header: Header, place: Place, line_bits: int, model: "Model | None" = None) -> None:
-        """Raise LimitExceeded for a block that takes too much memory, which its header and that of its group tell."""
+    def check(self, header: Header, place: Place, memory: Memory, model: "Model | None" = None) -> None:
+        """Raise LimitExceeded for a block that takes too much memory, which its header and those of its group tell."""
         if self.limits.memory is not None:
             try:
-                self.limits.check_memory(blocks.memory_needed(header, model, line_bits))
+                self.limits.check_memory(blocks.memory_needed(header, model, memory))
             except LimitExceeded as error:
                 raise named(error, place) from error
 
@@ -231,7 +231,7 @@ class Opener:
             model = self.source.to_decompress(fingerprint)
             if not self.ignore_engine:
                 check_engine(model, note)
-        self.check(header, place, memory.line_bits, model)
+        self.check(header, place, memory, model)
         try:
             return blocks.decompress(block, model, memory, progress)
         except TruncatedError as error:  # the payload is all here: it is what it codes that ends too early
@@ -700,8 +700,8 @@ class LmzDecompressor:
                 message = f"{error} (byte {self._n_in} of the file, content byte {self._n_out})"
                 raise type(error)(message, hint=error.hint) from error
             self._opener.limits.check_size(self._n_out + header.n_bytes)
-            line_bits = header.line_bits or self._memory.line_bits
-            self._opener.check(header, Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes), line_bits)
+            memory = self._memory if header.line_bits is None else Memory(header.line_bits)
+            self._opener.check(header, Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes), memory)
             self._header = header
         return self._header
 
