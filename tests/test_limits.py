@@ -252,7 +252,7 @@ def test_what_a_group_holds_counts_as_memory() -> None:
         if n_read == len(data):
             assert reader.read1() == data[256:]
         else:
-            with pytest.raises(LimitExceeded, match="^block 2 "):
+            with pytest.raises(LimitExceeded, match=r"^block 2 "):
                 reader.read1()
 
 
