@@ -27,7 +27,7 @@ class Memory:
 
     def __init__(self, line_bits: int, threads: int | None = None) -> None:
         self.line_bits, self.threads = line_bits, threads
-        self._n_bytes = 0
+        self.n_bytes = 0  # of the bodies so far, which it holds
         self._predictor: Predictor | None = None
         self._spoiled = False
 
@@ -39,8 +39,8 @@ class Memory:
         """The predictor, for a body of this size. FormatError if that is too much, or an earlier one has been lost."""
         if self._spoiled:
             raise FormatError("it goes on from a block that is damaged")
-        self._n_bytes += n_bytes
-        if self._n_bytes > container.MAX_GROUP_SIZE:
+        self.n_bytes += n_bytes
+        if self.n_bytes > container.MAX_GROUP_SIZE:
             raise FormatError(f"the bodies of a group have more than {container.MAX_GROUP_SIZE} bytes together")
         if self._predictor is None:
             from llmzip.predictor import Predictor
@@ -153,10 +153,10 @@ def decompress(block: Block, model: "Model | None", memory: Memory, progress: Pr
     return data
 
 
-def memory_needed(header: container.Header, model: "Model | None", line_bits: int) -> int:
+def memory_needed(header: container.Header, model: "Model | None", memory: Memory) -> int:
     """Bytes that decoding this block takes at most beside the weights of the model, within a factor of some two.
 
-    `line_bits`: of its group. `model` None: it is not loaded yet, and what it takes for its positions is left out.
+    `memory`: of its group, before it. `model` None: it is not loaded yet, and what it takes for its positions is left out.
     """
     held = (1 << 23) + 3 * header.n_payload + 2 * header.body_size  # as read, as cut; the body, and in one piece
     if header.mask:
@@ -166,7 +166,7 @@ def memory_needed(header: container.Header, model: "Model | None", line_bits: in
     if header.kind in (CM, MODEL):
         from llmzip import predictor
 
-        held += predictor.memory_needed(line_bits) + 2 * header.body_size
+        held += predictor.memory_needed(memory.line_bits) + 4 * memory.n_bytes + 2 * header.body_size  # all bodies, with flags; moved where they grow
     if header.kind == MODEL:
         from llmzip import codec
 

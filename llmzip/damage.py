@@ -184,7 +184,7 @@ class _Salvage:
             if block.kind == NOTE:
                 self._note = container.parse_note(block)
                 return
-            self._opener.check(header, place, self._memory.line_bits)
+            self._opener.check(header, place, self._memory)
             content = self._opener.open(block, header, place, self._memory, fingerprint=fingerprint, note=self._note)
         except LlmzipError as error:
             if header.kind != STORED:

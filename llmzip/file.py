@@ -113,7 +113,7 @@ class _Blocks:
     def _open(self, i: int, header: Header) -> bytes:
         """The content of block i, which is stored, or goes on from the memory as it is."""
         (member, entry), place = self._blocks[i], self._place(i)
-        self._opener.check(header, place, self._memory.line_bits)
+        self._opener.check(header, place, self._memory)
         block = container.parse_block(container.read_at(self._file, entry.offset, entry.size), header, str(place))
         if header.kind != container.STORED:
             self._next = -1  # until it has been decoded

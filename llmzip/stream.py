@@ -5,7 +5,9 @@ to `codec`. Imports neither torch nor numpy before a block needs a model. The ob
 """
 
 import hashlib
+import itertools
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -44,6 +46,22 @@ MAX_CHUNK_SIZE = 1 << 23  # that a long file is read in: groups that are at hand
 BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes so much faster, and gains by it
 
 Progress = Callable[[int, int], object]  # bytes in, bytes out: cumulative
+
+
+class _Told:
+    """Tells progress, from whatever thread: one call at a time, and never less than before."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._n_in = self._n_out = 0
+        self._lock = threading.RLock()  # a signal may come while it is held, and its handler close a file
+
+    def __call__(self, n_in: int, n_out: int) -> None:
+        if self._progress is None:
+            return
+        with self._lock:
+            self._n_in, self._n_out = max(self._n_in, n_in), max(self._n_out, n_out)
+            self._progress(self._n_in, self._n_out)
 
 
 class ModelSource:
@@ -152,11 +170,11 @@ class Opener:
     ignore_engine: bool = False
     limits: Limits = UNLIMITED
 
-    def check(self, header: Header, place: Place, line_bits: int, model: "Model | None" = None) -> None:
-        """Raise LimitExceeded for a block that takes too much memory, which its header and that of its group tell."""
+    def check(self, header: Header, place: Place, memory: Memory, model: "Model | None" = None) -> None:
+        """Raise LimitExceeded for a block that takes too much memory, which its header and those of its group tell."""
         if self.limits.memory is not None:
             try:
-                self.limits.check_memory(blocks.memory_needed(header, model, line_bits))
+                self.limits.check_memory(blocks.memory_needed(header, model, memory))
             except LimitExceeded as error:
                 raise named(error, place) from error
 
@@ -213,7 +231,7 @@ class Opener:
             model = self.source.to_decompress(fingerprint)
             if not self.ignore_engine:
                 check_engine(model, note)
-        self.check(header, place, memory.line_bits, model)
+        self.check(header, place, memory, model)
         try:
             return blocks.decompress(block, model, memory, progress)
         except TruncatedError as error:  # the payload is all here: it is what it codes that ends too early
@@ -236,6 +254,7 @@ class _Group:
         self._memory: Memory | None = None
         self._blocks: list[tuple[bytes, bool]] = []  # content and whether it is text, of those that are to be coded
         self.n_bytes = 0  # of content
+        self.ended = False  # no block is to come but those
 
     def add(self, content: bytes, is_text: bool) -> None:
         self._blocks.append((content, is_text))
@@ -267,6 +286,8 @@ class _Group:
             done += len(content)
             progress(done)
             yield block, choice.why
+        if self.ended:
+            self._memory = None
 
 
 class LmzCompressor:
@@ -312,14 +333,14 @@ class LmzCompressor:
         self._coding = Coding(lanes, lane_size, window, overlap, share)
         self._group_size, self._line_bits = group_size, line_bits
         self._group: _Group | None = None  # that the next block may go on from
-        self._progress = progress
+        self._told = _Told(progress)
         self._report = report
         self._held = bytearray()  # content that is in no block yet
         self._member: Member | None = None  # None until the first block: then it is known whether a model is needed
         self._digest = hashlib.sha256()
-        self._n_in = self._n_out = self._n_told = 0
+        self._n_in = self._n_out = 0
         self._n_members = 0  # that are finished
-        self._flushed = False
+        self._flushed = self._failed = False
 
     @property
     def model(self) -> "Model":
@@ -371,7 +392,13 @@ class LmzCompressor:
         return b"".join(done)
 
     def _take(self, *, last: bool) -> Iterator[bytes]:
-        """Put held content into the member, block by block, as far as its blocks are known: groups side by side, if there are several."""
+        """Put held content into the member, block by block, as far as its blocks are known: groups side by side, if there are several.
+
+        If that raises, blocks are lost: nothing may follow, as if the member were whole.
+        """
+        if self._failed:
+            raise ValueError("compressing has failed before")
+        self._failed = True
         while groups := self._next_groups(last=last):
             model, start = self._source.to_compress(), self._n_in
             threads = max(1, self._source.n_threads // len(groups)) if len(groups) > 1 else None
@@ -380,7 +407,7 @@ class LmzCompressor:
             def tell(done: int, start: int = start) -> None:
                 self._tell(start + done)
 
-            coded = workers.run(jobs, len(jobs), tell) if len(jobs) > 1 else jobs[0](tell)
+            coded = workers.run(jobs, self._source.n_threads, tell) if len(jobs) > 1 else jobs[0](tell)
             for block, why in coded:
                 content = bytes(self._held[: block.n_bytes])
                 del self._held[: len(content)]
@@ -389,6 +416,7 @@ class LmzCompressor:
                 if self._report is not None:
                     self._report(f"{len(content)} bytes from {start}: {blocks.describe(block)}, {len(done)} bytes; {why}")
                 yield done
+        self._failed = False
 
     def _next_groups(self, *, last: bool) -> list["_Group"]:
         """The next blocks, by group: of one group, or of as many as there are threads, as far as they are known. The first may go on."""
@@ -401,6 +429,8 @@ class LmzCompressor:
             for n_bytes, is_text in runs:
                 if self._group is None or self._group.n_bytes + n_bytes > self._group_size:
                     is_first = self._member is None and self._group is None
+                    if self._group is not None:
+                        self._group.ended = True
                     self._group = _Group(self._line_bits, min(known, self._group_size), is_first)
                 if not groups or groups[-1] is not self._group:
                     groups.append(self._group)
@@ -475,9 +505,7 @@ class LmzCompressor:
         return done
 
     def _tell(self, n_in: int) -> None:
-        self._n_told = max(self._n_told, n_in)  # blocks may be coded some time before they are put out
-        if self._progress is not None:
-            self._progress(self._n_told, self._n_out)
+        self._told(n_in, self._n_out)  # blocks may be coded some time before they are put out
 
 
 class LmzDecompressor:
@@ -503,7 +531,7 @@ class LmzDecompressor:
             model = ModelSource(model, device=device, threads=threads)
         self._opener = Opener(model, ignore_engine, limits)
         self._side_by_side = side_by_side
-        self._progress = progress
+        self._told = _Told(progress)
         self._input = bytearray()
         self._number = 1  # of the member in its file
         self._n_in = self._n_out = 0  # in the whole file
@@ -610,10 +638,11 @@ class LmzDecompressor:
             if self._side_by_side:
                 self._decode_ahead(member)
         if self._n_ahead:
-            self._n_ahead -= 1
-            content = next(self._ahead)
+            content = next(self._ahead, FormatError(f"{place}: decoding it was broken off"))
             if isinstance(content, LlmzipError):
+                self._ahead = itertools.chain([content], self._ahead)  # said again, if it is asked for again
                 raise content
+            self._n_ahead -= 1
             return content
         return self._opener.open(
             block, header, place, self._memory, fingerprint=member.fingerprint, note=self._note, progress=self._tell
@@ -655,10 +684,10 @@ class LmzDecompressor:
             partial(self._opener.open_all, group, memory, member.fingerprint, self._note)
             for group, memory in zip(groups, memories, strict=True)
         ]
-        start = self._n_out
+        told, n_in, start = self._told, self._n_in, self._n_out
 
-        def tell(done: int) -> None:
-            self._tell(start + done - self._n_out)
+        def tell(done: int) -> None:  # does not know this object: then that ends the threads where it is given up
+            told(n_in, start + done)
 
         self._ahead, self._n_ahead = workers.run(jobs, len(jobs), tell), sum(map(len, groups))
         self._memory = memories[-1]  # for what follows when all of them are taken
@@ -672,8 +701,8 @@ class LmzDecompressor:
                 message = f"{error} (byte {self._n_in} of the file, content byte {self._n_out})"
                 raise type(error)(message, hint=error.hint) from error
             self._opener.limits.check_size(self._n_out + header.n_bytes)
-            line_bits = header.line_bits or self._memory.line_bits
-            self._opener.check(header, Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes), line_bits)
+            memory = self._memory if header.line_bits is None else Memory(header.line_bits)
+            self._opener.check(header, Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes), memory)
             self._header = header
         return self._header
 
@@ -693,8 +722,7 @@ class LmzDecompressor:
         self._n_in += n
 
     def _tell(self, n_in_block: int) -> None:
-        if self._progress is not None:
-            self._progress(self._n_in, self._n_out + n_in_block)
+        self._told(self._n_in, self._n_out + n_in_block)
 
 
 class MemberReader:

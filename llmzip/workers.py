@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import TypeVar
@@ -60,7 +60,8 @@ def run(jobs: Sequence[Job[Result]], n_threads: int, progress: Progress | None =
         queues: list[SimpleQueue[Result | _Ended]] = [SimpleQueue() for _ in jobs]
         try:
             for job, queue in zip(told, queues, strict=True):
-                executor.submit(_fill, queue, job)
+                with suppress(RuntimeError):  # no more threads: those that there are do it
+                    executor.submit(_fill, queue, job)
             for queue in queues:
                 while not isinstance(result := queue.get(), _Ended):
                     yield result

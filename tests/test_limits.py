@@ -14,8 +14,9 @@ import llmzip
 from llmzip import blocks, codec, container, predictor
 from llmzip.container import Block
 from llmzip.errors import ChecksumError, FormatError, LimitExceeded, UnsupportedError
+from llmzip.limits import Limits
 from llmzip.models.toy import ToyModel
-from llmzip.stream import LmzCompressor
+from llmzip.stream import LmzCompressor, MemberReader, ModelSource
 
 MODEL = ToyModel()
 NOISE = random.Random(7).randbytes(20000)
@@ -211,7 +212,7 @@ def test_memory_needed_grows_with_what_is_asked_for() -> None:
             "overlap": None,
         }
         header |= {"size": 20, "n_payload": 1000}
-        return blocks.memory_needed(container.Header(**header | fields), MODEL, line_bits)  # type: ignore[arg-type]
+        return blocks.memory_needed(container.Header(**header | fields), MODEL, blocks.Memory(line_bits))  # type: ignore[arg-type]
 
     assert 2 << 20 <= needed() < 16 << 20
     assert needed() == needed(line_bits=24) < needed(kind=container.CM)
@@ -234,6 +235,25 @@ def test_a_header_that_asks_for_a_great_memory_is_refused_before_it_is_made(monk
     for read in readers(asked):
         with pytest.raises(LimitExceeded, match=r"^block 1 .*: decoding takes 1\d{9} bytes of memory"):
             read()
+
+
+def test_what_a_group_holds_counts_as_memory() -> None:
+    """Many small blocks of a group are as much as a large one."""
+    data = bytes(range(256)) * 2
+    compressor = LmzCompressor(MODEL, block_size=32, line_bits=10, share=0)
+    made = compressor.compress(data) + compressor.flush()
+    (member,) = container.walk_file(io.BytesIO(made))
+    headers = [block.header for block in member.blocks if block.header]
+    assert {header.kind for header in headers} == {container.CM} and len(headers) == 2
+    first = blocks.memory_needed(headers[0], None, blocks.Memory(10))
+    for limit, n_read in ((first, 256), (first + 4 * 256, 512)):
+        reader = MemberReader(io.BytesIO(made).read, ModelSource(MODEL), limits=Limits(memory=limit))
+        assert reader.read1() == data[:256]
+        if n_read == len(data):
+            assert reader.read1() == data[256:]
+        else:
+            with pytest.raises(LimitExceeded, match=r"^block 2 "):
+                reader.read1()
 
 
 def readers(data: bytes) -> list[Callable[[], object]]:

@@ -1,11 +1,15 @@
 """llmzip.stream: members in pieces of any size, damaged in any place, and with engines that do not match."""
 
+import gc
 import io
 import random
 import subprocess
 import sys
+import threading
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import blocks, container
+from llmzip import blocks, container, workers
 from llmzip.errors import (
     ChecksumError,
     EngineMismatch,
@@ -422,6 +426,113 @@ def test_a_damaged_block_spoils_the_rest_of_its_group() -> None:
                     file.read(5)
             else:
                 assert file.read(5) == parts[i][:5]
+
+
+# Groups side by side
+
+
+WORDS = ToyModel().speak(1200)
+
+
+def test_progress_never_goes_back_where_groups_are_decoded_side_by_side() -> None:
+    made = compress(WORDS, block_size=100, group_size=300)
+    told: list[tuple[int, int]] = []
+    decompressor = LmzDecompressor(ToyModel(), threads=4, side_by_side=True, progress=lambda *now: told.append(now))
+    assert decompressor.decompress(made) == WORDS
+    assert told == [(max(x for x, _ in told[: i + 1]), max(y for _, y in told[: i + 1])) for i in range(len(told))]
+    assert told[-1] == (len(made), len(WORDS))
+
+
+def test_threads_end_where_the_decoder_is_given_up() -> None:
+    """Else a program that cannot write, or has found damage, waits for groups that nobody wants before it ends."""
+    made = compress(WORDS, block_size=100, group_size=300)
+    before = threading.active_count()
+    decompressor = LmzDecompressor(ToyModel(), threads=4, side_by_side=True)
+    assert decompressor.decompress(made, 1) == WORDS[:1]
+    assert threading.active_count() > before
+    gc.disable()
+    try:
+        del decompressor
+        assert threading.active_count() == before
+    finally:
+        gc.enable()
+
+
+def test_a_bad_block_stays_bad_where_groups_are_decoded_side_by_side() -> None:
+    """Asked again, the decoder does not go on to the next block as if it were this one."""
+    made = bytearray(compress(WORDS, block_size=100, group_size=300))
+    (member,) = container.walk_file(io.BytesIO(made))
+    damaged = member.blocks[1].offset + member.blocks[1].size - 1
+    made[damaged] ^= 1  # of the content check: it is found when the block has been decoded
+    decompressor = LmzDecompressor(ToyModel(), threads=4, side_by_side=True)
+    assert decompressor.decompress(bytes(made), 100) == WORDS[:100]
+    for _ in range(5):
+        with pytest.raises(ChecksumError, match="block 2 "):
+            decompressor.decompress(b"", 100)
+
+
+def test_what_breaks_off_side_by_side_stays_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = compress(WORDS, block_size=100, group_size=300)
+    decompressor = LmzDecompressor(ToyModel(), threads=4, side_by_side=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks, "decompress", raise_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            decompressor.decompress(made)
+    with pytest.raises(FormatError, match=r"block 1 .* broken off"):
+        decompressor.decompress(b"")
+
+
+def raise_interrupt(*args: object, **options: object) -> bytes:
+    raise KeyboardInterrupt
+
+
+def test_nothing_follows_what_has_failed_to_be_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block is lost that was worked on: the member must not be finished as if it were whole."""
+    compressor = LmzCompressor(ToyModel(), block_size=100, line_bits=14)
+    compressor.compress(WORDS[:50])
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks, "compress", raise_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            compressor.compress(WORDS)
+    for finish in (lambda: compressor.compress(b"more"), compressor.end_member, compressor.flush):
+        with pytest.raises(ValueError, match="failed"):
+            finish()
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_threads_that_cannot_be_started_are_not_missed(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """As at a limit of the system: those that there are do the work of the others."""
+    start, started = threading.Thread.start, []
+
+    def start_few(thread: threading.Thread) -> None:
+        started.append(thread)
+        if len(started) > most:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def job(number: int, progress: workers.Progress) -> Iterator[int]:
+        for i in range(3):
+            progress(i)
+            yield 3 * number + i
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    assert list(workers.run([partial(job, number) for number in range(4)], 4)) == list(range(12))
+
+
+def test_no_more_groups_side_by_side_than_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where many groups are known at once."""
+    asked = []
+    run = workers.run
+
+    def watched(jobs: Any, n_threads: int, *rest: Any) -> Any:
+        asked.append((len(jobs), n_threads))
+        return run(jobs, n_threads, *rest)
+
+    monkeypatch.setattr(workers, "run", watched)
+    data = bytes(range(256)) * 40 + WORDS * 18
+    made = compress(data, block_size=4096, group_size=4096, threads=2)
+    assert decompress(made) == data
+    assert max(n for n, _ in asked) > 2 and {n for _, n in asked} == {2}
 
 
 def member_reader(data: bytes, step: int = 1 << 16, **options: Any) -> MemberReader:
