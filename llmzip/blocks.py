@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmzip import container
 from llmzip.container import BOM, CM, CRLF, MODEL, PACK, REPEATS, STORED, X86, Block, content_check, stored_block
-from llmzip.errors import ChecksumError, FormatError, UnsupportedError
+from llmzip.errors import ChecksumError, FormatError
 
 if TYPE_CHECKING:
     from llmzip.models import Model
@@ -114,7 +114,7 @@ def _coded(
     """A block of the body as its content, with the model or without, and why."""
     from llmzip import codec, native, trials
 
-    window, overlap = codec.coding_of(model, coding.window, coding.overlap, coding.lanes or 1)
+    window, overlap = codec.coding_of(model, coding.window, coding.overlap, 1 if coding.lanes is None else coding.lanes)
     lanes = coding.lanes or codec.choose_lanes(len(body), window, coding.lane_size or codec.LANE_SIZE)
     threads = memory.threads or native.clip_threads(model.threads)
     shape = codec.Shape(min(lanes, len(body)), window, overlap, threads)
@@ -188,6 +188,6 @@ def _body(block: Block, model: "Model | None", memory: Memory, progress: Progres
     try:
         window, overlap = codec.coding_of(model, block.window, block.overlap, block.lanes)
     except ValueError as error:
-        raise UnsupportedError(str(error)) from error
+        raise FormatError(str(error)) from error
     shape = codec.Shape(block.lanes, window, overlap, memory.threads or native.clip_threads(model.threads))
     return codec.read_tokens(predictor, model, block.payload, block.body_size, shape, progress)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import llmzip
 from llmzip import blocks, codec, container, predictor
 from llmzip.container import Block
-from llmzip.errors import ChecksumError, FormatError, LimitExceeded, UnsupportedError
+from llmzip.errors import ChecksumError, FormatError, LimitExceeded
 from llmzip.limits import Limits
 from llmzip.models.toy import ToyModel
 from llmzip.stream import LmzCompressor, MemberReader, ModelSource
@@ -163,7 +163,7 @@ def test_lanes_and_the_default_window(lanes: int) -> None:
     """F4: 32 bytes ask for 1024 lanes of the model's own window."""
     model = ToyModel()
     model.window, model.overlap = 256, 64
-    with pytest.raises(UnsupportedError, match="lanes must be 1 to 512"):
+    with pytest.raises(FormatError, match="lanes must be 1 to 512"):
         decoded(model, b"abc", 2000, lanes)
     with pytest.raises(ValueError, match="lanes must be 1 to 512"):
         llmzip.compress(b"text", model, lanes=lanes)
