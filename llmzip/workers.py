@@ -52,24 +52,25 @@ def run(jobs: Sequence[Job[Result]], n_threads: int, progress: Progress | None =
             progress(sum(done))
 
     told = [partial(job, partial(tell, number)) for number, job in enumerate(jobs)]
-    with ThreadPoolExecutor(min(n_threads, len(jobs))) as executor:
+    executor = ThreadPoolExecutor(min(n_threads, len(jobs)))
+    queues: list[SimpleQueue[Result | _Ended]] = [SimpleQueue() for _ in jobs]
+    try:
         if not _starts(executor):
             for job in told:
                 yield from job()
             return
-        queues: list[SimpleQueue[Result | _Ended]] = [SimpleQueue() for _ in jobs]
-        try:
-            for job, queue in zip(told, queues, strict=True):
-                with suppress(RuntimeError):  # no more threads: those that there are do it
-                    executor.submit(_fill, queue, job)
-            for queue in queues:
-                while not isinstance(result := queue.get(), _Ended):
-                    yield result
-                if result.error is not None:
-                    raise result.error
-        finally:
-            stop.set()
-            executor.shutdown(cancel_futures=True)
+        for job, queue in zip(told, queues, strict=True):
+            with suppress(RuntimeError):  # no more threads: those that there are do it
+                executor.submit(_fill, queue, job)
+        for queue in queues:
+            while not isinstance(result := queue.get(), _Ended):
+                yield result
+            if result.error is not None:
+                raise result.error
+    finally:
+        # Does not wait for the threads: one that is given up is collected by any thread, which may hold what they need to end.
+        stop.set()
+        executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _fill(queue: "SimpleQueue[Result | _Ended]", job: Callable[[], Iterable[Result]]) -> None:

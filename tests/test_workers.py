@@ -1,0 +1,77 @@
+"""llmzip.workers: results in order, errors in their turn, and nobody waits for what is given up."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from llmzip import workers
+
+
+def counting(n: int, progress: workers.Progress) -> Iterator[int]:
+    for i in range(n):
+        progress(i + 1)
+        yield i
+
+
+def test_results_in_the_order_of_the_jobs() -> None:
+    told: list[int] = []
+    jobs = [lambda progress, n=n: counting(n, progress) for n in (3, 0, 5, 1)]
+    for n_threads in (1, 3):
+        assert list(workers.run(jobs, n_threads, told.append)) == [0, 1, 2, 0, 1, 2, 3, 4, 0]
+        assert max(told) == 9
+
+
+def test_an_error_comes_after_what_was_before_it() -> None:
+    def failing(progress: workers.Progress) -> Iterator[int]:
+        yield 7
+        raise KeyError("lost")
+
+    results = workers.run([failing, lambda progress: counting(2, progress)], 2)
+    assert next(results) == 7
+    with pytest.raises(KeyError, match="lost"):
+        next(results)
+
+
+def test_giving_up_does_not_wait() -> None:
+    """The garbage collector may do it in any thread, which may hold a lock that ending takes: that was a hang."""
+    go = threading.Event()
+
+    def waiting(progress: workers.Progress) -> Iterator[int]:
+        yield 1
+        go.wait(60)
+        yield 2
+
+    results = workers.run([waiting, waiting], 2)
+    assert next(results) == 1
+    closing = threading.Thread(target=results.close)
+    closing.start()
+    closing.join(20)
+    waited = closing.is_alive()
+    go.set()
+    closing.join()
+    assert not waited
+
+
+def test_a_job_that_is_given_up_ends_when_it_tells() -> None:
+    ended = threading.Event()
+
+    def endless(progress: workers.Progress) -> Iterator[int]:
+        try:
+            while True:
+                progress(1)
+                yield 1
+        finally:
+            ended.set()
+
+    results = workers.run([endless, endless], 2)
+    next(results)
+    results.close()
+    assert ended.wait(30)
+
+
+def test_where_no_thread_starts_it_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_starts", lambda executor: False)
+    assert list(workers.run([lambda progress: counting(2, progress)] * 2, 2)) == [0, 1, 0, 1]
+    with workers.beside() as executor:
+        assert executor is None
