@@ -41,6 +41,7 @@ GROUP_SIZE = 1 << 24  # default content size of a group
 LINE_BITS = 22  # of its memory at most: 256 MiB
 MAX_THREADS = 8  # groups that are coded side by side at most: each takes the memory of one
 MAX_GROUP_CONTENT = 1 << 26  # bytes: bodies may be longer, and the last block goes beyond it
+LARGE_SHARE = 0.9  # of SHARE, for a group of several blocks: what they have in common helps, whoever codes them
 SHARE = 0.97  # what the model must make of a sample that is coded without it, for its time
 MAX_CHUNK_SIZE = 1 << 23  # that a long file is read in: groups that are at hand are decoded side by side. A pipe gives what it has
 BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes so much faster, and gains by it
@@ -251,6 +252,7 @@ class _Group:
     def __init__(self, line_bits: int, n_bytes: int, is_first: bool) -> None:
         self._line_bits = container.line_bits_of(n_bytes, line_bits)
         self._is_first = is_first  # of its member
+        self._least = LARGE_SHARE if n_bytes > BLOCK_SIZE else 1.0  # of the share that the model is held to
         self._memory: Memory | None = None
         self._blocks: list[tuple[bytes, bool]] = []  # content and whether it is text, of those that are to be coded
         self.n_bytes = 0  # of content
@@ -275,8 +277,11 @@ class _Group:
             if self._memory is None:
                 self._memory = Memory(self._line_bits)
             self._memory.threads = threads
-            choice = blocks.compress(model, content, is_text, self._memory, coding, progress=tell)
+            held = replace(coding, share=coding.share * self._least)
+            choice = blocks.compress(model, content, is_text, self._memory, held, progress=tell)
             block = choice.block
+            if is_text and block.kind == container.CM:
+                self._least = 0.0  # what is known of a group by then is worth more than the model (lab-log.md)
             is_default = self._is_first and self._line_bits == container.line_bits_of(block.body_size)
             if block.kind == container.STORED and (begins or choice.spoils):
                 self._memory = None  # the next one that is coded begins the group, or another
