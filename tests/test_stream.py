@@ -449,7 +449,8 @@ def test_threads_end_where_the_decoder_is_given_up() -> None:
     before = set(threading.enumerate())
     decompressor = LmzDecompressor(ToyModel(), threads=4, side_by_side=True)
     assert decompressor.decompress(made, 1) == WORDS[:1]
-    assert (started := set(threading.enumerate()) - before)
+    started = set(threading.enumerate()) - before
+    assert started
     gc.disable()
     try:
         del decompressor
