@@ -4,7 +4,8 @@ Puts together what looks at content (`segments`, `trials`), what changes it (`tr
 block needs them, so that what is stored is read without numpy.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,16 @@ class Memory:
     def spoil(self) -> None:
         """A block has been lost: what goes on from it cannot be read."""
         self._spoiled, self._predictor = True, None
+
+    @contextmanager
+    def at_stake(self, block: Block) -> Iterator[None]:
+        """While the block is decoded: if that fails, what goes on from it is lost, too. What is stored teaches nothing."""
+        try:
+            yield
+        except BaseException:
+            if block.kind != STORED:
+                self.spoil()
+            raise
 
     def take(self, n_bytes: int) -> "Predictor":
         """The predictor, for a body of this size. FormatError if that is too much, or an earlier one has been lost."""

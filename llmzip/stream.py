@@ -191,12 +191,19 @@ class Opener:
         progress: Callable[[int], object] | None = None,
     ) -> bytes:
         """The content of a block, compared with its content check. `fingerprint` and `note` are its member's."""
-        try:
-            return self._open(block, header, place, memory, fingerprint, note, progress)
-        except BaseException:
-            if block.kind != container.STORED:
-                memory.spoil()
-            raise
+        with memory.at_stake(block):
+            model = None
+            if block.kind == container.MODEL:
+                model = self.source.to_decompress(fingerprint)
+                if not self.ignore_engine:
+                    check_engine(model, note)
+            self.check(header, place, memory, model)
+            try:
+                return blocks.decompress(block, model, memory, progress)
+            except TruncatedError as error:  # the payload is all here: it is what it codes that ends too early
+                raise FormatError(f"{place}: {error}", hint=error.hint) from error
+            except (ChecksumError, FormatError, UnsupportedError, LimitExceeded) as error:
+                raise named(error, place) from error
 
     def open_all(
         self, group: list[_Whole], memory: Memory, fingerprint: bytes, note: str | None, progress: workers.Progress
@@ -216,29 +223,6 @@ class Opener:
             done += header.n_bytes
             progress(done)
             yield content
-
-    def _open(
-        self,
-        block: Block,
-        header: Header,
-        place: Place,
-        memory: Memory,
-        fingerprint: bytes,
-        note: str | None,
-        progress: Callable[[int], object] | None,
-    ) -> bytes:
-        model = None
-        if block.kind == container.MODEL:
-            model = self.source.to_decompress(fingerprint)
-            if not self.ignore_engine:
-                check_engine(model, note)
-        self.check(header, place, memory, model)
-        try:
-            return blocks.decompress(block, model, memory, progress)
-        except TruncatedError as error:  # the payload is all here: it is what it codes that ends too early
-            raise FormatError(f"{place}: {error}", hint=error.hint) from error
-        except (ChecksumError, FormatError, UnsupportedError, LimitExceeded) as error:
-            raise named(error, place) from error
 
 
 def named(error: LlmzipError, place: "Place | str") -> LlmzipError:

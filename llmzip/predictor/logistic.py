@@ -9,7 +9,8 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-TOTAL_BITS = 24  # of the coder's probabilities
+from llmzip.predictor.coder import TOTAL_BITS
+
 WEIGHT_BITS = 22  # so that the sum of a group, <= 256 * 2**22 = 2**30, fits int32
 TOP = 20 * 256  # the largest stretch: a probability of 2**-20, 15 of 2**24
 _BITS = 300  # fractional bits of the roots; no value below is as close as 2**-290 to where its rounding changes (tests say so)
