@@ -9,10 +9,11 @@ import builtins
 import io
 import os
 import stat
+import sys
 import warnings
 import weakref
 from bisect import bisect_right
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from llmzip import container, handles
@@ -458,8 +459,17 @@ _writers: weakref.WeakSet[LmzFile] = weakref.WeakSet()  # that are open
 def _finish_writers() -> None:
     """While everything still works that compressing needs. One that fails does not keep the others from it."""
     with ExitStack() as stack:
+        stack.callback(_keep_interrupt)
         for file in list(_writers):
             stack.callback(file._finish_at_exit)
+
+
+def _keep_interrupt() -> None:
+    """A program that Ctrl-C has ended dies of SIGINT, which tells its shell to stop as well; CPython forgets that it
+    has to as soon as anything runs `exec`, as modules do that are imported for the last blocks. So remind it."""
+    if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")
 
 
 def _take_texts() -> None:

@@ -18,6 +18,7 @@ from llmzip.models.toy import ToyModel
 NAMES = [
     "sys.exit",
     "exception",
+    "interrupt",
     "killed after a flush of text",
     "killed before there is a block",
     "logging, killed",
