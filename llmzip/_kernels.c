@@ -44,9 +44,10 @@ typedef struct {
     const Layer *layers;
     const int8_t *embed;
     const float *embed_scale, *norm, *rope_cos, *rope_sin;
-    Matrix head;
+    Matrix head; /* rows in the order of what their tokens spell, with one for each escape, which says nothing */
+    const int32_t *escapes; /* (n_escapes) which rows these are */
     double norm_eps;
-    int64_t n_layers, n_vocab;
+    int64_t n_escapes, n_layers, n_vocab;
     int32_t width, n_heads, n_kv_heads, head_dim, hidden, sliding_window, start_id, digits;
     float to_log2; /* log2 e / sqrt(head_dim) */
 } Model;
@@ -158,7 +159,7 @@ EXPORT int llmzip_best_level(void) {
  * arrays are made by. */
 EXPORT const int64_t *llmzip_layout(void) {
     static const int64_t layout[] = {
-        10, 3, 6, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache), sizeof(Activations), sizeof(Buffers), HEAD_ROWS, MAX_HEAD_DIM,
+        10, 4, 6, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache), sizeof(Activations), sizeof(Buffers), HEAD_ROWS, MAX_HEAD_DIM,
     };
     return layout;
 }
@@ -184,9 +185,9 @@ EXPORT void llmzip_pack(int level, const int8_t *w, int64_t n, int64_t k, int64_
     DISPATCH(pack, w, n, k, k_stride, paired, out, threads);
 }
 
-EXPORT void llmzip_forward(int level, const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes, int64_t steps, int64_t n_symbols,
+EXPORT void llmzip_forward(int level, const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes, int64_t steps,
                     int16_t *scores, int threads) {
-    DISPATCH(forward, m, cache, b, ids, lanes, steps, n_symbols, scores, threads);
+    DISPATCH(forward, m, cache, b, ids, lanes, steps, scores, threads);
 }
 
 /* One linear layer by itself, for the self-test: x (rows, k) -> out (rows, n). */

@@ -329,6 +329,8 @@ static void NAME(linear)(const Matrix *w, const Activations *x, int64_t first_ro
                     float *to = out + (row + r - first_row) * out_stride + p * 32;
                     if (mode == ADD)
                         for (int64_t c = 0; c < width; c++) to[c] = to[c] + v[c];
+                    else if (width == 32)
+                        memcpy(to, v, 32 * 4); /* of a size that the compiler knows: no call */
                     else
                         memcpy(to, v, (size_t)width * 4);
                 }
@@ -374,22 +376,36 @@ static void NAME(store_kv)(const float *k, const float *v, int dim, int head_dim
 #endif
 }
 
+#if VNNI
+/* `blocks` times 16 positions from j on: several at once, since each sum waits for itself. */
+static inline __attribute__((always_inline)) void NAME(dots_of)(const int8_t *q, const uint8_t *k_cache, int dim, int64_t j, const int blocks,
+                                                                __m512i correction, int32_t *dots) {
+    const uint8_t *block = k_cache + j * dim;
+    __m512i acc[4];
+#pragma GCC unroll 4
+    for (int b = 0; b < blocks; b++) acc[b] = _mm512_sub_epi32(_mm512_setzero_si512(), correction);
+    for (int d = 0; d < dim; d += 4) {
+        int32_t four;
+        memcpy(&four, q + d, 4);
+        __m512i digits = _mm512_set1_epi32(four);
+#pragma GCC unroll 4
+        for (int b = 0; b < blocks; b++)
+            acc[b] = _mm512_dpbusd_epi32(acc[b], _mm512_loadu_si512(block + b * 16 * dim + d * 16), digits);
+    }
+#pragma GCC unroll 4
+    for (int b = 0; b < blocks; b++) _mm512_storeu_si512(dots + j + b * 16, acc[b]);
+}
+#endif
+
 /* dots[j] = q . k[j], |.| <= 127 * 127 * dim < 2^31, for positions begin <= j < end (rounded outwards to 16). */
 static inline void NAME(dots)(const int8_t *q, const uint8_t *k_cache, int dim, int64_t begin, int64_t end, int32_t *dots) {
 #if VNNI
     int32_t sum = 0;
     for (int d = 0; d < dim; d++) sum += q[d];
     __m512i correction = _mm512_set1_epi32(128 * sum);
-    for (int64_t j = begin & ~15; j < end; j += 16) {
-        const uint8_t *block = k_cache + j * dim;
-        __m512i acc = _mm512_setzero_si512();
-        for (int d = 0; d < dim; d += 4) {
-            int32_t four;
-            memcpy(&four, q + d, 4);
-            acc = _mm512_dpbusd_epi32(acc, _mm512_loadu_si512(block + d * 16), _mm512_set1_epi32(four));
-        }
-        _mm512_storeu_si512(dots + j, _mm512_sub_epi32(acc, correction));
-    }
+    int64_t j = begin & ~15;
+    for (; j + 48 < end; j += 64) NAME(dots_of)(q, k_cache, dim, j, 4, correction, dots);
+    for (; j < end; j += 16) NAME(dots_of)(q, k_cache, dim, j, 1, correction, dots);
 #else
     for (int64_t j = begin; j < end; j++) {
         const int8_t *k = (const int8_t *)k_cache + j * dim;
@@ -400,29 +416,38 @@ static inline void NAME(dots)(const int8_t *q, const uint8_t *k_cache, int dim, 
 #endif
 }
 
-/* acc[d] = sum of p[j] v[j][d], |.| <= 127 * (32640 + positions / 2) < 2^24. p is zero outside begin..end. */
+#if VNNI
+/* `parts` times 16 of the dimensions, from d on, in two sums each. */
+static inline __attribute__((always_inline)) void NAME(weighted_of)(const int16_t *p, const int8_t *v_cache, int dim, int64_t begin, int64_t end,
+                                                                    int d, const int parts, int32_t *acc) {
+    __m512i sum[2][4];
+#pragma GCC unroll 4
+    for (int i = 0; i < parts; i++) sum[0][i] = sum[1][i] = _mm512_setzero_si512();
+    for (int64_t j = begin & ~1; j < end; j += 4) { /* p is zero after the end, and V is there */
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+            int32_t two;
+            memcpy(&two, p + j + 2 * half, 4);
+            const int8_t *v = v_cache + (j + 2 * half) * dim + 2 * d;
+            __m512i weights = _mm512_set1_epi32(two);
+#pragma GCC unroll 4
+            for (int i = 0; i < parts; i++) {
+                __m512i values = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v + 32 * i)));
+                sum[half][i] = _mm512_dpwssd_epi32(sum[half][i], values, weights);
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < parts; i++) _mm512_storeu_si512(acc + d + 16 * i, _mm512_add_epi32(sum[0][i], sum[1][i]));
+}
+#endif
+
+/* acc[d] = sum of p[j] v[j][d], |.| <= 127 * (32640 + positions / 2) < 2^24. p is zero at begin - 1 and from end to end + 2. */
 static inline void NAME(weighted)(const int16_t *p, const int8_t *v_cache, int dim, int64_t begin, int64_t end, int32_t *acc) {
 #if VNNI
-    for (int d = 0; d < dim; d += 16) {
-        __m512i sum = _mm512_setzero_si512(), sum2 = sum;
-        int64_t j = begin & ~1;
-        for (; j + 2 < end; j += 4) {
-            int32_t two, next;
-            memcpy(&two, p + j, 4);
-            memcpy(&next, p + j + 2, 4);
-            __m512i v = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v_cache + j * dim + 2 * d)));
-            __m512i w = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v_cache + (j + 2) * dim + 2 * d)));
-            sum = _mm512_dpwssd_epi32(sum, v, _mm512_set1_epi32(two));
-            sum2 = _mm512_dpwssd_epi32(sum2, w, _mm512_set1_epi32(next));
-        }
-        for (; j < end; j += 2) {
-            int32_t two;
-            memcpy(&two, p + j, 4);
-            __m512i v = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v_cache + j * dim + 2 * d)));
-            sum = _mm512_dpwssd_epi32(sum, v, _mm512_set1_epi32(two));
-        }
-        _mm512_storeu_si512(acc + d, _mm512_add_epi32(sum, sum2));
-    }
+    int d = 0;
+    for (; d + 48 < dim; d += 64) NAME(weighted_of)(p, v_cache, dim, begin, end, d, 4, acc);
+    for (; d < dim; d += 16) NAME(weighted_of)(p, v_cache, dim, begin, end, d, 1, acc);
 #else
     memset(acc, 0, (size_t)dim * 4);
     for (int64_t j = begin; j < end; j++)
@@ -464,7 +489,7 @@ static void NAME(attend)(float *q, int head_dim, int dim, float to_log2, const u
     }
     float total = (float)sum, share = 32640.0f / (total > 1.0f ? total : 1.0f);
     p[begin & ~1] = 0;
-    p[end] = 0;
+    p[end] = p[end + 1] = p[end + 2] = 0;
     for (int64_t j = begin; j < end; j++) p[j] = (int16_t)NAME(rint)((float)e[j] * share);
     NAME(weighted)(p, v_cache, dim, begin, end, acc);
     float unit = total * (1.0f / 32640.0f);
@@ -522,20 +547,22 @@ static void NAME(attention)(const Model *m, const Layer *layer, const Cache *cac
 }
 
 /* Logits of one row to scores: t * 256 log2 e - the largest, rounded, int16. */
-static void NAME(score_row)(float *t, int64_t n, int64_t n_symbols, int16_t *out) {
+static void NAME(score_row)(const Model *m, float *t, int16_t *out) {
+    int64_t n = m->head.n;
+    for (int64_t i = 0; i < m->n_escapes; i++) t[m->escapes[i]] = -FLT_MAX;
     float best = NAME(largest)(t, (int)n);
     for (int64_t i = 0; i < n; i++) {
         float d = t[i] - best;
         d = d < -32768.0f ? -32768.0f : d;
         out[i] = (int16_t)NAME(rint)(d);
     }
-    for (int64_t i = n; i < n_symbols; i++) out[i] = ESCAPE_SCORE;
+    for (int64_t i = 0; i < m->n_escapes; i++) out[m->escapes[i]] = ESCAPE_SCORE;
 }
 
-/* ids (lanes, steps) at positions pos.. of every lane -> scores (lanes * steps, n_symbols), or none. */
-static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes, int64_t steps, int64_t n_symbols,
-                          int16_t *scores, int threads) {
-    int64_t rows = lanes * steps;
+/* ids (lanes, steps) at positions pos.. of every lane -> scores (lanes * steps, rows of the head), or none. */
+static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes, int64_t steps, int16_t *scores,
+                          int threads) {
+    int64_t rows = lanes * steps, n = m->head.n;
     int width = m->width, attended = m->n_heads * m->head_dim;
 #pragma omp parallel num_threads(threads)
     {
@@ -565,10 +592,9 @@ static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const 
             for (int64_t r = 0; r < rows; r++) a->scales[r] = a->scales[r] * 0x1.715476p+8f; /* 256 log2 e */
             for (int64_t first = 0; first < rows; first += HEAD_ROWS) { /* logits of a few rows at a time: they stay in the cache */
                 int64_t count = rows - first < HEAD_ROWS ? rows - first : HEAD_ROWS;
-                NAME(linear)(&m->head, a, first, count, STORE, b->logits, m->n_vocab);
+                NAME(linear)(&m->head, a, first, count, STORE, b->logits, n);
 #pragma omp for schedule(static)
-                for (int64_t r = 0; r < count; r++)
-                    NAME(score_row)(b->logits + r * m->n_vocab, m->n_vocab, n_symbols, scores + (first + r) * n_symbols);
+                for (int64_t r = 0; r < count; r++) NAME(score_row)(m, b->logits + r * n, scores + (first + r) * n);
             }
         }
     }

@@ -52,7 +52,9 @@ class Model(Structure):
         ("rope_cos", c_void_p),
         ("rope_sin", c_void_p),
         ("head", Matrix),
+        ("escapes", c_void_p),
         ("norm_eps", c_double),
+        ("n_escapes", c_int64),
         ("n_layers", c_int64),
         ("n_vocab", c_int64),
         ("width", c_int32),
@@ -97,7 +99,7 @@ class Buffers(Structure):
 
 
 STRUCTS: tuple[type[Structure], ...] = (Matrix, Layer, Model, Cache, Activations, Buffers)
-VERSION = 3  # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
+VERSION = 4  # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
 MORE_THREADS = 16  # than cores are allowed up to here, for tests of exactness on small machines; waiting threads cost
 
 
@@ -145,7 +147,7 @@ def _declare(library: ctypes.CDLL) -> None:
     ]  # fmt: skip
     library.llmzip_linear.restype = None
     library.llmzip_forward.argtypes = [
-        c_int, POINTER(Model), POINTER(Cache), POINTER(Buffers), c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int,
+        c_int, POINTER(Model), POINTER(Cache), POINTER(Buffers), c_void_p, c_int64, c_int64, c_void_p, c_int,
     ]  # fmt: skip
     library.llmzip_forward.restype = None
 

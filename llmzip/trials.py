@@ -16,6 +16,7 @@ from llmzip.predictor import Predictor
 SAMPLE_SIZE = 1 << 14  # bytes that what is not text is judged by
 HOPELESS = 1.0015  # coded share of a sample above which there is nothing to learn: noise takes 1.0043, bzip2 1.0022, a JPEG 0.998
 TRIAL_SIZE = 1 << 15  # bytes on which the model is tried, the last quarter of which counts: what comes before has been learnt by then
+TRIAL_BITS = 20  # of their memories at most: more would take longer to clear than it is worth
 TRIAL_SHARE = 8  # of the body at most: so much of its time is spent on trying
 MIN_TRIAL = 1 << 13  # bytes: below, the model nearly always earns its time
 
@@ -42,7 +43,7 @@ def share_with_model(model: Model, body: bytes, shape: codec.Shape) -> float:
     size = min(TRIAL_SIZE, max(MIN_TRIAL, len(body) // TRIAL_SHARE), len(body))
     start = (len(body) - size) // 2
     learnt, counted = body[start : start + size * 3 // 4], body[start + size * 3 // 4 : start + size]
-    without, joined = (Predictor(line_bits_of(size)) for _ in range(2))
+    without, joined = (Predictor(line_bits_of(size, TRIAL_BITS)) for _ in range(2))
     codec.write_bytes(without, learnt, 0)
     shape = replace(shape, lanes=1)
     codec.write_tokens(joined, model, learnt, shape)

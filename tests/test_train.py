@@ -77,13 +77,17 @@ def bits_per_byte(path: Path | str, text: bytes) -> float:
     """What the model itself expects the text to take: what is learnt while it is coded would make up for most of what the model lacks."""
     model = registry.load(str(path))
     ids = model.tokenizer.encode(text)[None, :]
+    entries = model.tokenizer.entries
+    place_of = np.zeros(model.tokenizer.n_symbols, dtype=np.int64)
+    place_of[entries] = np.arange(len(entries))
     start = np.array([[model.start_id]], dtype=np.int32)
     state, window, bits = model.open(1, model.window), model.window, 0.0
     for at in range(0, ids.shape[1], window):
         part = ids[:, at : at + window]
         state.reset()
         weights = np.exp2(state.forward(np.concatenate([start, part[:, :-1]], axis=1))[0].astype(np.float64) / 256)
-        bits -= float(np.log2(weights[np.arange(part.shape[1]), part[0]] / weights.sum(axis=1)).sum())
+        found = weights[np.arange(part.shape[1]), place_of[part[0]]]
+        bits -= float(np.log2(found / weights.sum(axis=1)).sum())
     return bits / len(text)
 
 

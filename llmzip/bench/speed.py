@@ -122,7 +122,9 @@ def float_bits(rival: Any, model: LlamaModel, lanes: Lanes, batch: int) -> float
 
 def model_bits(model: LlamaModel, lanes: Lanes) -> float:
     """The same of the scores of our integers: what the model itself makes of the tokens, nothing learnt."""
-    bits, chunk = 0.0, max(1, codec.CHUNK_ROWS // len(lanes.ids))
+    bits, chunk, entries = 0.0, max(1, codec.CHUNK_ROWS // len(lanes.ids)), model.tokenizer.entries
+    place_of = np.zeros(model.tokenizer.n_symbols, dtype=np.int64)
+    place_of[entries] = np.arange(len(entries))
     state = model.open(len(lanes.ids), model.window)
     for inputs, steps in lanes.windows(model):
         state.reset()
@@ -133,7 +135,7 @@ def model_bits(model: LlamaModel, lanes: Lanes) -> float:
             scores = torch.from_numpy(state.forward(inputs[:, prompt + at : prompt + at + chunk]))
             logarithms = torch.log_softmax(scores.double() * (np.log(2) / 256), dim=-1).numpy()
             part = slice(steps.start + at, steps.start + at + scores.shape[1])
-            found = np.take_along_axis(logarithms, lanes.ids[:, part, None].astype(np.int64), axis=2)[:, :, 0]
+            found = np.take_along_axis(logarithms, place_of[lanes.ids[:, part, None]], axis=2)[:, :, 0]
             bits -= float(found[lanes.real[:, part]].sum())
     return bits / float(np.log(2))
 

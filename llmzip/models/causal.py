@@ -150,8 +150,10 @@ class CausalState:
     def _scores(self, logits: torch.Tensor) -> NDArray[np.int16]:
         if not bool(torch.isfinite(logits).all()):
             raise ModelInvalid(f"{self._model.name}: the model gives scores that are no numbers")
-        units = (logits - logits.amax(-1, keepdim=True)) * (SCORE_UNIT * _LOG2_E)
         tokenizer = self._model.tokenizer
-        scores = np.full((self._lanes, 1, tokenizer.n_symbols), ESCAPE_SCORE, dtype=np.int16)
-        scores[:, 0, : tokenizer.n_vocab] = units.round().clamp_min(LOWEST_SCORE).to(torch.int16).cpu().numpy()
+        is_token = tokenizer.entries < tokenizer.n_vocab
+        tokens = logits[:, torch.from_numpy(tokenizer.entries[is_token]).to(logits.device)]
+        units = (tokens - tokens.amax(-1, keepdim=True)) * (SCORE_UNIT * _LOG2_E)
+        scores = np.full((self._lanes, 1, len(tokenizer.entries)), ESCAPE_SCORE, dtype=np.int16)
+        scores[:, 0, is_token] = units.round().clamp_min(LOWEST_SCORE).to(torch.int16).cpu().numpy()
         return scores

@@ -115,12 +115,16 @@ class ActivationBuffer:
 class FusedLlama:
     """The weights of a model, packed for one instruction set. `threads`: see `native.clip_threads`."""
 
-    def __init__(self, config: LlamaConfig, tensors: Tensors, *, level: int, threads: int | None) -> None:
+    def __init__(
+        self, config: LlamaConfig, tensors: Tensors, entries: NDArray[np.int32], *, level: int, threads: int | None
+    ) -> None:
         native.check_sizes("llmzip_layout", [*native.layout(), HEAD_ROWS, MAX_HEAD_DIM])
         self.config, self.level, self.threads = config, level, threads
         self._keep: list[object] = [tensors]
         layers = [self._layer(tensors, f"layers.{i}.", config) for i in range(config.n_layers)]
-        head = "embed" if config.tied else "head"
+        self.n_entries = len(entries)
+        escapes = np.flatnonzero(entries >= config.n_vocab).astype(np.int32)
+        self._keep.append(escapes)
         self.struct = native.Model(
             layers=cast((native.Layer * len(layers))(*layers), POINTER(native.Layer)),
             embed=native.pointer(tensors["embed.weight"]),
@@ -128,9 +132,11 @@ class FusedLlama:
             norm=native.pointer(tensors["norm"]),
             rope_cos=native.pointer(tensors["rope.cos"]),
             rope_sin=native.pointer(tensors["rope.sin"]),
-            head=self._matrix(tensors, head),
+            head=self._head(tensors, entries),
+            escapes=native.pointer(escapes),
             norm_eps=config.norm_eps,
             n_layers=config.n_layers,
+            n_escapes=len(escapes),
             n_vocab=config.n_vocab,
             width=config.width,
             n_heads=config.n_heads,
@@ -156,6 +162,13 @@ class FusedLlama:
         self._keep.append(matrix)
         return matrix.struct
 
+    def _head(self, tensors: Tensors, entries: NDArray[np.int32]) -> native.Matrix:
+        """Its rows in the order of the entries; those of escapes say nothing."""
+        name = "embed" if self.config.tied else "head"
+        rows = np.where(entries < self.config.n_vocab, entries, 0)
+        parts = [f"{name}.{part}" for part in ("weight", "scale", "bias")]
+        return self._matrix({part: tensors[part][rows] for part in parts if part in tensors}, name)
+
     def _layer(self, tensors: Tensors, prefix: str, config: LlamaConfig) -> native.Layer:
         return native.Layer(
             attn_norm=native.pointer(tensors[prefix + "attn_norm"]),
@@ -172,9 +185,9 @@ class FusedLlama:
 class FusedState:
     """The int8 cache of L lanes and the buffers of a forward. See `llmzip.models.State`."""
 
-    def __init__(self, model: FusedLlama, n_symbols: int, lanes: int, window: int, threads: int | None = None) -> None:
+    def __init__(self, model: FusedLlama, lanes: int, window: int, threads: int | None = None) -> None:
         self._threads = threads or sys.maxsize  # at most
-        self._model, self._lanes, self._n_symbols = model, lanes, n_symbols
+        self._model, self._lanes = model, lanes
         self._window = window
         self._rows = max(lanes, MAX_ROWS // lanes * lanes)
         self._make_cache(lanes, window)
@@ -184,9 +197,9 @@ class FusedState:
         c = self._model.config
         capacity, dim = -(-window // 16) * 16, -(-c.head_dim // 16) * 16
         slots = c.n_layers * lanes * c.n_kv_heads
-        # Zeros cost nothing until they are touched; unwritten positions of a 16-position block are read but never used.
+        # Zeros cost nothing until they are touched; what nobody wrote, up to two positions past the last, is read but never used.
         self._k = np.zeros(slots * capacity * dim + 64, dtype=np.uint8)
-        self._v = np.zeros(slots * capacity * dim + 64, dtype=np.int8)
+        self._v = np.zeros((slots * capacity + 2) * dim + 64, dtype=np.int8)
         self._k_scale = np.zeros(slots * capacity, dtype=np.float32)
         self._v_scale = np.zeros(slots * capacity, dtype=np.float32)
         self._cache = native.Cache(
@@ -201,7 +214,7 @@ class FusedState:
         self._x = np.empty((rows, c.width), dtype=np.float32)
         self._wide = np.empty((rows, max(c.hidden, attended + 2 * c.n_kv_heads * c.head_dim)), dtype=np.float32)
         self._attended = np.empty((rows, attended), dtype=np.float32)
-        self._logits = np.empty((min(rows, HEAD_ROWS), c.n_vocab), dtype=np.float32)
+        self._logits = np.empty((min(rows, HEAD_ROWS), self._model.n_entries), dtype=np.float32)
         self._activations = ActivationBuffer(rows, -(-inner // 4) * 4, c.digits)
         per_thread = -(-(max(self._cache.capacity, inner) + 32) // 16) * 16
         self._max_threads = min(self._threads, native.clip_threads(self._model.threads))
@@ -222,7 +235,7 @@ class FusedState:
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         parts = []
         for part in self._parts(ids):
-            scores = np.empty((*part.shape, self._n_symbols), dtype=np.int16)
+            scores = np.empty((*part.shape, self._model.n_entries), dtype=np.int16)
             self._run(part, scores)
             parts.append(scores)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
@@ -238,7 +251,7 @@ class FusedState:
             raise ValueError("more lanes or positions than this state was opened for")
         native.library.llmzip_forward(
             self._model.level, pointer(self._model.struct), pointer(self._cache), pointer(self._buffers),
-            native.pointer(ids), lanes, steps, self._n_symbols, native.pointer(scores),
+            native.pointer(ids), lanes, steps, native.pointer(scores),
             min(self._max_threads, native.clip_threads(self._model.threads)),
         )  # fmt: skip
         self._cache.pos += steps

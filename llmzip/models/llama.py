@@ -50,14 +50,14 @@ class LlamaModel:
         self._check_window(window)
         if self._fused is None:
             return self.open_reference(lanes, window)
-        return FusedState(self._fused, self.tokenizer.n_symbols, lanes, window, threads)
+        return FusedState(self._fused, lanes, window, threads)
 
     def open_reference(self, lanes: int, window: int, threads: int | None = None) -> State:
         """A state on torch operations, whatever the kernels chosen: the same scores."""
         from llmzip.models.reference import ReferenceState
 
         self._check_window(window)
-        return ReferenceState(self._load_reference(), self.tokenizer.n_symbols, lanes, window)
+        return ReferenceState(self._load_reference(), self.tokenizer.entries, lanes, window)
 
     def state_bytes(self, lanes: int, window: int) -> int:
         c = self.config
@@ -77,7 +77,7 @@ class LlamaModel:
             reason = native.why_no_library
         level = -1 if reason else best_exact_level(self.config, self.threads)
         if level >= 0:
-            fused = FusedLlama(self.config, self._tensors, level=level, threads=self.threads)
+            fused = FusedLlama(self.config, self._tensors, self.tokenizer.entries, level=level, threads=self.threads)
             return fused, f"fused, {native.LEVELS[level]}: exact in the self-test"
         reference = self._load_reference()
         return None, f"torch operations ({reason or 'the fused kernels failed their self-test'}); {reference.why}"

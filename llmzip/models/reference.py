@@ -39,9 +39,11 @@ class ReferenceLlama:
 class ReferenceState:
     """The cache of L lanes. See `llmzip.models.State`."""
 
-    def __init__(self, model: ReferenceLlama, n_symbols: int, lanes: int, window: int) -> None:
+    def __init__(self, model: ReferenceLlama, entries: NDArray[np.int32], lanes: int, window: int) -> None:
         c = model.config
-        self._model, self._lanes, self._window, self._n_symbols = model, lanes, window, n_symbols
+        self._model, self._lanes, self._window = model, lanes, window
+        self._is_token = entries < c.n_vocab
+        self._tokens = torch.from_numpy(entries[self._is_token]).to(model.device)
         shape = (c.n_layers, lanes, c.n_kv_heads, window)
         with ops.threads_of_torch(model.threads):  # many zeros are written by many
             self._k, self._v = (torch.zeros((*shape, c.head_dim), dtype=torch.int8, device=model.device) for _ in range(2))
@@ -103,9 +105,8 @@ class ReferenceState:
         head = "embed" if self._model.config.tied else "head"
         # int16 units from here: logits times 256 log2(e), folded into the row scale
         logits = self._model.linear(hidden, head, factor=SCORE_UNIT * ops.LOG2_E)
-        scores = ops.to_scores(logits).cpu().numpy()
-        out = np.full((len(scores), self._n_symbols), ESCAPE_SCORE, dtype=np.int16)
-        out[:, : scores.shape[1]] = scores
+        out = np.full((len(logits), len(self._is_token)), ESCAPE_SCORE, dtype=np.int16)
+        out[:, self._is_token] = ops.to_scores(logits[:, self._tokens]).cpu().numpy()
         return out.reshape(self._lanes, steps, -1)
 
     def _store(self, layer: int, begin: int, end: int, k: Tensor, v: Tensor) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from llmzip.errors import FormatError
 from llmzip.models import ESCAPE_SCORE
+from llmzip.tokens import in_order
 
 _MISSING = bytes([4, 6, 255])  # bytes that this vocabulary lacks, as real ones do
 _WORDS = (b" the ", b"ing ", b" and ", b"tion", b"<|endoftext|>")
@@ -28,6 +29,7 @@ class ToyTokenizer:
         self._id = {spelling: i for i, spelling in self._spelling.items()}
         self.n_symbols = self.n_vocab + len(_MISSING)
         self.spelled = [self._spelling.get(i, b"") for i in range(self.n_symbols)]
+        self.entries = in_order(self.spelled)
 
     def encode(self, data: bytes) -> NDArray[np.int32]:
         ids, at = [], 0
@@ -64,15 +66,17 @@ class ToyState:
             self._recent = (self._recent << np.uint32(8)) + column
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
-        scores = np.empty((*ids.shape, self._model.tokenizer.n_symbols), dtype=np.int16)
+        tokenizer = self._model.tokenizer
+        scores = np.empty((*ids.shape, len(tokenizer.entries)), dtype=np.int16)
         for c in range(ids.shape[1]):
             self.prompt(ids[:, c : c + 1])
             noise = (self._hash ^ (self._hash >> 15)) * self._model.odd >> np.uint32(24)  # (L, n), 0 .. 255
             row = self._model.prior - noise.astype(np.int32)
             row[np.arange(len(row)), self._model.letters[_expected(self._recent)]] += 1200
-            row -= row.max(axis=1, keepdims=True)
-            row[:, self._model.tokenizer.n_vocab :] = ESCAPE_SCORE
-            scores[:, c] = row
+            row[:, tokenizer.n_vocab :] = -(1 << 30)
+            row -= row[:, tokenizer.entries].max(axis=1, keepdims=True)
+            row[:, tokenizer.n_vocab :] = ESCAPE_SCORE
+            scores[:, c] = row[:, tokenizer.entries]
         return scores
 
 

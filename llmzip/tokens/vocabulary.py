@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.errors import FormatError, ModelInvalid
+from llmzip.tokens import in_order
 
 PIECE = 4096  # characters given to the tokenizers library at once: it is not linear in the length of one word
 GREEDY_LENGTH = 32  # the longest token that the fallback looks for
@@ -119,6 +120,11 @@ class Vocabulary:
         """The bytes of each symbol; empty for those that spell nothing."""
         blob, starts, lengths = self._blob.tobytes(), self._starts.tolist(), self._lengths.tolist()
         return [blob[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+
+    @cached_property
+    def entries(self) -> NDArray[np.int32]:
+        """The symbols that spell something, in the order of what they spell."""
+        return in_order(self.spelled)
 
     def decode(self, ids: NDArray[np.int32]) -> bytes:
         """The joined bytes of `ids`; FormatError for one that spells nothing."""
