@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from llmzip import container, damage
-from llmzip.container import BlockEntry, MemberEntry
+from llmzip import container, damage, filemap
 from llmzip.damage import Damage
 from llmzip.file import FileArgument
+from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.handles import flat
 from llmzip.limits import Limits
 from llmzip.stream import BLOCK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
@@ -172,7 +172,7 @@ def get_info(file: "FileArgument | Buffer", /) -> Info:
     `file` is a path (str or PathLike), a file object with random access, or the bytes of a file.
     """
     with _opened(file) as opened:
-        walked = container.walk_file(opened, opened.tell())
+        walked = filemap.walk_file(opened, opened.tell())
     members = tuple(_member_info(member, i + 1) for i, member in enumerate(walked))
     return Info(
         n_bytes=sum(member.n_bytes for member in members),

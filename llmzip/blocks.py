@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmzip import container
-from llmzip.container import BOM, CM, CRLF, MODEL, PACK, REPEATS, STORED, X86, Block, content_check, stored_block
+from llmzip.container import BOM, CM, CRLF, MODEL, PACK, REPEATS, STORED, X86, Block, stored_block
 from llmzip.errors import ChecksumError, FormatError
+from llmzip.primitives import content_check
 
 if TYPE_CHECKING:
     from llmzip.models import Model

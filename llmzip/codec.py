@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip import workers
-from llmzip.container import MAX_LANES, MAX_POSITIONS, MIN_WINDOW, Header, create_varint, parse_varint
+from llmzip.container import MAX_LANES, MAX_POSITIONS, MIN_WINDOW, Header
 from llmzip.errors import FormatError, TruncatedError
 from llmzip.models import Model, State
 from llmzip.predictor import Predictor, Spelling
+from llmzip.primitives import create_varint, parse_varint
 from llmzip.tokens import Tokenizer
 
 LANE_SIZE = 16384  # bytes; a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)

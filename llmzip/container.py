@@ -1,22 +1,27 @@
-"""The bytes of an .lmz file: preamble, blocks, notes, index (docs/format.md, sections 2-5).
+"""The bytes of a member of an .lmz file: preamble, blocks, notes (docs/format.md, sections 2-4).
 
-Knows nothing of models, tokens or coding: a payload is opaque here. `create_*` and `parse_*` come in pairs. Parsing
+Knows nothing of models, tokens, coding or files: a payload is opaque here. `create_*` and `parse_*` come in pairs. Parsing
 works on the bytes at hand and raises TruncatedError where they end too early, so one parser serves a stream that is
 still growing, a whole file, and a walk over the headers.
 """
 
-import binascii
-import hashlib
-import io
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
 
-from llmzip.errors import FormatError, LlmzipError, TruncatedError, UnsupportedError
+from llmzip.errors import FormatError, TruncatedError, UnsupportedError
+from llmzip.index import Index, IndexEntry
+from llmzip.primitives import (
+    CHECK_SIZE,
+    CONTENT_CHECK_SIZE,
+    MAGIC,
+    MAX_VARINT_SIZE,
+    TRAILER_SIZE,
+    content_check,
+    crc16,
+    create_varint,
+    parse_varint,
+)
 
-MAGIC = b"\xfc\x4c"
-END_MAGIC = MAGIC[::-1]  # what a file with an index ends with
 VERSION = 1
 FINGERPRINT_SIZE = 4  # enough to find a model; the content check decides
 PREAMBLE_SIZE = len(MAGIC) + 1 + FINGERPRINT_SIZE
@@ -25,7 +30,6 @@ NO_MODEL = bytes(FINGERPRINT_SIZE)
 # Block types, bits 0-2 of the kind byte.
 STORED, MODEL, NOTE, CM = 1, 2, 4, 5
 KIND_NAMES = {STORED: "stored", MODEL: "model", NOTE: "note", CM: "cm"}
-INDEX_KIND = 0
 
 # Flags, bits 3-7 of the kind byte. None is left.
 TYPE_BITS = 0x07
@@ -62,23 +66,7 @@ MIN_LANES, MAX_LANES = 2, 1024  # as written; one lane is not written
 MIN_WINDOW, MAX_WINDOW = 8, 1 << 15
 MAX_POSITIONS = 1 << 17  # lanes x window: bounds the memory that a header can ask for; so does overlap <= window / 2 the time
 MAX_PARAMETERS_SIZE = 255  # so that a header has a greatest size
-
-MAX_VARINT_SIZE = 9
-CHECK_SIZE = 2
-CONTENT_CHECK_SIZE = 8
-TRAILER_SIZE = CHECK_SIZE + CONTENT_CHECK_SIZE  # what follows a payload
 MAX_HEADER_SIZE = 1 + 8 * MAX_VARINT_SIZE + MAX_PARAMETERS_SIZE + CHECK_SIZE
-INDEX_END = struct.Struct("<I2s")  # size of the index so far, end magic
-READ_SIZE = 1 << 20  # a declared size is believed only so far ahead of the bytes that are really there
-
-
-def crc16(data: bytes) -> int:
-    return binascii.crc_hqx(data, 0xFFFF)
-
-
-def content_check(data: bytes, size: int = CONTENT_CHECK_SIZE) -> bytes:
-    """hash64, or a shorter one: what a block's content, or a whole member's, is compared with."""
-    return hashlib.sha256(data).digest()[:size]
 
 
 # Blocks as the codec sees them
@@ -130,34 +118,6 @@ def line_bits_of(n_bytes: int, most: int = 22) -> int:
     return min(most, max(14, n_bytes.bit_length() + 5))
 
 
-# Varints
-
-
-def create_varint(value: int) -> bytes:
-    assert 0 <= value < 1 << (7 * MAX_VARINT_SIZE)
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def parse_varint(data: bytes, at: int, what: str) -> tuple[int, int]:
-    """The value at `at`, and where it ends. `what` names the field in errors."""
-    value = 0
-    for i in range(MAX_VARINT_SIZE):
-        if at + i >= len(data):
-            raise TruncatedError(f"file ends in {what}")
-        byte = data[at + i]
-        value |= (byte & 0x7F) << (7 * i)
-        if byte < 0x80:
-            if byte == 0 and i > 0:
-                raise FormatError(f"{what} is not in its shortest form")
-            return value, at + i + 1
-    raise FormatError(f"{what} has more than {MAX_VARINT_SIZE} bytes")
-
-
 # Preamble
 
 
@@ -198,6 +158,12 @@ def parse_preamble(data: bytes) -> Preamble:
 def begins_member(data: bytes) -> bool:
     """Whether these bytes may be the start of a member of any version, as far as they go."""
     return MAGIC.startswith(bytes(data[:2])) or (data[:1] == MAGIC[:1] and _is_complement(data[1]))
+
+
+def check_continuation(data: bytes, n_before: int) -> None:
+    """What follows a member must be another; say so, rather than that the file as a whole is none of ours."""
+    if n_before and not begins_member(data):
+        raise FormatError(f"bytes after the end of member {n_before} are not another member")
 
 
 def _is_complement(byte: int) -> bool:
@@ -516,80 +482,6 @@ def parse_short_header(data: bytes, where: str, preamble: Preamble) -> Header:
     )
 
 
-# Index
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    n_bytes: int  # content size; 0 for a note
-    size: int  # bytes in the file
-    begins_group: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    entries: Sequence[IndexEntry]  # notes included, so that the sizes sum to the member less preamble and index
-    content_check: bytes  # of the content of all blocks
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(entry.n_bytes for entry in self.entries)
-
-
-def create_index(index: Index) -> bytes:
-    body = bytearray([INDEX_KIND]) + create_varint(len(index.entries))
-    for entry in index.entries:
-        body += create_varint(entry.n_bytes) + create_varint(entry.size << 1 | entry.begins_group)
-    body += create_varint(index.n_bytes) + index.content_check
-    body += struct.pack("<I", binascii.crc32(body))
-    return bytes(body) + INDEX_END.pack(len(body), END_MAGIC)
-
-
-def parse_index(data: bytes) -> Index:
-    """An index that is exactly `data`. Only well-formed: whether it is true of the member is for `check_index`."""
-    if len(data) < INDEX_END.size + 4:
-        raise TruncatedError("file ends in the index")
-    body, crc = data[: -INDEX_END.size - 4], data[-INDEX_END.size - 4 : -INDEX_END.size]
-    size, magic = INDEX_END.unpack(data[-INDEX_END.size :])
-    if magic != END_MAGIC:
-        raise FormatError("end magic of the index is wrong")
-    if size != len(data) - INDEX_END.size:
-        raise FormatError(f"size field of the index is {size}, not {len(data) - INDEX_END.size}")
-    if binascii.crc32(body) != int.from_bytes(crc, "little"):
-        raise FormatError("checksum of the index is wrong")
-    try:
-        return _parse_index_body(body)
-    except TruncatedError as error:  # the index is all here: its count is the matter, not the file's end
-        raise FormatError("index has fewer entries than it says") from error
-
-
-def _parse_index_body(body: bytes) -> Index:
-    if body[:1] != bytes([INDEX_KIND]):
-        raise FormatError("index does not begin with its type")
-    n_blocks, at = parse_varint(body, 1, "the block count of the index")
-    entries = []
-    for _ in range(n_blocks):  # ends with the bytes of `body`, however great the count
-        n_bytes, at = parse_varint(body, at, "a content size in the index")
-        size, at = parse_varint(body, at, "a block size in the index")
-        entries.append(IndexEntry(n_bytes, size >> 1, bool(size & 1)))
-    total, at = parse_varint(body, at, "the total size in the index")
-    index = Index(entries, bytes(body[at:]))
-    if len(index.content_check) != CONTENT_CHECK_SIZE:
-        raise FormatError("index has bytes that it does not declare, or lacks some")
-    if total != index.n_bytes:
-        raise FormatError(f"total content size in the index is {total}, not {index.n_bytes}")
-    return index
-
-
-def check_index(data: bytes, seen: Index, *, check_content: bool = True) -> None:
-    """Compare the index with what has been seen. `data` has the length that an index of these entries must have."""
-    found = parse_index(data)
-    if list(found.entries) != list(seen.entries):
-        raise FormatError("index does not list the blocks that are there")
-    if check_content and found.content_check != seen.content_check:
-        raise FormatError("content check of the index is wrong")
-
-
 # A member, block by block
 
 
@@ -657,257 +549,3 @@ class Member:
         self.entries.append(IndexEntry(n_bytes, size, begins_group))
         self.n_blocks += kind != NOTE
         self.ended = last
-
-
-# Files with random access
-
-
-@dataclass(frozen=True, slots=True)
-class BlockEntry:
-    """Where one block of content is."""
-
-    number: int  # in its member, from 1
-    offset: int  # of the header in the file
-    size: int  # in the file
-    content_offset: int  # in the content of the whole file
-    n_bytes: int  # of content
-    begins_group: bool
-    header: Header | None  # None: known from the index only
-
-
-@dataclass(frozen=True, slots=True)
-class MemberEntry:
-    offset: int
-    size: int
-    preamble: Preamble
-    note: str | None
-    blocks: tuple[BlockEntry, ...]
-
-    @property
-    def fingerprint(self) -> bytes:
-        return self.preamble.fingerprint
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(block.n_bytes for block in self.blocks)
-
-
-def map_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
-    """Where the blocks are.
-
-    From the indexes, last member first; from the headers for all that comes before a member without one.
-    """
-    members, error = explore_file(file, start)
-    if error is not None:
-        raise error
-    return members
-
-
-def explore_file(file: BinaryIO, start: int = 0) -> tuple[list[MemberEntry], LlmzipError | None]:
-    """Where the blocks are as far as the file is whole, and the error that tells why no farther; as `map_file`."""
-    end = end_of(file)
-    at = _before_padding(file, start, end)
-    indexed: list[MemberEntry] = []
-    while at > start and (member := _member_by_index(file, start, at)) is not None:
-        indexed.append(member)
-        at = member.offset
-    walked: list[MemberEntry] = []
-    error = None
-    if at > start or not indexed:
-        walked, error = _walk(file, start, at if indexed else end)
-    members = walked if error is not None else walked + indexed[::-1]
-    return _with_content_offsets(members), error
-
-
-def walk_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
-    """Where the blocks are, with all their headers, and the indexes compared with them.
-
-    Reads no payload but the notes.
-    """
-    members, error = _walk(file, start, end_of(file))
-    if error is not None:
-        raise error
-    return _with_content_offsets(members)
-
-
-def _before_padding(file: BinaryIO, start: int, end: int) -> int:
-    """Where the zeros at the end of the file begin. (The last of them may belong to a block.)"""
-    size = INDEX_END.size
-    while end > start:
-        at = max(start, end - size)
-        if kept := len(read_at(file, at, end - at).rstrip(b"\0")):
-            return at + kept
-        end, size = at, min(2 * size, READ_SIZE)
-    return end
-
-
-def is_padding(file: BinaryIO, at: int) -> bool:
-    """Whether there are zeros, and nothing else, from here to the end of the file."""
-    file.seek(at)
-    size = 1
-    while piece := file.read(size):
-        if piece.count(0) < len(piece):
-            return False
-        size = READ_SIZE
-    return size > 1
-
-
-def read_header(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Header:
-    """Read the header of one block of a mapped file."""
-    where = f"block {entry.number}"
-    data = read_at(file, entry.offset, MAX_HEADER_SIZE)
-    if member.preamble.short:
-        header = parse_short_header(data, where, member.preamble)
-    else:
-        header = parse_header(data, where, _before(member, entry.offset), first=entry.number == 1)
-    if (header.n_bytes, header.block_size, header.line_bits is not None) != (entry.n_bytes, entry.size, entry.begins_group):
-        raise FormatError(f"index does not tell the sizes of {where}")
-    if header.kind == NOTE or (header.kind == MODEL and member.fingerprint == NO_MODEL):
-        raise FormatError(f"{where} is of a type that cannot be here")
-    return header
-
-
-def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
-    """Read one block of a mapped file."""
-    header = read_header(file, member, entry)
-    return parse_block(read_at(file, entry.offset, entry.size), header, f"block {entry.number}")
-
-
-def end_of(file: BinaryIO) -> int:
-    """The size of the file."""
-    file.seek(0, io.SEEK_END)
-    return file.tell()  # some objects do not say where `seek` has come to
-
-
-def _before(member: MemberEntry, offset: int) -> bytes:
-    """What the header check covers before the header."""
-    return member.preamble.raw if offset == member.offset + PREAMBLE_SIZE else b""
-
-
-def read_at(file: BinaryIO, offset: int, n: int) -> bytes:
-    """Up to `n` bytes.
-
-    In pieces, so that a size that a damaged file declares is not allocated before the bytes turn up.
-    """
-    file.seek(offset)
-    pieces = []
-    while n > 0:
-        piece = file.read(min(n, READ_SIZE))
-        if not piece:
-            break
-        pieces.append(piece)
-        n -= len(piece)
-    return b"".join(pieces)
-
-
-def _member_by_index(file: BinaryIO, start: int, end: int) -> MemberEntry | None:
-    """The member that ends at `end`, or None if no valid index leads to it."""
-    if end - start < PREAMBLE_SIZE + INDEX_END.size:
-        return None
-    size, magic = INDEX_END.unpack(read_at(file, end - INDEX_END.size, INDEX_END.size))
-    index_offset = end - INDEX_END.size - size
-    if magic != END_MAGIC or index_offset < start + PREAMBLE_SIZE:
-        return None
-    try:
-        index = parse_index(read_at(file, index_offset, end - index_offset))
-        offset = index_offset - sum(entry.size for entry in index.entries) - PREAMBLE_SIZE
-        if offset < start:
-            return None
-        preamble = parse_preamble(read_at(file, offset, PREAMBLE_SIZE))
-        return _member_of_index(file, offset, end, preamble, index)
-    except (FormatError, TruncatedError, UnsupportedError):
-        return None  # not an index, or a damaged one: the walk tells which
-
-
-def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: Preamble, index: Index) -> MemberEntry:
-    blocks: list[BlockEntry] = []
-    note = None
-    at = offset + PREAMBLE_SIZE
-    for i, entry in enumerate(index.entries):
-        if entry.n_bytes:
-            blocks.append(BlockEntry(len(blocks) + 1, at, entry.size, 0, entry.n_bytes, entry.begins_group, None))
-        elif i == 0:
-            note = _read_note(file, at, parse_header(read_at(file, at, MAX_HEADER_SIZE), "the note", preamble.raw))
-        else:
-            raise FormatError("index lists an empty block")
-        at += entry.size
-    if len(blocks) < 2 or not blocks[0].begins_group:
-        raise FormatError("index of a member of one block, or of none that begins a group")
-    return MemberEntry(offset, end - offset, preamble, note, tuple(blocks))
-
-
-def _read_note(file: BinaryIO, offset: int, header: Header) -> str:
-    if header.kind != NOTE:
-        raise FormatError("first block has no content and is not a note")
-    return parse_note(parse_block(read_at(file, offset, header.block_size), header, "the note"))
-
-
-def _walk(file: BinaryIO, start: int, end: int) -> tuple[list[MemberEntry], LlmzipError | None]:
-    members: list[MemberEntry] = []
-    error = None
-    while error is None and (not members or (start < end and not is_padding(file, start))):
-        member, error = _walk_member(file, start, end, len(members))
-        if member is not None:
-            members.append(member)
-            start += member.size
-    return members, error
-
-
-def _walk_member(file: BinaryIO, offset: int, end: int, n_before: int) -> tuple[MemberEntry | None, LlmzipError | None]:
-    """A member as far as it is whole, and the error that tells why no farther."""
-    start = read_at(file, offset, min(PREAMBLE_SIZE, end - offset))
-    try:
-        check_continuation(start, n_before)
-        preamble = parse_preamble(start)
-    except LlmzipError as error:
-        return None, error
-    member = Member(preamble)
-    note = None
-    blocks: list[BlockEntry] = []
-    at = offset + len(preamble.raw)
-    broken = None
-    try:
-        while not member.ended:
-            header = member.parse_header(read_at(file, at, min(MAX_HEADER_SIZE, end - at)))
-            if at + header.block_size > end:
-                raise TruncatedError(f"file ends in {member.where}")
-            if header.kind == NOTE:
-                note = _read_note(file, at, header)
-            else:
-                begins = header.line_bits is not None
-                blocks.append(BlockEntry(member.n_blocks + 1, at, header.block_size, 0, header.n_bytes, begins, header))
-            member.add_header(header)
-            at += header.block_size
-        at += _check_index_at(file, at, end, member)
-    except LlmzipError as error:
-        broken = error
-    return MemberEntry(offset, at - offset, preamble, note, tuple(blocks)), broken
-
-
-def _check_index_at(file: BinaryIO, at: int, end: int, member: Member) -> int:
-    """Compare the index that must be here, if one must, with the headers; its size."""
-    if not member.has_index:
-        return 0
-    size = len(create_index(member.index()))
-    if at + size > end:
-        raise TruncatedError("file ends in the index")
-    check_index(read_at(file, at, size), member.index(), check_content=False)
-    return size
-
-
-def check_continuation(data: bytes, n_before: int) -> None:
-    """What follows a member must be another; say so, rather than that the file as a whole is none of ours."""
-    if n_before and not begins_member(data):
-        raise FormatError(f"bytes after the end of member {n_before} are not another member")
-
-
-def _with_content_offsets(members: list[MemberEntry]) -> list[MemberEntry]:
-    placed = []
-    content_offset = 0
-    for member in members:
-        blocks = []
-        for block in member.blocks:
-            blocks.append(replace(block, content_offset=content_offset))
-            content_offset += block.n_bytes
-        placed.append(replace(member, blocks=tuple(blocks)))
-    return placed

@@ -12,13 +12,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from llmzip import container
+from llmzip import container, filemap, primitives
 from llmzip.blocks import Memory
 from llmzip.container import (
     BEGINS_GROUP,
     CM,
     HAS_TRANSFORMS,
-    INDEX_END,
     LAST,
     MODEL,
     NOTE,
@@ -26,13 +25,12 @@ from llmzip.container import (
     STORED,
     TYPE_BITS,
     Header,
-    Index,
     Member,
     Preamble,
-    is_padding,
-    read_at,
 )
 from llmzip.errors import FormatError, LimitExceeded, LlmzipError, TruncatedError
+from llmzip.filemap import is_padding, read_at
+from llmzip.index import INDEX_END, Index, IndexEntry, check_index, create_index, parse_index
 from llmzip.limits import UNLIMITED, Limits
 from llmzip.stream import ModelSource, Opener, Place
 
@@ -81,7 +79,7 @@ class _Salvage:
         self._file = file
         self._opener = opener
         self._start = file.tell()
-        self._end = container.end_of(file)
+        self._end = filemap.end_of(file)
         self._content: int | None = 0  # where in the content the next block begins
         self._n_out = 0
         self._n_members = 0
@@ -204,11 +202,11 @@ class _Salvage:
         try:
             if not complete:
                 return self._trail.index_end(at)
-            seen = member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])
-            end = at + len(container.create_index(seen))
+            seen = member.index(self._digest.digest()[: primitives.CONTENT_CHECK_SIZE])
+            end = at + len(create_index(seen))
             if end > self._end:
                 raise TruncatedError("file ends in the index")
-            container.check_index(self._read(at, end - at), seen, check_content=self._whole)
+            check_index(self._read(at, end - at), seen, check_content=self._whole)
         except LlmzipError as error:
             if not complete:
                 end, _ = self._trail.find_header(at)
@@ -227,7 +225,7 @@ class _Salvage:
             return self._end
         if preamble is not None:
             return next_at
-        rest = Member(member.preamble, entries=[container.IndexEntry(0, 0)], n_blocks=1)
+        rest = Member(member.preamble, entries=[IndexEntry(0, 0)], n_blocks=1)
         return (yield from self._blocks(None, next_at, rest))
 
     def _by_index(self, offset: int, at: int, preamble: Preamble, index: Index, end: int) -> Pieces:
@@ -296,7 +294,7 @@ class _Trail:
     _STARTS = re.compile(
         b"\xfc(?=[%s])|[%s]"
         % (
-            re.escape(container.MAGIC[1:] + bytes(container.SHORT_FORMS)),
+            re.escape(primitives.MAGIC[1:] + bytes(container.SHORT_FORMS)),
             re.escape(
                 bytes(
                     kind
@@ -330,8 +328,8 @@ class _Trail:
 
         Its checksum and its sizes, which lead back to the start of the member, leave no doubt.
         """
-        for place, chunk in self._chunks(at, len(container.END_MAGIC) - 1):
-            for match in re.finditer(re.escape(container.END_MAGIC), chunk):
+        for place, chunk in self._chunks(at, len(primitives.END_MAGIC) - 1):
+            for match in re.finditer(re.escape(primitives.END_MAGIC), chunk):
                 end = place + match.end()
                 if end < at + INDEX_END.size:
                     continue
@@ -341,7 +339,7 @@ class _Trail:
                     continue
                 self._n_reread += size
                 try:
-                    index = container.parse_index(self._read(begin, end - begin))
+                    index = parse_index(self._read(begin, end - begin))
                 except LlmzipError:
                     continue
                 if sum(entry.size for entry in index.entries) == begin - offset - PREAMBLE_SIZE:
@@ -363,7 +361,7 @@ class _Trail:
                     continue
                 data = chunk[match.start() : match.start() + container.MAX_HEADER_SIZE]
                 try:
-                    preamble = container.parse_preamble(data) if data[0] == container.MAGIC[0] else None
+                    preamble = container.parse_preamble(data) if data[0] == primitives.MAGIC[0] else None
                     if preamble is None and container.parse_header(data, "a block").n_bytes == 0:
                         continue
                 except LlmzipError:
@@ -418,16 +416,16 @@ class _Trail:
 
     def index_end(self, at: int) -> int:
         """Where the index ends that begins here. FormatError: it is none or damaged; TruncatedError: it is cut."""
-        data = self._read(at, 1 + container.MAX_VARINT_SIZE)
-        n_entries, _ = container.parse_varint(data, 1, "the index")
+        data = self._read(at, 1 + primitives.MAX_VARINT_SIZE)
+        n_entries, _ = primitives.parse_varint(data, 1, "the index")
         if n_entries > MAX_INDEX_ENTRIES:
             raise FormatError("not an index")
-        data = self._read(at, 64 + 2 * container.MAX_VARINT_SIZE * n_entries)
+        data = self._read(at, 64 + 2 * primitives.MAX_VARINT_SIZE * n_entries)
         place = 1
         for _ in range(2 * n_entries + 2):
-            _, place = container.parse_varint(data, place, "the index")
-        place += container.CONTENT_CHECK_SIZE + 4 + INDEX_END.size
+            _, place = primitives.parse_varint(data, place, "the index")
+        place += primitives.CONTENT_CHECK_SIZE + 4 + INDEX_END.size
         if len(data) < place:
             raise TruncatedError("file ends in the index")
-        container.parse_index(data[:place])
+        parse_index(data[:place])
         return at + place

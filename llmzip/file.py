@@ -15,10 +15,11 @@ from bisect import bisect_right
 from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
-from llmzip import container, handles
+from llmzip import container, filemap, handles
 from llmzip.blocks import Memory
-from llmzip.container import BlockEntry, Header, MemberEntry
+from llmzip.container import Header
 from llmzip.errors import FormatError, LlmzipError
+from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.limits import Limits
 from llmzip.stream import (
     BLOCK_SIZE,
@@ -53,7 +54,7 @@ class _Blocks:
     def __init__(self, file: BinaryIO, start: int, opener: Opener) -> None:
         self._file = file
         self._opener = opener
-        members, self._error = container.explore_file(file, start)
+        members, self._error = filemap.explore_file(file, start)
         self._blocks: list[tuple[MemberEntry, BlockEntry]] = [(m, b) for m in members for b in m.blocks if b.n_bytes]
         self._starts = [block.content_offset for _, block in self._blocks]
         self._numbers = {member.offset: i + 1 for i, member in enumerate(members)}
@@ -97,7 +98,7 @@ class _Blocks:
         member, entry = self._blocks[i]
         self._opener.limits.check_size(entry.content_offset + entry.n_bytes)
         try:
-            header = container.read_header(self._file, member, entry)
+            header = filemap.read_header(self._file, member, entry)
         except LlmzipError as error:
             raise named(error, self._place(i)) from error
         if header.line_bits is not None:
@@ -114,7 +115,7 @@ class _Blocks:
         """The content of block i, which is stored, or goes on from the memory as it is."""
         (member, entry), place = self._blocks[i], self._place(i)
         self._opener.check(header, place, self._memory)
-        block = container.parse_block(container.read_at(self._file, entry.offset, entry.size), header, str(place))
+        block = container.parse_block(filemap.read_at(self._file, entry.offset, entry.size), header, str(place))
         if header.kind != container.STORED:
             self._next = -1  # until it has been decoded
         content = self._opener.open(block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note)
@@ -481,11 +482,11 @@ def _check_whole(path: "str | bytes | os.PathLike[str] | os.PathLike[bytes]") ->
         return
     with builtins.open(path, "rb") as file:
         try:
-            members = container.map_file(file)
+            members = filemap.map_file(file)
         except LlmzipError as error:
             hint = "append to a whole .lmz file; llmzip decompress --salvage saves what is whole of this one"
             raise FormatError(f"cannot append to {os.fsdecode(path)}: {error}", hint=hint) from error
-        if members[-1].offset + members[-1].size < container.end_of(file):
+        if members[-1].offset + members[-1].size < filemap.end_of(file):
             message = f"cannot append to {os.fsdecode(path)}: there are zeros after its last member"
             raise FormatError(message, hint="cut them off")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from llmzip import blocks, container, workers
+from llmzip import blocks, container, primitives, workers
 from llmzip.blocks import Coding, Memory
 from llmzip.container import Block, Header, Member
 from llmzip.errors import (
@@ -28,6 +28,7 @@ from llmzip.errors import (
     UnsupportedError,
 )
 from llmzip.handles import flat
+from llmzip.index import check_index, create_index
 from llmzip.limits import UNLIMITED, Limits
 
 if TYPE_CHECKING:
@@ -373,7 +374,7 @@ class LmzCompressor:
             done.append(self._add_block(container.stored_block(b""), b"", last=True))
         assert self._member is not None
         if self._member.has_index:
-            done.append(container.create_index(self._member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])))
+            done.append(create_index(self._member.index(self._digest.digest()[: primitives.CONTENT_CHECK_SIZE])))
             self._n_out += len(done[-1])
             self._tell(self._n_in)
         self._member, self._group, self._digest = None, None, hashlib.sha256()
@@ -697,11 +698,11 @@ class LmzDecompressor:
 
     def _take_index(self, member: Member) -> None:
         """What was seen tells every byte of the index but, if the content is wrong, its content check."""
-        seen = member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])
-        size = len(container.create_index(seen))
+        seen = member.index(self._digest.digest()[: primitives.CONTENT_CHECK_SIZE])
+        size = len(create_index(seen))
         if len(self._input) < size:
             raise TruncatedError("file ends in the index")
-        container.check_index(bytes(self._input[:size]), seen)
+        check_index(bytes(self._input[:size]), seen)
         self._drop(size)
         self._ended = True
         self._tell(0)

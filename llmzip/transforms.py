@@ -12,19 +12,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.container import (
-    BOM,
-    CRLF,
-    MAX_BODY_GROWTH,
-    PACK,
-    REPEATS,
-    UTF16BE,
-    UTF16LE,
-    X86,
-    create_varint,
-    parse_varint,
-)
+from llmzip.container import BOM, CRLF, MAX_BODY_GROWTH, PACK, REPEATS, UTF16BE, UTF16LE, X86
 from llmzip.errors import FormatError, TruncatedError
+from llmzip.primitives import create_varint, parse_varint
 
 UTF8_BOM = b"\xef\xbb\xbf"
 MAX_LONE_ENDS = 1 << 16  # line ends that are no CR LF: so many numbers at most are held in memory

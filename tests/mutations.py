@@ -23,10 +23,11 @@ from typing import NamedTuple
 from coding import cm_block, grouped, model_block
 
 import llmzip
-from llmzip import container, transforms
+from llmzip import container, primitives, transforms
 from llmzip.blocks import Memory
 from llmzip.container import Block
 from llmzip.errors import LlmzipError
+from llmzip.index import Index, IndexEntry, create_index
 from llmzip.models.toy import ToyModel
 
 MODEL = ToyModel()
@@ -56,7 +57,7 @@ def bases() -> list[Built]:
         (bytes(random.Random(1).choices(b"abcd", k=900)), container.PACK), (noise, container.X86),
     ):  # fmt: skip
         mask, body, side = transforms.apply(data, wanted)
-        block = replace(container.stored_block(body), n_bytes=len(data), content_check=container.content_check(data))
+        block = replace(container.stored_block(body), n_bytes=len(data), content_check=primitives.content_check(data))
         found.append((data, [replace(block, mask=mask, n_body=len(body), side=side)]))
         if len(body) < 3000:
             coded = replace(cm_block(body), n_bytes=len(data), content_check=block.content_check, mask=mask, n_body=len(body), side=side)
@@ -96,25 +97,25 @@ def build(blocks: list[Block], chance: random.Random) -> bytes:
     entries = []
     for i, block in enumerate(blocks):
         header = container._create_header_fields(block, last=i == len(blocks) - 1)
-        header += container.crc16(before + header).to_bytes(2, "little")
+        header += primitives.crc16(before + header).to_bytes(2, "little")
         payload = block.side + block.payload
-        coded = header + payload + container.crc16(payload).to_bytes(2, "little") + block.content_check
+        coded = header + payload + primitives.crc16(payload).to_bytes(2, "little") + block.content_check
         begins_group = block.line_bits is not None or not any(entry.n_bytes for entry in entries)
-        entries.append(container.IndexEntry(block.n_bytes, len(coded), begins_group and chance.random() < 0.99))
+        entries.append(IndexEntry(block.n_bytes, len(coded), begins_group and chance.random() < 0.99))
         made, before = made + coded, b""
     if len(blocks) > 1:
-        made += container.create_index(container.Index(entries, chance.randbytes(8)))
+        made += create_index(Index(entries, chance.randbytes(8)))
     return made
 
 
 def short(block: Block) -> bytes:
     form = next(byte for byte, of in container.SHORT_FORMS.items() if of == block.kind)
     fingerprint = MODEL.fingerprint[:4] if block.kind == container.MODEL else b""
-    made = b"\xfc" + bytes([form]) + fingerprint + container.create_varint(block.n_bytes)
+    made = b"\xfc" + bytes([form]) + fingerprint + primitives.create_varint(block.n_bytes)
     if block.kind != container.STORED:
-        made += container.create_varint(len(block.payload))
+        made += primitives.create_varint(len(block.payload))
     made += block.payload
-    return made + container.content_check(made, 4)  # of a content that nobody knows
+    return made + primitives.content_check(made, 4)  # of a content that nobody knows
 
 
 def number(chance: random.Random, old: int) -> int:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from coding import cm_block, grouped, member_of, model_block, remembering
 
-from llmzip import blocks, container
+from llmzip import blocks, container, filemap, primitives
 from llmzip.blocks import Memory
 from llmzip.damage import Damage, salvage
 from llmzip.models.toy import ToyModel
@@ -102,8 +102,8 @@ def damage(data: bytes, rng: random.Random) -> tuple[bytes, int, int]:
 
 def ends_with_a_file(data: bytes, content: bytes) -> bool:
     """Whether the file ends with a whole .lmz file of which this is a block."""
-    starts = (at for at in range(len(data)) if data[at : at + 1] == container.MAGIC[:1])
-    whole = (data[at:] for at in starts if container.explore_file(io.BytesIO(data), at)[1] is None)
+    starts = (at for at in range(len(data)) if data[at : at + 1] == primitives.MAGIC[:1])
+    whole = (data[at:] for at in starts if filemap.explore_file(io.BytesIO(data), at)[1] is None)
     return any(content in salvage(io.BytesIO(suffix), SOURCE) for suffix in whole)
 
 

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,10 @@ PACKAGE = ROOT / "llmzip"
 # A module imports from its own layer and those below. The longest prefix counts.
 LAYERS = [
     ["errors", "handles", "workers"],
-    ["container", "limits", "native", "tokens", "segments", "transforms"],
+    ["limits", "native", "primitives", "tokens"],
+    ["index"],
+    ["container"],
+    ["filemap", "segments", "transforms"],
     ["models"],
     ["predictor"],
     ["codec"],
@@ -90,11 +94,10 @@ def imports(module: str, *, run_time: bool = False) -> set[str]:
     return found
 
 
-def own_imports(module: str) -> set[str]:
+def own_imports(module: str, *, run_time: bool = False) -> set[str]:
     """Of this package only, without its name."""
-    return {
-        name.removeprefix("llmzip").lstrip(".") for name in imports(module) if name.partition(".")[0] == "llmzip"
-    }
+    found = (name.partition(".") for name in imports(module, run_time=run_time))
+    return {inner for package, _, inner in found if package == "llmzip"}
 
 
 def importers(library: str, *, run_time: bool = False) -> set[str]:
@@ -116,10 +119,16 @@ def test_imports_go_down(module: str) -> None:
     assert not above
 
 
+def test_no_circles() -> None:
+    TopologicalSorter({module: own_imports(module, run_time=True) - {module} for module in TREES}).prepare()  # or CycleError
+
+
 def test_the_bottom() -> None:
+    """The format itself needs nothing but Python."""
     assert imports("errors") == set()
-    foreign = {name for name in imports("container") if name.partition(".")[0] not in sys.stdlib_module_names}
-    assert foreign == {"llmzip.errors"}
+    for module in ("primitives", "index", "container", "filemap"):
+        foreign = {name for name in imports(module) if name.partition(".")[0] not in sys.stdlib_module_names}
+        assert foreign <= {f"llmzip.{below}" for below in ("errors", "primitives", "index", "container")}
 
 
 def test_nothing_imports_bench() -> None:

@@ -6,7 +6,7 @@ import mutations
 import pytest
 import round_trips
 
-from llmzip import container
+from llmzip import primitives
 from llmzip.models.toy import ToyModel
 
 
@@ -32,4 +32,4 @@ def test_the_campaign_finds_a_block_that_is_left_out(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(mutations, "WAYS", (lambda data: first, *mutations.WAYS[1:]))
     with pytest.raises(AssertionError, match="decompress: other bytes"):
         list(mutations.run(0, known, contents))
-    assert container.content_check(first) in contents
+    assert primitives.content_check(first) in contents

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 import llmzip
 from llmzip import codec, native
-from llmzip.container import MAX_POSITIONS, Header, create_varint
+from llmzip.container import MAX_POSITIONS, Header
 from llmzip.errors import FormatError
 from llmzip.models.toy import ToyModel
 from llmzip.predictor import Predictor
+from llmzip.primitives import create_varint
 
 MODEL = ToyModel()
 LINE_BITS = 12

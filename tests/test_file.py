@@ -30,7 +30,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import blocks, codec, container
+from llmzip import blocks, codec, container, filemap
 from llmzip.errors import FormatError, LimitExceeded, LlmzipError, TruncatedError
 from llmzip.models.toy import ToyModel
 from llmzip.stream import LmzCompressor
@@ -814,7 +814,7 @@ def test_what_has_no_bytes(bad: Any) -> None:
 
 # Files that are cut, padded or damaged, by random access
 
-BLOCKS_OF_SMALL = [block.offset for block in container.map_file(io.BytesIO(SMALL))[0].blocks]
+BLOCKS_OF_SMALL = [block.offset for block in filemap.map_file(io.BytesIO(SMALL))[0].blocks]
 
 
 def readable_in_order(data: bytes) -> bytes:

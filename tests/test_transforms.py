@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmzip import container, transforms
+from llmzip import container, primitives, transforms
 from llmzip.container import BOM, CRLF, PACK, REPEATS, UTF16BE, UTF16LE, X86
 from llmzip.errors import FormatError
 
@@ -135,7 +135,7 @@ def test_damaged_side(at: int, bit: int, more: bytes) -> None:
 
 def test_great_declared_sizes_cost_nothing() -> None:
     tracemalloc.start()
-    great = container.create_varint((1 << 60) - 1)
+    great = primitives.create_varint((1 << 60) - 1)
     for mask, side in (
         (REPEATS, b"\x01\x01" + great + b"\x01"),
         (REPEATS, great * 4),

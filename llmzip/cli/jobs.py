@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from llmzip.api import Info, get_info
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, ProgressLine, info_lines, info_record, models_lines, printable
-from llmzip.container import walk_file
 from llmzip.damage import Damage, salvage
 from llmzip.errors import LimitExceeded, LlmzipError, ModelError
+from llmzip.filemap import walk_file
 from llmzip.limits import UNLIMITED, Limits
 from llmzip.stream import LmzCompressor, LmzDecompressor, MemberReader, ModelSource
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import llmzip
-from llmzip import container, segments
+from llmzip import container, primitives, segments
 from llmzip.errors import LlmzipError
 
 CHUNK = 1 << 20  # bytes of text looked at in one go
@@ -43,7 +43,7 @@ PACKED: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
     (b"\xfd7zXZ\0", lzma.open),
     (b"BZh", bz2.open),
     (b"\x28\xb5\x2f\xfd", _open_zstd),
-    (container.MAGIC, llmzip.open),
+    (primitives.MAGIC, llmzip.open),
 )
 BZIP2_BLOCK = b"1AY&SY"  # what follows "BZh9"; "BZh" alone may begin a text
 BOMS = (
