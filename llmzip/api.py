@@ -17,7 +17,8 @@ from llmzip.file import FileArgument
 from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.handles import flat
 from llmzip.limits import Limits
-from llmzip.stream import BLOCK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
+from llmzip.models.source import ModelSource
+from llmzip.stream import BLOCK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, Progress
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

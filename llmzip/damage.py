@@ -32,7 +32,8 @@ from llmzip.errors import FormatError, LimitExceeded, LlmzipError, TruncatedErro
 from llmzip.filemap import is_padding, read_at
 from llmzip.index import INDEX_END, Index, IndexEntry, check_index, create_index, parse_index
 from llmzip.limits import UNLIMITED, Limits
-from llmzip.stream import ModelSource, Opener, Place
+from llmzip.models.source import ModelSource
+from llmzip.stream.opening import Opener, Place
 
 SEARCH_SIZE = 1 << 20  # bytes that are searched at a time
 MAX_INDEX_ENTRIES = 1 << 20  # of an index that is looked for: more blocks than that has no file that one mends

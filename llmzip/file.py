@@ -21,18 +21,8 @@ from llmzip.container import Header
 from llmzip.errors import FormatError, LlmzipError
 from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.limits import Limits
-from llmzip.stream import (
-    BLOCK_SIZE,
-    CHUNK_SIZE,
-    GROUP_SIZE,
-    LmzCompressor,
-    MemberReader,
-    ModelSource,
-    Opener,
-    Place,
-    Progress,
-    named,
-)
+from llmzip.stream import BLOCK_SIZE, CHUNK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
+from llmzip.stream.opening import Opener, Place, named
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -19,7 +19,7 @@ from llmzip.cli.display import Display, on_terminal, prepare_streams, printable
 from llmzip.cli.jobs import ERROR, INTERRUPTED, Compressing, Decompressing, Engine, Handling, Job, Reading, Testing
 from llmzip.errors import LlmzipError
 from llmzip.limits import Limits
-from llmzip.stream import ModelSource
+from llmzip.models.source import ModelSource
 
 
 def train_model(corpora: list[str], out: Path, options: dict[str, Any], display: Display) -> int:

@@ -23,7 +23,8 @@ from llmzip.damage import Damage, salvage
 from llmzip.errors import LimitExceeded, LlmzipError, ModelError
 from llmzip.filemap import walk_file
 from llmzip.limits import UNLIMITED, Limits
-from llmzip.stream import LmzCompressor, LmzDecompressor, MemberReader, ModelSource
+from llmzip.models.source import ModelSource
+from llmzip.stream import LmzCompressor, LmzDecompressor, MemberReader
 
 if TYPE_CHECKING:
     from llmzip.models import Model
