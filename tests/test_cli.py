@@ -424,9 +424,9 @@ def test_doctor(run: Run, monkeypatch: pytest.MonkeyPatch, broken: bool) -> None
         if broken:
             raise ModelError("not exact", hint="report it")
 
-    module = types.ModuleType("llmzip.models.doctor")
+    module = types.ModuleType("llmzip.cli.doctor")
     monkeypatch.setattr(module, "report", report, raising=False)
-    monkeypatch.setitem(sys.modules, "llmzip.models.doctor", module)
+    monkeypatch.setitem(sys.modules, "llmzip.cli.doctor", module)
     err = "llmzip: not exact\nllmzip: hint: report it\n" if broken else ""
     assert run("doctor", "-m", "toy", "-T", "2") == Result(int(broken), b"model                toy None 2\n", err)
 

@@ -17,7 +17,10 @@ from transformers import AutoModelForCausalLM
 
 from llmzip.errors import ModelInvalid
 from llmzip.models.checkpoint import fingerprint, read_checkpoint, write_checkpoint
-from llmzip.models.convert import GGUF_NAMES, Rope, convert_gguf, convert_hf, quantise, rope_tables
+from llmzip.models.convert import convert_gguf, convert_hf
+from llmzip.models.convert.gguf import GGUF_NAMES
+from llmzip.models.convert.rope import Rope, rope_tables
+from llmzip.models.convert.tensors import quantise
 
 LABEL = {"name": "tiny", "license": "none", "source": "made on the spot"}
 LLAMA3 = {

@@ -13,8 +13,9 @@ import torch
 
 import llmzip
 from llmzip import native
+from llmzip.cli import doctor
 from llmzip.errors import LlmzipError, ModelInvalid
-from llmzip.models import doctor, registry
+from llmzip.models import registry
 from llmzip.predictor import fused
 
 ROOT = Path(__file__).parents[1]
