@@ -27,6 +27,7 @@ import llmzip
 from llmzip import container, get_info, native
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, duration_text, printable, size_text, speed_text
+from llmzip.cli.fileio.status import umask
 from llmzip.errors import ModelError
 from llmzip.models.known import BUNDLED
 from llmzip.models.toy import ToyModel
@@ -85,7 +86,7 @@ def test_output_names(run: Run, tmp_path: Path) -> None:
     assert run("decompress", "a", "-o", "-").out == b"hello"
     assert run("decompress", "-", "-o", "c", stdin=stored(b"yes")).code == 0
     assert Path("c").read_bytes() == b"yes"
-    assert stat.S_IMODE(Path("c").stat().st_mode) == 0o666 & ~fileio._umask()
+    assert stat.S_IMODE(Path("c").stat().st_mode) == 0o666 & ~umask()
     assert run("decompress", "a", "-o", "/dev/null") == Result(0, b"", "")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
