@@ -2,8 +2,9 @@
 
     python examples/large_files.py FOLDER
 
-The tars inside of source distributions come from the package index (PIP_INDEX_URL, or PyPI), the packages of Debian 12 from its archive
-(apt-get). Nothing of them is installed or run. The log is written by a fixed recipe. `large_table.py` compares compressors on all this.
+The tars inside of source distributions come from the package index (PIP_INDEX_URL, or PyPI), the packages of Debian 12
+from its archive (apt-get). Nothing of them is installed or run. The log is written by a fixed recipe. `large_table.py`
+compares compressors on all this.
 """
 
 import argparse
@@ -64,10 +65,12 @@ def deb(package: str, version: str) -> Callable[[Path, Path], None]:
 
 
 class Strace:
-    """A log in the words of `strace -f -tt -T -y -s 48 sh -c 'tar -xf NAME.tar.gz; find NAME -type f | xargs sha256sum'`.
+    """A log in the words of `strace -f -tt -T -y -s 48 sh -c 'tar -xf NAME.tar.gz; find NAME -type f | xargs
+    sha256sum'`.
 
-    It is synthetic: a real one would be another each time, and has calls that are split ("unfinished", "resumed"), which this has not. The
-    names, sizes, times and bytes are those of real archives; the process ids and the microseconds come from a seed.
+    It is synthetic: a real one would be another each time, and has calls that are split ("unfinished", "resumed"),
+    which this has not. The names, sizes, times and bytes are those of real archives; the process ids and the
+    microseconds come from a seed.
     """
 
     HOME = "/srv/build"
@@ -141,7 +144,8 @@ class Strace:
         fd = f"3<{self.HOME}/{member.name}>"
         self.call(f'openat(AT_FDCWD<{self.HOME}>, "{member.name}", O_RDONLY)', fd, least=12)
         self.call(f"fadvise64({fd}, 0, 0, POSIX_FADV_SEQUENTIAL)", 0)
-        self.call(f'newfstatat({fd}, "", {{st_mode=S_IFREG|{member.mode & 0o777:04o}, st_size={member.size}, ...}}, AT_EMPTY_PATH)', 0)
+        self.call(f'newfstatat({fd}, "", {{st_mode=S_IFREG|{member.mode & 0o777:04o}, st_size={member.size}, ...}}, '
+            "AT_EMPTY_PATH)", 0)
         for i, text in enumerate(texts):
             self.call(f"read({fd}, {text}, 32768)", min(32768, member.size - 32768 * i), least=13)
         self.call(f'read({fd}, "", {32768 - member.size % 32768 // 4096 * 4096})', 0)

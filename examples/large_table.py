@@ -1,10 +1,12 @@
-"""Compare llmzip with other compressors on the large files of a folder: sizes, speed and memory both ways, as a table in Markdown.
+"""Compare llmzip with other compressors on the large files of a folder.
+
+Sizes, speed and memory both ways, as a table in Markdown.
 
     python examples/large_files.py FOLDER
     python examples/large_table.py FOLDER --head 16M
 
-Each tool compresses and decompresses in processes of its own; what comes back is compared. Tools that are not installed are named and left
-out. Exit code 1 if anything does not come back the same.
+Each tool compresses and decompresses in processes of its own; what comes back is compared. Tools that are not installed
+are named and left out. Exit code 1 if anything does not come back the same.
 """
 
 import argparse
@@ -38,7 +40,8 @@ class Tool:
     hint: str  # how to install it
 
 
-# Each at its best. The kanzi of the package index is a port to Rust, which takes bytes: its memory holds Python and the file besides.
+# Each at its best. The kanzi of the package index is a port to Rust, which takes bytes: its memory holds Python and the
+# file besides.
 RIVALS = {
     "xz": Tool("xz -9e", "xz -9e -c source > packed", "xz -dc packed > back", "xz --version", "apt install xz-utils"),
     "zstd": Tool(
@@ -56,7 +59,8 @@ RIVALS = {
         "apt install zpaq",
     ),
     "bzip3": Tool(
-        "bzip3 -b 128", "bzip3 -e -b 128 -c source > packed", "bzip3 -d -c packed > back", "bzip3 --version", "apt install bzip3"
+        "bzip3 -b 128", "bzip3 -e -b 128 -c source > packed", "bzip3 -d -c packed > back", "bzip3 --version",
+        "apt install bzip3"
     ),
     "kanzi": Tool(
         "kanzi -l 9 -b 128m",
@@ -180,7 +184,9 @@ def cells(path: Path, tool: Tool, done: Measured, ours: Measured | None) -> list
 
 
 def paid_from(ours: Measured, theirs: Measured) -> str:
-    """The size of file from which model and compressed file together are less than the rival's, at the ratios of this file."""
+    """The size of file from which model and compressed file together are less than the rival's, at the ratios of this
+    file.
+    """
     if ours.n_packed >= theirs.n_packed:
         return "never"
     return f"{ours.n_model * ours.n_bytes / (theirs.n_packed - ours.n_packed) / 1e6:.1f} MB"
@@ -247,7 +253,8 @@ def main() -> int:
     print("".join(f"Missing: {tool.title} ({tool.hint}).\n" for tool in wanted if tool not in tools), end="")
     clock = "processor time" if arguments.cpu else "time"
     print(
-        f"KB/s: 1000 bytes by {clock}, median of {arguments.rounds}. MiB: the most that one process held. No program is counted in any size.\n"
+        f"KB/s: 1000 bytes by {clock}, median of {arguments.rounds}. MiB: the most that one process held."
+        " No program is counted in any size.\n"
     )
     print(line(COLUMNS), line(["---"] * len(COLUMNS)), sep="\n", flush=True)
     ok = all([*body(paths, tools, How(arguments.head, arguments.rounds, arguments.cpu))])

@@ -3,7 +3,8 @@
     python examples/verify_folder.py FOLDER --limit 20000
     python examples/verify_folder.py FOLDER --rivals
 
-With --rivals the table also has the sizes that other compressors give, those of them that are installed. Nothing in FOLDER is changed. Exit code 1 if any file does not come back the same.
+With --rivals the table also has the sizes that other compressors give, those of them that are installed. Nothing in
+FOLDER is changed. Exit code 1 if any file does not come back the same.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """The bytes of a member of an .lmz file: preamble, blocks, notes (docs/format.md, sections 2-4).
 
-Knows nothing of models, tokens, coding or files: a payload is opaque here. `create_*` and `parse_*` come in pairs. Parsing
-works on the bytes at hand and raises TruncatedError where they end too early, so one parser serves a stream that is
-still growing, a whole file, and a walk over the headers.
+Knows nothing of models, tokens, coding or files: a payload is opaque here. `create_*` and `parse_*` come in pairs.
+Parsing works on the bytes at hand and raises TruncatedError where they end too early, so one parser serves a stream
+that is still growing, a whole file, and a walk over the headers.
 """
 
 import struct
@@ -64,7 +64,8 @@ MAX_BODY_GROWTH = 2  # bytes of body for each byte of content: UTF-16 to UTF-8 t
 MAX_NOTE_SIZE = 4096
 MIN_LANES, MAX_LANES = 2, 1024  # as written; one lane is not written
 MIN_WINDOW, MAX_WINDOW = 8, 1 << 15
-MAX_POSITIONS = 1 << 17  # lanes x window: bounds the memory that a header can ask for; so does overlap <= window / 2 the time
+# lanes x window: bounds the memory that a header can ask for; so does overlap <= window / 2 the time
+MAX_POSITIONS = 1 << 17
 MAX_PARAMETERS_SIZE = 255  # so that a header has a greatest size
 MAX_HEADER_SIZE = 1 + 8 * MAX_VARINT_SIZE + MAX_PARAMETERS_SIZE + CHECK_SIZE
 
@@ -265,7 +266,9 @@ def _create_header_fields(block: Block, last: bool) -> bytes:
 
 
 def parse_header(data: bytes, where: str, before: bytes = b"", *, first: bool = False) -> Header:
-    """The header at the start of `data`, checked. `first`: of the first block of content, which begins a group in any case.
+    """The header at the start of `data`, checked.
+
+    `first`: of the first block of content, which begins a group in any case.
 
     First its checksum, then what this version does not know, then the limits.
     """
@@ -544,7 +547,10 @@ class Member:
         self.add(header.kind, header.n_bytes, header.block_size, header.last, begins_group=begins_group)
 
     def add(self, kind: int, n_bytes: int, size: int, last: bool, *, begins_group: bool = False) -> None:
-        """Go past a block of this content size and this size in the file. The first block of content begins a group in any case."""
+        """Go past a block of this content size and this size in the file.
+
+        The first block of content begins a group in any case.
+        """
         begins_group = kind != NOTE and (begins_group or self.n_blocks == 0)
         self.entries.append(IndexEntry(n_bytes, size, begins_group))
         self.n_blocks += kind != NOTE

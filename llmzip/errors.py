@@ -11,7 +11,8 @@
         ├── ModelInvalid       a model folder that is damaged, incomplete or beyond a bound of the exact arithmetic
         └── EngineMismatch     the file is bound to another device, dtype or library version
 
-Every error has a message that says what is wrong, in lower case without a full stop, and may have a `hint` that says what to do.
+Every error has a message that says what is wrong, in lower case without a full stop, and may have a `hint` that says
+what to do.
 This module imports nothing.
 """
 

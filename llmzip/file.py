@@ -37,8 +37,8 @@ NOBODY = -1  # as a process: what is written now is for no one to finish
 class _Blocks:
     """Content of a mapped file at any offset, as far as the file is whole.
 
-    Keeps the last block that it decoded, and what its group has learnt by then: the blocks of a group are decoded in their order. Stored
-    ones are read on their own.
+    Keeps the last block that it decoded, and what its group has learnt by then: the blocks of a group are decoded in
+    their order. Stored ones are read on their own.
     """
 
     def __init__(self, file: BinaryIO, start: int, opener: Opener) -> None:
@@ -72,7 +72,10 @@ class _Blocks:
         return self._content[at : at + size]
 
     def _go_to(self, i: int) -> None:
-        """Decode block i, after those of its group before it that are not decoded yet. Stored ones neither need nor teach."""
+        """Decode block i, after those of its group before it that are not decoded yet.
+
+        Stored ones neither need nor teach.
+        """
         self._cached = -1
         header = self._enter(i)
         if header.kind != container.STORED:

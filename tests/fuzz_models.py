@@ -4,9 +4,10 @@ Not collected by pytest (tests/test_fuzz_models.py runs a short version). From t
 
     python tests/fuzz_models.py 3000 [SEED]
 
-Half of the variants are structured (a value of some JSON file or header is replaced, removed or nested), half are bytes changed, cut or repeated.
-Every one is loaded and compresses a text by the API; each tenth goes through `llmzip compress -m` as well. A variant that takes a minute
-ends the run (by SIGALRM): a fault as well.
+Half of the variants are structured (a value of some JSON file or header is replaced, removed or nested), half are bytes
+changed, cut or repeated.
+Every one is loaded and compresses a text by the API; each tenth goes through `llmzip compress -m` as well. A variant
+that takes a minute ends the run (by SIGALRM): a fault as well.
 """
 
 import collections

@@ -2,9 +2,9 @@
 
     PYTHONPATH=tests python tests/mutations.py [--runs 20000] [--seed 0] [--worst 10]
 
-The content checks stay as they were, so a read may give what was compressed, of every block in the order of the file, or an LlmzipError;
-`salvage` may leave out blocks as well. Any other exception, and any other bytes, stop it with exit code 1. Prints the reads that took the
-most time and memory. A campaign: the suite has a small one (test_campaigns.py).
+The content checks stay as they were, so a read may give what was compressed, of every block in the order of the file,
+or an LlmzipError; `salvage` may leave out blocks as well. Any other exception, and any other bytes, stop it with exit
+code 1. Prints the reads that took the most time and memory. A campaign: the suite has a small one (test_campaigns.py).
 """
 
 import argparse
@@ -53,7 +53,8 @@ def bases() -> list[Built]:
     for options in ({}, {"lanes": 3}, {"lanes": 2, "window": 16, "overlap": 8}):
         found.append((text, [model_block(MODEL, text, **options)]))
     for data, wanted in (
-        (windows, container.CRLF), (text.decode().encode("utf-16"), container.UTF16LE | container.BOM), (noise * 2, container.REPEATS),
+        (windows, container.CRLF), (text.decode().encode("utf-16"), container.UTF16LE | container.BOM),
+        (noise * 2, container.REPEATS),
         (bytes(random.Random(1).choices(b"abcd", k=900)), container.PACK), (noise, container.X86),
     ):  # fmt: skip
         mask, body, side = transforms.apply(data, wanted)
@@ -122,7 +123,8 @@ def number(chance: random.Random, old: int) -> int:
     if chance.random() < 0.005:  # these take their time
         return 1 << chance.randrange(14, 21)
     return chance.choice([
-        0, 1, 2, old + 1, max(0, old - 1), 2 * old, old // 2, 7, 8, 64, 1000, 4096, 4097, (1 << 26) + 1, 1 << 40, 1 << 62,
+        0, 1, 2, old + 1, max(0, old - 1), 2 * old, old // 2, 7, 8, 64, 1000, 4096, 4097, (1 << 26) + 1, 1 << 40,
+        1 << 62,
         chance.randrange(1 << chance.randrange(1, 12)),
     ])  # fmt: skip
 
@@ -196,7 +198,10 @@ NAMES = ("decompress", "in order", "seek", "info", "salvage")
 
 
 def allowed(blocks: list[Block], original: dict[bytes, bytes]) -> tuple[bytes, set[bytes]]:
-    """What a read of all of the blocks may give, and what salvage may: any of them, in their order. `original`: by content check."""
+    """What a read of all of the blocks may give, and what salvage may: any of them, in their order.
+
+    `original`: by content check.
+    """
     parts = [b"" if block.kind == container.NOTE else original[block.content_check] for block in blocks]
     some = {b"".join(chosen) for n in range(len(parts) + 1) for chosen in itertools.combinations(parts, n)}
     return b"".join(parts), some
@@ -255,7 +260,8 @@ def main() -> int:
             return 1
         if (done + 1) % 100 == 0:
             print(f"{done + 1} mutations, {time.monotonic() - start:.0f} s", flush=True)
-    print(f"{arguments.runs} mutations: no other bytes, no other exception. Peak {peak() // 1024} MB. {dict(outcomes.most_common())}")
+    print(f"{arguments.runs} mutations: no other bytes, no other exception. Peak {peak() // 1024} MB. "
+        f"{dict(outcomes.most_common())}")
     for read in worst:
         print(f"{read.seconds:.2f} s CPU, peak raised by {read.grown} MB: {read.what}")
     return 0

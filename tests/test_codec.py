@@ -1,4 +1,7 @@
-"""llmzip.codec: bodies to payloads and back, with a model and without, in a memory that goes on; lanes by bytes; what no writer writes."""
+"""llmzip.codec: bodies to payloads and back, with a model and without, in a memory that goes on.
+
+Lanes by bytes; what no writer writes.
+"""
 
 import random
 

@@ -21,7 +21,8 @@ def written(decisions: list[tuple[int, int]]) -> bytes:
     return writer.payload()
 
 
-# perfect=False: with two integers that sum to 2^24 - 2, the library rounds nothing, and bit i gets exactly table[i] + 1 of 2^24.
+# perfect=False: with two integers that sum to 2^24 - 2, the library rounds nothing, and bit i gets exactly table[i] + 1
+# of 2^24.
 MODEL = constriction.stream.model.Categorical(perfect=False)
 
 
@@ -34,7 +35,8 @@ def by_constriction(decisions: list[tuple[int, int]]) -> bytes:
     if decisions:
         encoder.encode(np.array([bit for _, bit in decisions], dtype=np.int32), MODEL, tables_of(decisions))
     n_words, (lower, width) = encoder.pos()
-    sealed = encoder.get_compressed()  # a point in its last interval, which is [lower, lower + width) after n_words whole words
+    # a point in its last interval, which is [lower, lower + width) after n_words whole words
+    sealed = encoder.get_compressed()
     size = 4 * n_words + 8
     point = int.from_bytes(sealed.astype(">u4").tobytes(), "big") << (8 * size - 32 * len(sealed))
     first = point - (point - int(lower)) % (1 << 64)

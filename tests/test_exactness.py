@@ -1,4 +1,7 @@
-"""The product: the same bits for every kernel, instruction set, thread count, batch shape, chunking and padding. Tiny random models; SmolLM2 once."""
+"""The product: the same bits for every kernel, instruction set, thread count, batch shape, chunking and padding.
+
+Tiny random models; SmolLM2 once.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""What may stand in a model's folder by accident or by malice: it is loaded as transformers would, or refused with the reason and a hint."""
+"""What may stand in a model's folder by accident or by malice.
+
+It is loaded as transformers would, or refused with the reason and a hint.
+"""
 
 import json
 import pickle
@@ -245,7 +248,8 @@ def test_cuts_that_wrap_in_32_bits(exact: Path) -> None:
 @pytest.mark.parametrize("value", [3e38, 1e30])
 @pytest.mark.parametrize(
     "name",
-    ["embed.scale", "norm", "rope.cos", "layers.0.attn_norm", "layers.0.mlp_norm", "layers.0.qkv.scale", "layers.0.o.scale",
+    ["embed.scale", "norm", "rope.cos", "layers.0.attn_norm", "layers.0.mlp_norm", "layers.0.qkv.scale",
+    "layers.0.o.scale",
      "layers.0.gate_up.scale", "layers.0.down.scale"],
 )  # fmt: skip
 def test_weights_that_may_overflow_are_refused(name: str, value: float, exact: Path) -> None:
@@ -257,7 +261,10 @@ def test_weights_that_may_overflow_are_refused(name: str, value: float, exact: P
 
 
 def test_the_bounds_hold_for_the_largest_weights_that_pass(exact: Path) -> None:
-    """All weights and digits at their ends, and scales as large as the check lets through: kernels and torch agree, on finite numbers."""
+    """All weights and digits at their ends, and scales as large as the check lets through.
+
+    Kernels and torch agree, on finite numbers.
+    """
     config, tensors = read_checkpoint(exact)
     for tensor in tensors.values():
         if tensor.dtype == np.int8:
@@ -320,7 +327,8 @@ def test_a_model_without_a_cache_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk(exact: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for it. Nothing is left behind."""
     code = (
-        "import sys, signal, resource; from pathlib import Path; from llmzip.models import checkpoint as c; import llmzip\n"
+        "import sys, signal, resource; from pathlib import Path; from llmzip.models import checkpoint as c; "
+        "import llmzip\n"
         "config, tensors = c.read_checkpoint(Path(sys.argv[1]))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"

@@ -46,7 +46,9 @@ def make_wheel(path: Path, gguf: bytes) -> None:
     files = {
         "tiny_weights/model.gguf": gguf,
         "tiny_weights-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n",
-        "tiny_weights-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "tiny_weights-1.0.dist-info/WHEEL": (
+            b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        ),
     }
     digests = {
         name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=") for name, data in files.items()
@@ -418,7 +420,8 @@ def test_no_home_is_no_matter_to_the_bundled_model(home: dict[str, str], tmp_pat
         "assert llmzip.decompress(llmzip.compress(text)) == text\n"
         "assert [i.name for i in registry.list_models() if i.installed] == ['pocket']\n"
         "assert known.name_of('00000000') is None\n"
-        "for f, a in ((registry.load, 'smollm2-135m'), (registry.find, bytes(4)), (fetch.pull, 'smollm2-135m'), (registry.remove, 'x')):\n"
+        "for f, a in ((registry.load, 'smollm2-135m'), (registry.find, bytes(4)), (fetch.pull, 'smollm2-135m'), "
+        "(registry.remove, 'x')):\n"
         "    try: f(a)\n"
         "    except llmzip.ModelNotFound as error: print(error.hint)\n"
     )

@@ -282,7 +282,10 @@ def test_files_are_utf_8_in_any_locale(tmp_path):
 
 @pytest.mark.parametrize(("n_vocab", "size"), [(1 << 16, 2), ((1 << 16) + 1, 4), (128_256, 4)])
 def test_vocabularies_of_any_size(n_vocab: int, size: int, tmp_path: Path) -> None:
-    """Ids beyond 65 535, as those of large vocabularies; and those beyond the vocabulary, which teach nothing, are left out."""
+    """Ids beyond 65 535, as those of large vocabularies.
+
+    And those beyond the vocabulary, which teach nothing, are left out.
+    """
     path = tmp_path / "text"
     path.write_bytes(b"a line of text, and another\n" * 4000)
     highest = n_vocab - 1

@@ -1,7 +1,7 @@
 """Speed and size against float32 transformers with the very same weights, windows and lanes, as ratios within one run.
 
-The rival is the exact checkpoint's own weights, dequantised into a transformers model, so that both do the same work: prompts and windows
-included. Machines are noisy: each pair is timed in turn, and medians of the ratios are reported.
+The rival is the exact checkpoint's own weights, dequantised into a transformers model, so that both do the same work:
+prompts and windows included. Machines are noisy: each pair is timed in turn, and medians of the ratios are reported.
 """
 
 import json
@@ -28,7 +28,9 @@ from llmzip.predictor import Predictor
 
 
 def float_model(config: LlamaConfig, tensors: Tensors) -> Any:
-    """The same weights as float32 in transformers' LlamaForCausalLM, or MistralForCausalLM where there is a sliding window."""
+    """The same weights as float32 in transformers' LlamaForCausalLM, or MistralForCausalLM where there is a sliding
+    window.
+    """
     c = config
     kind, more = ("Mistral", {"sliding_window": c.sliding_window}) if c.sliding_window else ("Llama", {})
     hf = getattr(transformers, f"{kind}Config")(
@@ -93,7 +95,10 @@ class Lanes:
         return int(self.real.sum())
 
     def windows(self, model: LlamaModel) -> Iterator[tuple[NDArray[np.int32], slice]]:
-        """(L, C) ids of each window, and the steps that its last rows predict. Those before them are a prompt that predicts nothing."""
+        """(L, C) ids of each window, and the steps that its last rows predict.
+
+        Those before them are a prompt that predicts nothing.
+        """
         step, n_steps = 0, self.ids.shape[1]
         while step < n_steps:
             context = min(step, model.overlap)
@@ -201,8 +206,10 @@ def run(name: str | None, path: Path, *, size: int, lanes: int | None, rounds: i
     in_float, in_model = float_bits(rival, model, shown, 8), model_bits(model, shown)
     coded = median.pop("coded_bits")
     return {
-        "file": path.name, "bytes": len(data), "tokens": shown.n_tokens, "lanes": n_lanes, "window": model.window, "overlap": model.overlap,
-        "kernels": model.kernels, "threads": native.clip_threads(threads), "rounds": rounds, **{k: round(v, 3) for k, v in median.items()},
+        "file": path.name, "bytes": len(data), "tokens": shown.n_tokens, "lanes": n_lanes, "window": model.window,
+        "overlap": model.overlap,
+        "kernels": model.kernels, "threads": native.clip_threads(threads), "rounds": rounds,
+        **{k: round(v, 3) for k, v in median.items()},
         "coded_bits": int(coded), "model_bits": round(in_model, 1), "float32_bits": round(in_float, 1),
         "coded_over_float32": round(coded / in_float, 5), "model_over_float32": round(in_model / in_float, 5),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -220,7 +227,8 @@ def _round(model: LlamaModel, rival: Any, data: bytes, lanes: Lanes) -> dict[str
     float_steps(rival, model, lanes, n_steps)
     stepped = time.perf_counter()
     encode, decode = n / ours.write_seconds, n / ours.read_seconds
-    # Their forward is timed on the first window, all of whose rows are coded; later ones also pay for a prompt, as ours do
+    # Their forward is timed on the first window, all of whose rows are coded; later ones also pay for a prompt, as ours
+    # do
     prompted = sum(inputs.size - len(inputs) * (steps.stop - steps.start) for inputs, steps in lanes.windows(model))
     theirs_encode = first.ids.size / (forward - began) / (1 + prompted / lanes.ids.size)
     theirs_decode = len(lanes.ids) * n_steps / (stepped - forward)

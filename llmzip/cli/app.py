@@ -1,7 +1,7 @@
 """The llmzip command: what is asked for.
 
-`main` runs the job that a command returns outside of typer, which takes some exceptions for its own (an EOFError is an abort to it, and a
-TruncatedError is an EOFError). --help, --version and `info` import neither torch nor numpy.
+`main` runs the job that a command returns outside of typer, which takes some exceptions for its own (an EOFError is an
+abort to it, and a TruncatedError is an EOFError). --help, --version and `info` import neither torch nor numpy.
 """
 
 import sys

@@ -1,4 +1,7 @@
-"""The commands and their options. A command function only reads its options and returns a job, which `main` runs outside of typer."""
+"""The commands and their options.
+
+A command function only reads its options and returns a job, which `main` runs outside of typer.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -226,7 +229,8 @@ def train(
     if (minutes is None) == (tokens is None):
         raise typer.BadParameter("say how long: --minutes or --tokens")
     options = {
-        "preset": preset, "init": init, "minutes": minutes, "tokens": tokens, "rate": rate, "seed": seed, "device": device, "threads": threads or None, "force": force,
+        "preset": preset, "init": init, "minutes": minutes, "tokens": tokens, "rate": rate, "seed": seed,
+        "device": device, "threads": threads or None, "force": force,
     }  # fmt: skip
     return lambda: show.train_model(corpora, out, options, Display(quiet=quiet))
 

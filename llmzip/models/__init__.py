@@ -53,7 +53,9 @@ class Model(Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     def open(self, lanes: int, window: int, threads: int | None = None) -> State:
-        """A fresh state for this many lanes and at most this many positions, which uses at most so many of the model's threads."""
+        """A fresh state for this many lanes and at most this many positions, which uses at most so many of the model's
+        threads.
+        """
         ...
 
     def state_bytes(self, lanes: int, window: int) -> int:

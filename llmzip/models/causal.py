@@ -1,7 +1,10 @@
-"""The second engine: any causal language model that transformers can load, in floating point. The only module that imports transformers.
+"""The second engine: any causal language model that transformers can load, in floating point.
 
-Floats make no promise across machines, so this engine is not exact: the encoder takes the very steps of the decoder (all lanes in lockstep, one
-batch shape, one token at a time), and the file carries a note of everything that the bits may hang on. A decoder with another note refuses.
+The only module that imports transformers.
+
+Floats make no promise across machines, so this engine is not exact: the encoder takes the very steps of the decoder
+(all lanes in lockstep, one batch shape, one token at a time), and the file carries a note of everything that the bits
+may hang on. A decoder with another note refuses.
 """
 
 import hashlib
@@ -24,7 +27,9 @@ _LOG2_E = 1.4426950408889634
 
 
 class CausalModel:
-    """A model from a local Hugging Face folder (config.json, weights, tokenizer.json). Implements `llmzip.models.Model`.
+    """A model from a local Hugging Face folder (config.json, weights, tokenizer.json).
+
+    Implements `llmzip.models.Model`.
 
     Raises ModelInvalid when transformers cannot load the folder, or it has no tokenizer.json.
     """

@@ -1,7 +1,8 @@
 """The exact checkpoint folder: names, shapes and types of its tensors, its fingerprint, reading and writing it.
 
-A folder holds `model.safetensors`, `model.json` (canonical JSON) and `tokenizer.json` (used for encoding only, so it is not fingerprinted:
-what the ids spell is in the tensors). Knows nothing of torch, of the arithmetic that is done with the tensors, or of where they came from.
+A folder holds `model.safetensors`, `model.json` (canonical JSON) and `tokenizer.json` (used for encoding only, so it is
+not fingerprinted: what the ids spell is in the tensors). Knows nothing of torch, of the arithmetic that is done with
+the tensors, or of where they came from.
 """
 
 import hashlib

@@ -1,4 +1,7 @@
-"""The dimensions of a Llama-shaped model, and the bounds of the exact arithmetic at these dimensions. Knows nothing of files and tensors."""
+"""The dimensions of a Llama-shaped model, and the bounds of the exact arithmetic at these dimensions.
+
+Knows nothing of files and tensors.
+"""
 
 import math
 from collections.abc import Mapping
@@ -43,7 +46,9 @@ class LlamaConfig:
         return {self.width, self.hidden, self.n_heads * self.head_dim}
 
     def check_bounds(self) -> None:
-        """Refuse what would overflow a sum of the reference forward. The fused kernels check their own, narrower bounds.
+        """Refuse what would overflow a sum of the reference forward.
+
+        The fused kernels check their own, narrower bounds.
 
         Raises ModelInvalid, naming the dimension.
         """

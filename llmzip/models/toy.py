@@ -1,7 +1,10 @@
-"""A fake model that ships with the library: byte statistics of English, a language of its own, and a hash of the window. Needs numpy alone.
+"""A fake model that ships with the library.
 
-For tests, fuzzing and examples of the protocol: the whole pipeline runs on it in milliseconds, and a single wrong id, position or reset changes
-every score after it. It compresses text a little, what `speak` writes by half, and everything else not at all.
+Byte statistics of English, a language of its own, and a hash of the window. Needs numpy alone.
+
+For tests, fuzzing and examples of the protocol: the whole pipeline runs on it in milliseconds, and a single wrong id,
+position or reset changes every score after it. It compresses text a little, what `speak` writes by half, and everything
+else not at all.
 """
 
 import hashlib

@@ -1,4 +1,6 @@
-"""The content of blocks, whoever has found them: the model that they need, the limits that they must keep to, their names in errors.
+"""The content of blocks, whoever has found them.
+
+The model that they need, the limits that they must keep to, their names in errors.
 
 Knows nothing of where the bytes come from.
 """

@@ -30,15 +30,16 @@ if TYPE_CHECKING:
     from llmzip.models import Model
 
 CHUNK_SIZE = 1 << 16  # bytes of a file that are read at a time
-MAX_CHUNK_SIZE = 1 << 23  # that a long file is read in: groups that are at hand are decoded side by side. A pipe gives what it has
+# that a long file is read in: groups that are at hand are decoded side by side. A pipe gives what it has
+MAX_CHUNK_SIZE = 1 << 23
 
 
 class LmzDecompressor:
     """Reads one member. After it `eof` is true, and `unused_data` has what followed it.
 
     `model` is needed only to override the search for the one that the file names. A block that asks for more than the
-    `limits` raises LimitExceeded before its payload is read. `side_by_side`: groups that are at hand are decoded by threads that
-    go on between calls, so the object must not be taken through a fork.
+    `limits` raises LimitExceeded before its payload is read. `side_by_side`: groups that are at hand are decoded by
+    threads that go on between calls, so the object must not be taken through a fork.
     """
 
     def __init__(
@@ -157,7 +158,10 @@ class LmzDecompressor:
         self._tell(0)
 
     def _open(self, member: Member, block: Block, header: Header, place: Place) -> bytes:
-        """The content of a block. Where a group begins and others are at hand as well, they are decoded side by side."""
+        """The content of a block.
+
+        Where a group begins and others are at hand as well, they are decoded side by side.
+        """
         if not self._n_ahead and header.line_bits is not None:
             self._memory = Memory(header.line_bits)
             if self._side_by_side:
@@ -174,7 +178,10 @@ class LmzDecompressor:
         )
 
     def _groups_at_hand(self, member: Member) -> list[list[Whole]]:
-        """The blocks that are all in the input, by group, MAX_THREADS of them at most. What is wrong is told when its turn comes."""
+        """The blocks that are all in the input, by group, MAX_THREADS of them at most.
+
+        What is wrong is told when its turn comes.
+        """
         groups: list[list[Whole]] = []
         ahead, at, n_out = replace(member, entries=list(member.entries)), 0, self._n_out
         while self._opener.limits.memory is None and not ahead.ended:

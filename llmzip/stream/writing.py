@@ -36,10 +36,13 @@ class LmzCompressor:
 
     Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
     `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes.
-    Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come out smaller.
+    Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come
+    out smaller.
     Text and binary stretches go into blocks of their own; one that is not text may have eight times `block_size`.
-    Blocks of a group of `group_size` bytes go on from each other: large ones are smaller, small ones can be read on their own.
-    Its memory has at most 2^`line_bits` lines of 64 bytes. The model is used where it makes `share` or less of a sample that is coded without.
+    Blocks of a group of `group_size` bytes go on from each other: large ones are smaller, small ones can be read on
+    their own.
+    Its memory has at most 2^`line_bits` lines of 64 bytes. The model is used where it makes `share` or less of a sample
+    that is coded without.
     One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each.
     """
 
@@ -133,7 +136,9 @@ class LmzCompressor:
         return b"".join(done)
 
     def _take(self, *, last: bool) -> Iterator[bytes]:
-        """Put held content into the member, block by block, as far as its blocks are known: groups side by side, if there are several.
+        """Put held content into the member, block by block, as far as its blocks are known.
+
+        Groups side by side, if there are several.
 
         If that raises, blocks are lost: nothing may follow, as if the member were whole.
         """
@@ -160,7 +165,10 @@ class LmzCompressor:
         self._failed = False
 
     def _next_groups(self, *, last: bool) -> list[Group]:
-        """The next blocks, by group: of one group, or of as many as there are threads, as far as they are known. The first may go on."""
+        """The next blocks, by group: of one group, or of as many as there are threads, as far as they are known.
+
+        The first may go on.
+        """
         groups: list[Group] = []
         at = 0
         while not groups or len(groups) < self._source.n_threads:
@@ -180,9 +188,12 @@ class LmzCompressor:
         return groups
 
     def _next_runs(self, at: int, *, last: bool) -> tuple[list[tuple[int, bool]], int]:
-        """Sizes of the next blocks, from `at` in what is held, and whether they are text; and how much content there is at least.
+        """Sizes of the next blocks, from `at` in what is held, and whether they are text.
 
-        Depends on the content alone, not on the pieces in which it comes: decided once there is more of it than is looked at.
+        And how much content there is at least.
+
+        Depends on the content alone, not on the pieces in which it comes: decided once there is more of it than is
+        looked at.
         `last`: there will be no more.
         """
         while (n_left := len(self._held) - at) and (last or n_left > self._look_ahead):

@@ -1,4 +1,6 @@
-"""A byte-level BPE tokenizer with all 256 bytes, trained on a sample of the text (Sennrich et al. 2016; Radford et al. 2019)."""
+"""A byte-level BPE tokenizer with all 256 bytes, trained on a sample of the text (Sennrich et al. 2016; Radford et al.
+2019).
+"""
 
 from collections.abc import Iterable
 

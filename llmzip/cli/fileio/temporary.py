@@ -1,4 +1,7 @@
-"""A file that is complete under its name, or not there: written under a temporary name, which is locked while we live."""
+"""A file that is complete under its name, or not there.
+
+Written under a temporary name, which is locked while we live.
+"""
 
 import contextlib
 import errno
@@ -26,8 +29,8 @@ _MAX_TEMPORARIES = 1000
 class FileOutput(Output):
     """A regular file: complete under its name, or not there.
 
-    Errors of the system name it as the user does. The temporary file is locked while we live, so that the next who writes
-    this output can tell one whose writer was killed.
+    Errors of the system name it as the user does. The temporary file is locked while we live, so that the next who
+    writes this output can tell one whose writer was killed.
     """
 
     def __init__(self, name: str, *, replace: bool) -> None:

@@ -21,7 +21,10 @@ STORED_TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 class _SafetensorsWeights:
-    """The tensors of some safetensors files, mapped. Read by hand, as numpy has no bfloat16 and torch is not wanted here."""
+    """The tensors of some safetensors files, mapped.
+
+    Read by hand, as numpy has no bfloat16 and torch is not wanted here.
+    """
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._where: dict[str, tuple[mmap.mmap, int, dict[str, Any]]] = {}
