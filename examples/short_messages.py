@@ -51,7 +51,11 @@ def main() -> None:
     parser.add_argument("--train-on", type=Path, metavar="FILE", help="text whose lines make the dictionary of zstd")
     arguments = parser.parse_args()
 
-    models = [registry.load(info.name) for info in registry.list_models() if info.installed and info.name in ("pocket", "smollm2-135m")]
+    models = [
+        registry.load(info.name)
+        for info in registry.list_models()
+        if info.installed and info.name in ("pocket", "smollm2-135m")
+    ]
     with tempfile.TemporaryDirectory() as folder:
         rivals: dict[str, list[str]] = {}
         if shutil.which("brotli"):

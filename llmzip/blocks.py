@@ -114,7 +114,14 @@ def compress(
         return Choice(min(found, key=_size), why)
     tell = progress and (lambda done: progress(done * len(data) // len(body)))
     coded, share = _coded(model, body, is_text, memory, coding, tell)
-    coded = replace(coded, n_bytes=len(data), content_check=content_check(data), mask=mask, side=side, n_body=len(body) if mask else None)
+    coded = replace(
+        coded,
+        n_bytes=len(data),
+        content_check=content_check(data),
+        mask=mask,
+        side=side,
+        n_body=len(body) if mask else None,
+    )
     least = min([coded, *found], key=_size)
     return Choice(least, why + share, spoils=least is not coded)
 

@@ -94,7 +94,9 @@ def write_tokens(memory: Predictor, model: Model, body: bytes, shape: Shape, pro
     spelling = spelling_of(model)
     sizes = lane_sizes(len(body), shape.lanes)
     ends = np.cumsum(sizes).tolist()
-    parts = [spelling.canonical(model.tokenizer.encode(body[end - n : end])) for end, n in zip(ends, sizes, strict=True)]
+    parts = [
+        spelling.canonical(model.tokenizer.encode(body[end - n : end])) for end, n in zip(ends, sizes, strict=True)
+    ]
     ids = np.zeros((shape.lanes, max(map(len, parts))), dtype=np.int32)
     for lane, part in enumerate(parts):
         ids[lane, : len(part)] = part
@@ -121,7 +123,13 @@ def lane_sizes(n_bytes: int, lanes: int) -> list[int]:
 
 
 def transcode(
-    model: Model, memory: Predictor, ids: NDArray[np.int32], shape: Shape, *, known: bool, progress: Progress | None = None
+    model: Model,
+    memory: Predictor,
+    ids: NDArray[np.int32],
+    shape: Shape,
+    *,
+    known: bool,
+    progress: Progress | None = None,
 ) -> None:
     """Code every token of the open body, in (step, lane) order. Encoder and decoder run this very loop.
 

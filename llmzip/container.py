@@ -99,7 +99,10 @@ class Block:
 
     def is_content(self, data: bytes) -> bool:
         """Whether the content check says that this is what was compressed."""
-        return len(data) == self.n_bytes and content_check(self.covered + data, len(self.content_check)) == self.content_check
+        return (
+            len(data) == self.n_bytes
+            and content_check(self.covered + data, len(self.content_check)) == self.content_check
+        )
 
 
 def stored_block(data: bytes) -> Block:
@@ -351,7 +354,9 @@ def _check_limits(header: Header, where: str, *, has_lanes: bool) -> None:
     _check_transforms(header, where)
     _check_sizes(header, where)
     if header.line_bits is not None and (header.kind == NOTE or not MIN_LINE_BITS <= header.line_bits <= MAX_LINE_BITS):
-        raise FormatError(f"memory of {where} is 2^{header.line_bits} lines, not 2^{MIN_LINE_BITS} to 2^{MAX_LINE_BITS}, or of a note")
+        raise FormatError(
+            f"memory of {where} is 2^{header.line_bits} lines, not 2^{MIN_LINE_BITS} to 2^{MAX_LINE_BITS}, or of a note"
+        )
     if header.kind != MODEL:
         if has_lanes or header.window is not None:
             raise FormatError(f"lanes or parameters on {where}, which is {KIND_NAMES[header.kind]}")
@@ -386,7 +391,9 @@ def _check_sizes(header: Header, where: str) -> None:
         if header.n_payload > MAX_NOTE_SIZE:
             raise FormatError(f"payload size of {where} is {header.n_payload}, above {MAX_NOTE_SIZE} for a note")
     elif n_coded > n_body + MAX_EXPANSION:
-        raise FormatError(f"payload size of {where} is {header.n_payload}, above {header.n_side + n_body + MAX_EXPANSION}")
+        raise FormatError(
+            f"payload size of {where} is {header.n_payload}, above {header.n_side + n_body + MAX_EXPANSION}"
+        )
 
 
 def _check_window(window: int, overlap: int, lanes: int, where: str) -> None:
@@ -444,7 +451,13 @@ def parse_note(block: Block) -> str:
 
 def create_short(block: Block, content: bytes, fingerprint: bytes) -> bytes | None:
     """The member whose only block is this one, in the short form; None where that has no place for it."""
-    if len(content) > MAX_SHORT_SIZE or block.lanes > 1 or block.window is not None or block.mask or block.line_bits is not None:
+    if (
+        len(content) > MAX_SHORT_SIZE
+        or block.lanes > 1
+        or block.window is not None
+        or block.mask
+        or block.line_bits is not None
+    ):
         return None
     form = next(byte for byte, kind in SHORT_FORMS.items() if kind == block.kind)
     preamble = MAGIC[:1] + bytes([form]) + (fingerprint[:FINGERPRINT_SIZE] if block.kind == MODEL else b"")

@@ -237,7 +237,9 @@ class _Salvage:
             if place >= at:
                 try:
                     data = self._read(place, container.MAX_HEADER_SIZE)
-                    header = container.parse_header(data, f"block {number}", b"" if i else preamble.raw, first=number == 1)
+                    header = container.parse_header(
+                        data, f"block {number}", b"" if i else preamble.raw, first=number == 1
+                    )
                     if (header.n_bytes, header.block_size) != (entry.n_bytes, entry.size):
                         raise FormatError(f"index does not tell the sizes of block {number}")
                 except LlmzipError as error:
@@ -301,7 +303,10 @@ class _Trail:
                     kind
                     for kind in range(256)
                     if kind & TYPE_BITS == MODEL
-                    or (kind & TYPE_BITS in (STORED, CM) and not kind & ~(TYPE_BITS | LAST | HAS_TRANSFORMS | BEGINS_GROUP))
+                    or (
+                        kind & TYPE_BITS in (STORED, CM)
+                        and not kind & ~(TYPE_BITS | LAST | HAS_TRANSFORMS | BEGINS_GROUP)
+                    )
                 )
             ),
         ),

@@ -111,7 +111,9 @@ class _Blocks:
         block = container.parse_block(filemap.read_at(self._file, entry.offset, entry.size), header, str(place))
         if header.kind != container.STORED:
             self._next = -1  # until it has been decoded
-        content = self._opener.open(block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note)
+        content = self._opener.open(
+            block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note
+        )
         if header.kind != container.STORED:
             self._next = i + 1
         return content
@@ -224,7 +226,9 @@ class LmzFile(io.BufferedIOBase):
         self._at_exit = self._to_be_emptied = False
         self._mode = _plain_mode(mode)
         if self._mode == "r":
-            _refuse_write_arguments(block_size=block_size, lanes=lanes, window=window, overlap=overlap, group_size=group_size)
+            _refuse_write_arguments(
+                block_size=block_size, lanes=lanes, window=window, overlap=overlap, group_size=group_size
+            )
         else:
             for name, value in (("ignore_engine", ignore_engine or None), ("max_size", max_size), ("memory", memory)):
                 if value is not None:

@@ -129,7 +129,11 @@ def read_header(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Heade
         header = parse_short_header(data, where, member.preamble)
     else:
         header = parse_header(data, where, _before(member, entry.offset), first=entry.number == 1)
-    if (header.n_bytes, header.block_size, header.line_bits is not None) != (entry.n_bytes, entry.size, entry.begins_group):
+    if (header.n_bytes, header.block_size, header.line_bits is not None) != (
+        entry.n_bytes,
+        entry.size,
+        entry.begins_group,
+    ):
         raise FormatError(f"index does not tell the sizes of {where}")
     if header.kind == NOTE or (header.kind == MODEL and member.fingerprint == NO_MODEL):
         raise FormatError(f"{where} is of a type that cannot be here")

@@ -181,7 +181,10 @@ def check_sizes(layout: str, sizes: Sequence[int]) -> None:
     theirs.restype = POINTER(c_int64)
     found = theirs()
     if found[: 1 + len(sizes)] != [len(sizes), *sizes]:
-        raise LlmzipError("the compiled kernels belong to another version of llmzip", hint="install llmzip again: pip install --force-reinstall")
+        raise LlmzipError(
+            "the compiled kernels belong to another version of llmzip",
+            hint="install llmzip again: pip install --force-reinstall",
+        )
 
 
 def check_rounding(threads: int = 1) -> None:
@@ -191,7 +194,9 @@ def check_rounding(threads: int = 1) -> None:
     """
     one, half = 1.0, 2.0**-53  # of the last bit of 1
     up, down, even = one + half, -one - half, (one + 2 * half) + half
-    if (up, down, even) != (1.0, -1.0, 1.0 + 2.0**-51) or (library is not None and not library.llmzip_rounding(threads)):
+    if (up, down, even) != (1.0, -1.0, 1.0 + 2.0**-51) or (
+        library is not None and not library.llmzip_rounding(threads)
+    ):
         raise LlmzipError(
             "this process has changed how floating-point numbers are rounded, "
             "so nothing it wrote could be decoded elsewhere",

@@ -48,8 +48,9 @@ def pack(data: bytes, model: Model, lanes: int) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
-def case(model: str, source: Path, packed: Path, lanes: int, threads: int, environment: dict[str, str]) -> tuple[str,
-bool, bool]:
+def case(
+    model: str, source: Path, packed: Path, lanes: int, threads: int, environment: dict[str, str]
+) -> tuple[str, bool, bool]:
     result = subprocess.run(
         [sys.executable, "-c", CASE, model, str(source), str(packed), str(threads), str(lanes),
         str(Path(__file__).parent)],

@@ -64,7 +64,7 @@ PATTERNS = {
     ),
     "killed after a flush of text": Pattern(
         'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines); f.flush(); f.write(lines); '
-        'os.kill(os.getpid(), 9)',
+        "os.kill(os.getpid(), 9)",
         exit_code=-9,
     ),
     "killed before there is a block": Pattern(
@@ -81,7 +81,7 @@ PATTERNS = {
     "append": Pattern('llmzip.open(path, "wb").close(); f = llmzip.open(path, "ab"); f.write(data)'),
     "many writers": Pattern(
         'files = [llmzip.open(path if i == 7 else f"{path}.{i}", "wb") for i in range(9)]\n'
-        'for f in files: f.write(data)'
+        "for f in files: f.write(data)"
     ),
     "one that fails among many": Pattern(
         "class Full:\n    def write(self, data): raise OSError(28, 'full')\n"
@@ -95,7 +95,7 @@ PATTERNS = {
     ),
     "collected cycle": Pattern(
         'import gc\nclass C: pass\nc = C(); c.f = llmzip.open(path, "wb"); c.me = c; c.f.write(data); del c; '
-        'gc.collect(); os._exit(0)'
+        "gc.collect(); os._exit(0)"
     ),
     "thread-local": Pattern('local = threading.local(); local.f = llmzip.open(path, "wb"); local.f.write(data)'),
     "local of a function": Pattern('def g():\n    h = llmzip.open(path, "wb"); h.write(data)\ng(); os._exit(0)'),
@@ -104,7 +104,7 @@ PATTERNS = {
     ),
     "exit stack": Pattern(
         'import contextlib\nstack = contextlib.ExitStack(); f = stack.enter_context(llmzip.open(path, "wb")); '
-        'f.write(data)'
+        "f.write(data)"
     ),
     "attribute of a module": Pattern('sys.kept = llmzip.open(path, "wb"); sys.kept.write(data)'),
     "coroutine that never ends": Pattern(
@@ -176,7 +176,7 @@ PATTERNS = {
     ),
     "child: with": Pattern(
         'with llmzip.open(path, "wb") as f:\n    f.write(data)\n    if os.fork() == 0: sys.exit(0)\n'
-        '    os.wait(); f.write(data)',
+        "    os.wait(); f.write(data)",
         content=LINES * 2,
     ),
     "child: ends last": Pattern(
@@ -185,7 +185,7 @@ PATTERNS = {
     ),
     "child: text": Pattern(
         'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines)\nif os.fork() == 0: sys.exit(0)\n'
-        'os.wait(); f.write(lines)',
+        "os.wait(); f.write(lines)",
         content=LINES * 2,
     ),
     "child: text and with": Pattern(
@@ -213,12 +213,12 @@ PATTERNS = {
     ),
     "child: after blocks that are written": Pattern(
         'f = llmzip.open(path, "wb", block_size=100); f.write(data)\nif os.fork() == 0: sys.exit(0)\n'
-        'os.wait(); f.write(data)',
+        "os.wait(); f.write(data)",
         content=LINES * 2,
     ),
     "child: goes on in its parent's place": Pattern(
         'f = llmzip.open(path, "wb", threads=1); f.write(data); r, w = os.pipe()\n'
-        'if os.fork(): os.close(w); os.read(r, 1); os._exit(0)\nf.write(data)',
+        "if os.fork(): os.close(w); os.read(r, 1); os._exit(0)\nf.write(data)",
         content=LINES * 2,
     ),
     "child: goes on with text": Pattern(
@@ -227,9 +227,8 @@ PATTERNS = {
         content=LINES * 2,
     ),
     "multiprocessing: fork": Pattern(
-        FORK
-        + 'import multiprocessing as m\np = m.get_context("fork").Process(target=len, args=("",)); p.start(); '
-          'p.join(); f.write(data)',
+        FORK + 'import multiprocessing as m\np = m.get_context("fork").Process(target=len, args=("",)); p.start(); '
+        "p.join(); f.write(data)",
         content=LINES * 2,
     ),
     "multiprocessing: fork, text": Pattern(
@@ -238,9 +237,8 @@ PATTERNS = {
         content=LINES * 2,
     ),
     "multiprocessing: pool": Pattern(
-        FORK
-        + 'import multiprocessing as m\nwith m.get_context("fork").Pool(2) as pool: pool.map(len, ["a", "b"])\n'
-          'f.write(data)',
+        FORK + 'import multiprocessing as m\nwith m.get_context("fork").Pool(2) as pool: pool.map(len, ["a", "b"])\n'
+        "f.write(data)",
         content=LINES * 2,
     ),
     "multiprocessing: executor": Pattern(

@@ -142,7 +142,9 @@ def try_pattern(pattern: str, seed: int) -> str:
     lines = PATTERNS[pattern].split("\n")
     body = "\n".join("    " + (line[8:] if i else line) for i, line in enumerate(lines))
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", START + body + "\n", str(seed)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
     try:
         printed, _ = process.communicate(timeout=LIMIT)
     except subprocess.TimeoutExpired:

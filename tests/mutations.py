@@ -61,7 +61,14 @@ def bases() -> list[Built]:
         block = replace(container.stored_block(body), n_bytes=len(data), content_check=primitives.content_check(data))
         found.append((data, [replace(block, mask=mask, n_body=len(body), side=side)]))
         if len(body) < 3000:
-            coded = replace(cm_block(body), n_bytes=len(data), content_check=block.content_check, mask=mask, n_body=len(body), side=side)
+            coded = replace(
+                cm_block(body),
+                n_bytes=len(data),
+                content_check=block.content_check,
+                mask=mask,
+                n_body=len(body),
+                side=side,
+            )
             found.append((data, [coded]))
     parts = [text[:100], noise[:90], text[100:]]
     found.append((b"".join(parts), [container.stored_block(part) for part in parts]))
@@ -193,7 +200,13 @@ def info(data: bytes) -> None:
     llmzip.get_info(data)
 
 
-WAYS: tuple[Callable[[bytes], bytes | None], ...] = (lambda data: llmzip.decompress(data, MODEL), in_order, seek, info, salvaged)
+WAYS: tuple[Callable[[bytes], bytes | None], ...] = (
+    lambda data: llmzip.decompress(data, MODEL),
+    in_order,
+    seek,
+    info,
+    salvaged,
+)
 NAMES = ("decompress", "in order", "seek", "info", "salvage")
 
 
@@ -228,7 +241,9 @@ def run(seed: int, known: list[Built], contents: dict[bytes, bytes]) -> Iterator
         except LlmzipError as error:
             found, outcome = None, type(error).__name__
         except Exception as error:
-            raise AssertionError(f"seed {seed}, {name}: {type(error).__name__}: {error}; file {data[:60].hex(' ')}") from error
+            raise AssertionError(
+                f"seed {seed}, {name}: {type(error).__name__}: {error}; file {data[:60].hex(' ')}"
+            ) from error
         right = found is None or found == whole or (name == "salvage" and found in some)
         assert right, f"seed {seed}, {name}: other bytes: {found!r:.200}"
         what = f"seed {seed}, {name}, {len(data)} bytes, {outcome}"
@@ -260,8 +275,10 @@ def main() -> int:
             return 1
         if (done + 1) % 100 == 0:
             print(f"{done + 1} mutations, {time.monotonic() - start:.0f} s", flush=True)
-    print(f"{arguments.runs} mutations: no other bytes, no other exception. Peak {peak() // 1024} MB. "
-        f"{dict(outcomes.most_common())}")
+    print(
+        f"{arguments.runs} mutations: no other bytes, no other exception. Peak {peak() // 1024} MB. "
+        f"{dict(outcomes.most_common())}"
+    )
     for read in worst:
         print(f"{read.seconds:.2f} s CPU, peak raised by {read.grown} MB: {read.what}")
     return 0

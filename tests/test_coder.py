@@ -47,7 +47,9 @@ def by_constriction(decisions: list[tuple[int, int]]) -> bytes:
 
 def read_by_constriction(payload: bytes, decisions: list[tuple[int, int]]) -> list[int]:
     words = np.frombuffer(payload.ljust(-(-len(payload) // 4) * 4 + 8, b"\0"), ">u4").astype(np.uint32)
-    return constriction.stream.queue.RangeDecoder(words).decode(MODEL, tables_of(decisions)).tolist() if decisions else []
+    return (
+        constriction.stream.queue.RangeDecoder(words).decode(MODEL, tables_of(decisions)).tolist() if decisions else []
+    )
 
 
 @settings(deadline=None)
@@ -74,7 +76,11 @@ def test_always_the_same(p: int, bit: int) -> None:
 def test_carries() -> None:
     rng = random.Random(1)
     for _ in range(50):  # just below one half, then anything: the interval stays across a boundary
-        decisions = [(1 << 23, 0), *[((1 << 24) - 16, 1)] * rng.randrange(100), *[(16, rng.randrange(2)) for _ in range(rng.randrange(30))]]
+        decisions = [
+            (1 << 23, 0),
+            *[((1 << 24) - 16, 1)] * rng.randrange(100),
+            *[(16, rng.randrange(2)) for _ in range(rng.randrange(30))],
+        ]
         assert written(decisions).rstrip(b"\0") == by_constriction(decisions).rstrip(b"\0")
 
 

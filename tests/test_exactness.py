@@ -92,7 +92,10 @@ def test_a_lane_does_not_depend_on_its_neighbours(tiny):
 def test_the_largest_vocabulary(tiny):
     values, tensors = read_checkpoint(tiny)
     n = 1 << 20
-    tensors = {**tensors, **{name: np.resize(tensors[name], (n, *tensors[name].shape[1:])) for name in ("embed.weight", "embed.scale")}}
+    tensors = {
+        **tensors,
+        **{name: np.resize(tensors[name], (n, *tensors[name].shape[1:])) for name in ("embed.weight", "embed.scale")},
+    }
     config = LlamaConfig.of({**values, "n_vocab": n})
     assert fused.supports(config) == ""
     model = fused.FusedLlama(config, tensors, level=native.best_level, threads=2)
@@ -155,7 +158,9 @@ def written(tiny, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("threads", "environment"), list(cases()), ids=lambda v: v if isinstance(v, int) else " ".join(v.values()))
+@pytest.mark.parametrize(
+    ("threads", "environment"), list(cases()), ids=lambda v: v if isinstance(v, int) else " ".join(v.values())
+)
 def test_the_matrix(tiny, written, threads, environment):
     _, decoded, same_file = case(str(tiny), written / "text", written / "text.lmz", 3, threads, environment)
     assert decoded and same_file

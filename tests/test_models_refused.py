@@ -128,7 +128,11 @@ def adapter(source: Path) -> None:
         (no_tokenizer, "tokenizer.json", "AutoTokenizer"),
         (adapter, "adapter", "merge_and_unload"),
         (lambda source: edit(source / "config.json", architectures=None), "architecture", "LlamaForCausalLM"),
-        (lambda source: edit(source / "config.json", architectures=["GPT2LMHeadModel"]), "GPT2", "--engine transformers"),
+        (
+            lambda source: edit(source / "config.json", architectures=["GPT2LMHeadModel"]),
+            "GPT2",
+            "--engine transformers",
+        ),
     ],
 )
 def test_the_hint_says_how_to_go_on(change: Any, word: str, hint: str, source: Path, tmp_path: Path) -> None:
@@ -179,7 +183,10 @@ def test_odd_configurations(changes: dict[str, Any], source: Path, tmp_path: Pat
         convert_hf(source, tmp_path / "exact", **LABEL)
 
 
-@pytest.mark.parametrize("text", [b"", b"null", b"[]", b'"x"', b"\xff\xfe", b"[" * 100_000, b"{", b'{"model": 5}', b'{"model": {"vocab": 7}}'])
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"null", b"[]", b'"x"', b"\xff\xfe", b"[" * 100_000, b"{", b'{"model": 5}', b'{"model": {"vocab": 7}}'],
+)
 def test_odd_tokenizers(text: bytes, source: Path, exact: Path, tmp_path: Path) -> None:
     """In a folder to convert, and in an exact one, where only encoding needs it."""
     (source / "tokenizer.json").write_bytes(text)
@@ -196,7 +203,14 @@ def test_odd_tokenizers(text: bytes, source: Path, exact: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "token",
-    [{"id": 1.5, "content": "x"}, {"id": None, "content": "x"}, {"content": "x"}, {"id": 3, "content": "\ud800"}, {"id": 3, "content": 7}, 5],
+    [
+        {"id": 1.5, "content": "x"},
+        {"id": None, "content": "x"},
+        {"content": "x"},
+        {"id": 3, "content": "\ud800"},
+        {"id": 3, "content": 7},
+        5,
+    ],
     ids=str,
 )
 def test_odd_added_tokens(token: Any, source: Path, tmp_path: Path) -> None:
@@ -211,7 +225,10 @@ def test_ids_beyond_32_bits_are_no_matter(source: Path, tmp_path: Path) -> None:
     (source / "tokenizer.json").write_text(json.dumps(parsed))
     convert_hf(source, tmp_path / "exact", **LABEL)
     model = registry.load(str(tmp_path / "exact"))
-    assert llmzip.decompress(llmzip.compress(b"a banana and a bandana " * 9, model), model) == b"a banana and a bandana " * 9
+    assert (
+        llmzip.decompress(llmzip.compress(b"a banana and a bandana " * 9, model), model)
+        == b"a banana and a bandana " * 9
+    )
 
 
 # ------------------------------------------------------------------ forged models
@@ -307,7 +324,11 @@ def test_pickles_are_not_executed(source: Path, capfd: pytest.CaptureFixture[str
 
 
 def test_code_of_a_model_is_not_executed(source: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    edit(source / "config.json", model_type="mine", auto_map={"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"})
+    edit(
+        source / "config.json",
+        model_type="mine",
+        auto_map={"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"},
+    )
     (source / "code.py").write_text("print('executed')")
     with pytest.raises(ModelInvalid):
         CausalModel(source)
@@ -317,7 +338,13 @@ def test_code_of_a_model_is_not_executed(source: Path, capfd: pytest.CaptureFixt
 def test_a_model_without_a_cache_is_refused(tmp_path: Path) -> None:
     from transformers import RwkvConfig, RwkvForCausalLM
 
-    settings = {"vocab_size": 600, "hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2, "context_length": 64}
+    settings = {
+        "vocab_size": 600,
+        "hidden_size": 32,
+        "attention_hidden_size": 32,
+        "num_hidden_layers": 2,
+        "context_length": 64,
+    }
     RwkvForCausalLM(RwkvConfig(**settings)).save_pretrained(tmp_path / "rwkv")
     tiny_tokenizer(tmp_path / "rwkv" / "tokenizer.json")
     with pytest.raises(ModelInvalid, match="token by token"):

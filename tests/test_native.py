@@ -24,7 +24,12 @@ TEXT = b"There was nothing so very remarkable in that, she thought, and went on 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=os.environ | environment, timeout=200
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | environment,
+        timeout=200,
     )
 
 
@@ -32,7 +37,9 @@ def compiled(folder: Path, name: str, source: str, *flags: str) -> Path:
     path, target = folder / f"{name}.c", folder / f"{name}.so"
     path.write_text(source)
     compiler = (sysconfig.get_config_var("CC") or "cc").split()
-    subprocess.run([*compiler, "-shared", "-fPIC", *flags, str(path), "-o", str(target), "-lm"], check=True, capture_output=True)
+    subprocess.run(
+        [*compiler, "-shared", "-fPIC", *flags, str(path), "-o", str(target), "-lm"], check=True, capture_output=True
+    )
     return target
 
 
@@ -110,7 +117,9 @@ def test_it_builds_without_openmp(tmp_path):
         "native.library, _ = native._load_or_say_why()\n"
         f"import llmzip; print(llmzip.compress({TEXT!r}).hex())"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(made)], capture_output=True, text=True, cwd=ROOT, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(made)], capture_output=True, text=True, cwd=ROOT, timeout=100
+    )
     assert done.stdout.strip() == llmzip.compress(TEXT).hex()
 
 
@@ -119,7 +128,10 @@ def test_importing_leaves_the_environment_alone():
     environment = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.stdout == "True\n", done.stderr
-    assert run("import os; from llmzip import native; print(os.environ['GOMP_SPINCOUNT'])", GOMP_SPINCOUNT="7").stdout == "7\n"
+    assert (
+        run("import os; from llmzip import native; print(os.environ['GOMP_SPINCOUNT'])", GOMP_SPINCOUNT="7").stdout
+        == "7\n"
+    )
 
 
 # ------------------------------------------------------------------ threads
@@ -215,7 +227,9 @@ TEXT = {text!r}
 def use(tmp_path: Path, code: str) -> subprocess.CompletedProcess[str]:
     library = compiled(tmp_path, "fenv", FENV)
     program = USE.format(text=TEXT, code=code)
-    return subprocess.run([sys.executable, "-c", program, str(library)], capture_output=True, text=True, cwd=ROOT, timeout=100)
+    return subprocess.run(
+        [sys.executable, "-c", program, str(library)], capture_output=True, text=True, cwd=ROOT, timeout=100
+    )
 
 
 @pytest.mark.skipif(sysconfig.get_platform() != "linux-x86_64", reason="sets the control register of x86")

@@ -183,7 +183,15 @@ def test_the_bundled_model(cache: Path) -> None:
     with pytest.raises(ModelNotFound, match="part of llmzip"):
         registry.remove("pocket")
     assert folder.exists()
-    assert [level for level, of in known_models.LEVELS.items() if known_models.is_installed(of.model)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [level for level, of in known_models.LEVELS.items() if known_models.is_installed(of.model)] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+    ]
 
 
 def test_local_folders_and_files_are_converted_once_by_content(tmp_path: Path, cache: Path) -> None:

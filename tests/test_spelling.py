@@ -10,7 +10,11 @@ SPELLED = [bytes([i]) for i in range(256)] + [b"the", b"th", b"the", b"there", b
 
 def weights(scores: np.ndarray) -> dict[int, int]:
     best = max(int(s) for s, each in zip(scores, SPELLED, strict=True) if each)
-    return {i: int(EXP2[(int(s) - best) & 255]) >> min(31, -((int(s) - best) >> 8)) for i, s in enumerate(scores) if SPELLED[i]}
+    return {
+        i: int(EXP2[(int(s) - best) & 255]) >> min(31, -((int(s) - best) >> 8))
+        for i, s in enumerate(scores)
+        if SPELLED[i]
+    }
 
 
 def test_each_prefix_has_the_weight_of_its_tokens() -> None:

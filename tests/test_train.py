@@ -58,7 +58,13 @@ def own_cache(tmp_path_factory) -> Iterator[None]:
 def train_tiny(corpus: Path, out: Path, tokens: int, **options: object) -> Path:
     run.PRESETS["tiny"] = TINY
     run.SAVE_SECONDS = 0  # after each step: a kill finds something
-    settings: dict = {"preset": "tiny", "tokens": tokens, "threads": 1, "say": lambda text: None, "progress": lambda text: None}
+    settings: dict = {
+        "preset": "tiny",
+        "tokens": tokens,
+        "threads": 1,
+        "say": lambda text: None,
+        "progress": lambda text: None,
+    }
     return run.train([Source.parse(str(corpus))], out, **(settings | options))
 
 

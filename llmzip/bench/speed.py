@@ -84,7 +84,10 @@ class Lanes:
         sizes = codec.lane_sizes(len(data), n)
         spelling = codec.spelling_of(model)
         starts = np.cumsum([0, *sizes[:-1]]).tolist()
-        parts = [spelling.canonical(model.tokenizer.encode(data[at : at + size])) for at, size in zip(starts, sizes, strict=True)]
+        parts = [
+            spelling.canonical(model.tokenizer.encode(data[at : at + size]))
+            for at, size in zip(starts, sizes, strict=True)
+        ]
         real = np.arange(max(map(len, parts))) < np.array([[len(part)] for part in parts])
         ids = np.full(real.shape, model.start_id, dtype=np.int32)
         ids[real] = np.concatenate(parts)
@@ -121,7 +124,9 @@ def float_bits(rival: Any, model: LlamaModel, lanes: Lanes, batch: int) -> float
             part = torch.from_numpy(inputs[at : at + batch]).long()
             logits = rival(input_ids=part, logits_to_keep=steps.stop - steps.start).logits
             wanted = truth[at : at + batch, steps].flatten()
-            bits += float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted, ignore_index=-100, reduction="sum"))
+            bits += float(
+                torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted, ignore_index=-100, reduction="sum")
+            )
     return bits / float(np.log(2))
 
 
@@ -192,7 +197,9 @@ def code(model: LlamaModel, data: bytes, lanes: int) -> Coded:
     return Coded(payload, written - began, time.perf_counter() - written, writer.seconds, reader.seconds)
 
 
-def run(name: str | None, path: Path, *, size: int, lanes: int | None, rounds: int, threads: int | None) -> dict[str, Any]:
+def run(
+    name: str | None, path: Path, *, size: int, lanes: int | None, rounds: int, threads: int | None
+) -> dict[str, Any]:
     """Measure one file; the result is one JSON object, whose figures docs/cli.md explains."""
     data = path.read_bytes()[:size]
     model = registry.load(name, threads=threads)

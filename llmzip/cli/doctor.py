@@ -85,5 +85,3 @@ def _cpu() -> str:
     known = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
     present = [flag for flag in known if flag in facts.get("flags", "").split()]
     return f"{facts.get('model name', platform.machine())} ({', '.join(present) or platform.machine()})"
-
-

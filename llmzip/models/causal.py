@@ -75,12 +75,20 @@ class CausalModel:
         try:
             self.step(ids, self.step(ids, None)[1])
         except Exception as error:
-            raise ModelInvalid(f"{self.name}: transformers cannot run it token by token: {_first_line(error)}") from error
+            raise ModelInvalid(
+                f"{self.name}: transformers cannot run it token by token: {_first_line(error)}"
+            ) from error
 
     def state_bytes(self, lanes: int, window: int) -> int:
         """As for attention with a head of keys and values to each of queries, in float32."""
         config = self._model.config.get_text_config()
-        return 8 * lanes * window * int(getattr(config, "num_hidden_layers", 32)) * int(getattr(config, "hidden_size", 4096))
+        return (
+            8
+            * lanes
+            * window
+            * int(getattr(config, "num_hidden_layers", 32))
+            * int(getattr(config, "hidden_size", 4096))
+        )
 
     @staticmethod
     def _start(config: Any, n_vocab: int) -> int:

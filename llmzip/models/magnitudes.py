@@ -66,7 +66,9 @@ class Magnitudes:
 
     def _limited(self, name: str, bound: float) -> float:
         if not bound <= LARGEST:
-            raise ModelInvalid(f"numbers as large as {bound:.0e} may come out of {name}: beyond the bound of the exact arithmetic")
+            raise ModelInvalid(
+                f"numbers as large as {bound:.0e} may come out of {name}: beyond the bound of the exact arithmetic"
+            )
         return bound
 
 

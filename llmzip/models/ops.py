@@ -116,7 +116,9 @@ def float_mm(a: Tensor, b: Tensor) -> Tensor:
     return total
 
 
-def linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, digits: int, matmul: IntMatmul, factor: float = 1.0) -> Tensor:
+def linear(
+    x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, digits: int, matmul: IntMatmul, factor: float = 1.0
+) -> Tensor:
     """Rows (R, K) float32 times an int8 matrix (N, K) with one float32 scale per output: (R, N) float32.
 
     `factor` multiplies the row scales.
@@ -147,7 +149,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([a - b, c + d], dim=-1)
 
 
-def attention(q: Tensor, k: Tensor, k_scale: Tensor, v: Tensor, v_scale: Tensor, visible: Tensor, factor: float) -> Tensor:
+def attention(
+    q: Tensor, k: Tensor, k_scale: Tensor, v: Tensor, v_scale: Tensor, visible: Tensor, factor: float
+) -> Tensor:
     """Softmax attention with grouped queries.
 
     q (L, H, C, D) float32; k, v (L, KV, P, D) int8 with scales (L, KV, P); visible (C, P) bool; factor log2(e)/sqrt(D)

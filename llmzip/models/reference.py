@@ -27,7 +27,9 @@ class ReferenceLlama:
             raise RuntimeError("it computes nothing")
         with ops.threads_of_torch(threads):
             self.tensors: dict[str, Tensor] = {
-                name: torch.from_numpy(array).to(self.device) for name, array in tensors.items() if not name.startswith("tokens.")
+                name: torch.from_numpy(array).to(self.device)
+                for name, array in tensors.items()
+                if not name.startswith("tokens.")
             }
             self.matmul, self.why = ops.choose_matmul(self.device, config.inner_sizes)
 
@@ -46,7 +48,9 @@ class ReferenceState:
         self._model, self._lanes, self._window, self._n_symbols = model, lanes, window, n_symbols
         shape = (c.n_layers, lanes, c.n_kv_heads, window)
         with ops.threads_of_torch(model.threads):  # many zeros are written by many
-            self._k, self._v = (torch.zeros((*shape, c.head_dim), dtype=torch.int8, device=model.device) for _ in range(2))
+            self._k, self._v = (
+                torch.zeros((*shape, c.head_dim), dtype=torch.int8, device=model.device) for _ in range(2)
+            )
             self._k_scale, self._v_scale = (torch.zeros(shape, device=model.device) for _ in range(2))
         self._pos = 0
 

@@ -245,7 +245,9 @@ def _converted(path: Path) -> Path:
     digest = hashlib.sha256(f"numerics {checkpoint.NUMERICS}\n".encode())
     try:
         for file in filter(Path.is_file, files):  # reading a pipe would never end
-            digest.update(f"{'' if path.is_file() else file.name}\n{sha256_of(file)}\n".encode("utf-8", "surrogateescape"))
+            digest.update(
+                f"{'' if path.is_file() else file.name}\n{sha256_of(file)}\n".encode("utf-8", "surrogateescape")
+            )
     except OSError as error:
         raise ModelInvalid(f"cannot read {file}: {error.strerror}") from error
     key = digest.hexdigest()[:16]

@@ -27,7 +27,9 @@ class ToyTokenizer:
     def __init__(self) -> None:
         self._spellings = [bytes([b]) for b in range(256) if b not in _MISSING] + list(_WORDS)
         self.n_vocab = len(self._spellings) + 60  # unused ids, as padded vocabularies have
-        self._spelling = dict(enumerate(self._spellings)) | {self.n_vocab + i: bytes([b]) for i, b in enumerate(_MISSING)}
+        self._spelling = dict(enumerate(self._spellings)) | {
+            self.n_vocab + i: bytes([b]) for i, b in enumerate(_MISSING)
+        }
         self._id = {spelling: i for i, spelling in self._spelling.items()}
         self.n_symbols = self.n_vocab + len(_MISSING)
         self.spelled = [self._spelling.get(i, b"") for i in range(self.n_symbols)]

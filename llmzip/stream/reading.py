@@ -211,7 +211,9 @@ class LmzDecompressor:
         if any(block.kind == container.MODEL for group in groups for block, _, _ in group):
             with suppress(LlmzipError):  # loaded once; an error is that of each block
                 self._opener.source.to_decompress(member.fingerprint)
-        memories = [Memory(group[0][1].line_bits or container.MIN_LINE_BITS, n_threads // len(groups)) for group in groups]
+        memories = [
+            Memory(group[0][1].line_bits or container.MIN_LINE_BITS, n_threads // len(groups)) for group in groups
+        ]
         jobs = [
             partial(self._opener.open_all, group, memory, member.fingerprint, self._note)
             for group, memory in zip(groups, memories, strict=True)
@@ -240,7 +242,7 @@ class LmzDecompressor:
 
     def _take_index(self, member: Member) -> None:
         """What was seen tells every byte of the index but, if the content is wrong, its content check."""
-        seen = member.index(self._digest.digest()[: CONTENT_CHECK_SIZE])
+        seen = member.index(self._digest.digest()[:CONTENT_CHECK_SIZE])
         size = len(create_index(seen))
         if len(self._input) < size:
             raise TruncatedError("file ends in the index")

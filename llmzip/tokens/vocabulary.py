@@ -206,7 +206,9 @@ class _Encoder:
             self._marks = not is_byte_level(parsed)
             self._library = Library.from_str(json.dumps(_plain(parsed)))
         except Exception as error:  # the library raises just that
-            raise ModelInvalid(f"cannot read {path}: {error}", hint="remove the model and pull or convert it again") from error
+            raise ModelInvalid(
+                f"cannot read {path}: {error}", hint="remove the model and pull or convert it again"
+            ) from error
         self._short: dict[str, list[int]] = {}  # binary data is some bytes of text at a time, and a call takes 10 us
         # Invalid UTF-8 is U+DC80 to U+DCFF after "surrogateescape". A literal space mark would come back as a space.
         apart = "\udc80-\udcff" + "".join(re.escape(chr(byte)) for byte in escaped if byte < 0x80)

@@ -216,4 +216,3 @@ class Network(nn.Module):
                 (f"{prefix}.mlp.down_proj.weight", layer.down.weight.detach()),
             ]
         return named
-

@@ -230,7 +230,11 @@ def look(kinds: list[Kind], priors: list[Prior], model: Model | None) -> None:
     for kind in kinds:
         pieces = [kind.piece(random.Random(SEED), size, held_out=True) for size in LOOKS]
         taken = np.array([[coded(piece, prior, model)[1] for prior in priors] for piece in pieces])
-        print(f"{kind.name:16}", *(f"{len(piece):6}: {' '.join(map(str, row))}" for piece, row in zip(pieces, taken, strict=True)), flush=True)
+        print(
+            f"{kind.name:16}",
+            *(f"{len(piece):6}: {' '.join(map(str, row))}" for piece, row in zip(pieces, taken, strict=True)),
+            flush=True,
+        )
         logs += np.log(taken / taken[:, :1])
     print("mean, %", *(100 * np.expm1(logs / len(kinds))).round(2))
 

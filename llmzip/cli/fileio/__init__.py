@@ -10,4 +10,24 @@ from llmzip.cli.fileio.outputs import DescriptorOutput, Output
 from llmzip.cli.fileio.sources import READ_SIZE, Source, delete, same_content
 from llmzip.cli.fileio.temporary import FileOutput, discard_temporaries
 
-__all__ = ["READ_SIZE", "STDIO", "SUFFIX", "DescriptorOutput", "FileOutput", "Output", "Refused", "Skipped", "Source", "compressed_name", "delete", "discard_temporaries", "open_output", "open_source", "open_stdout", "plain_name", "refuse_terminal_input", "same_content", "shown"]
+__all__ = [
+    "READ_SIZE",
+    "STDIO",
+    "SUFFIX",
+    "DescriptorOutput",
+    "FileOutput",
+    "Output",
+    "Refused",
+    "Skipped",
+    "Source",
+    "compressed_name",
+    "delete",
+    "discard_temporaries",
+    "open_output",
+    "open_source",
+    "open_stdout",
+    "plain_name",
+    "refuse_terminal_input",
+    "same_content",
+    "shown",
+]

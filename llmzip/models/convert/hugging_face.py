@@ -34,7 +34,9 @@ class _SafetensorsWeights:
 
     def _add(self, path: Path) -> None:
         if not path.is_file():
-            raise ModelInvalid(f"there are no weights in {path.parent}: {path.name} is missing", hint=_safetensors_hint(path.parent))
+            raise ModelInvalid(
+                f"there are no weights in {path.parent}: {path.name} is missing", hint=_safetensors_hint(path.parent)
+            )
         checkpoint.refuse_pointer(path)
         try:
             with path.open("rb") as file:
@@ -174,7 +176,8 @@ def _hf_plan(config: dict[str, Any], has_own_head: bool) -> Plan:
     architectures = config.get("architectures")
     if not architectures:
         raise ModelInvalid(
-            "config.json does not name the architecture", hint=f'add "architectures": ["NAME"] with one of {", ".join(ARCHITECTURES)}'
+            "config.json does not name the architecture",
+            hint=f'add "architectures": ["NAME"] with one of {", ".join(ARCHITECTURES)}',
         )
     if not isinstance(architectures, list) or architectures[0] not in ARCHITECTURES:
         found = architectures[0] if isinstance(architectures, list) else architectures
