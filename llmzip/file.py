@@ -18,11 +18,11 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 from llmzip import container, filemap, handles
 from llmzip.blocks import Memory
 from llmzip.container import Header
-from llmzip.errors import FormatError, LlmzipError
+from llmzip.errors import FormatError, LlmzipError, naming
 from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.limits import Limits
 from llmzip.stream import BLOCK_SIZE, CHUNK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
-from llmzip.stream.opening import Opener, Place, named
+from llmzip.stream.opening import Opener, Place, parse_block
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -90,10 +90,8 @@ class _Blocks:
         """The header of block i. Where a group begins, its memory is made."""
         member, entry = self._blocks[i]
         self._opener.limits.check_size(entry.content_offset + entry.n_bytes)
-        try:
+        with naming(self._place(i)):
             header = filemap.read_header(self._file, member, entry)
-        except LlmzipError as error:
-            raise named(error, self._place(i)) from error
         if header.line_bits is not None:
             self._memory, self._next = Memory(header.line_bits), i
         if header.kind == container.STORED and self._next == i:
@@ -108,7 +106,7 @@ class _Blocks:
         """The content of block i, which is stored, or goes on from the memory as it is."""
         (member, entry), place = self._blocks[i], self._place(i)
         self._opener.check(header, place, self._memory)
-        block = container.parse_block(filemap.read_at(self._file, entry.offset, entry.size), header, str(place))
+        block = parse_block(filemap.read_at(self._file, entry.offset, entry.size), header, place)
         if header.kind != container.STORED:
             self._next = -1  # until it has been decoded
         content = self._opener.open(

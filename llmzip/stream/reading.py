@@ -21,7 +21,7 @@ from llmzip.index import check_index, create_index
 from llmzip.limits import UNLIMITED, Limits
 from llmzip.models.source import MAX_THREADS, ModelSource
 from llmzip.primitives import CONTENT_CHECK_SIZE
-from llmzip.stream.opening import Opener, Place, Whole
+from llmzip.stream.opening import Opener, Place, Whole, parse_block, parse_note
 from llmzip.stream.progress import Progress, Told
 
 if TYPE_CHECKING:
@@ -143,9 +143,9 @@ class LmzDecompressor:
         place = Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes)
         if len(self._input) < header.block_size:
             raise TruncatedError(f"file ends in {place}")
-        block = container.parse_block(bytes(self._input[: header.block_size]), header, str(place))
+        block = parse_block(bytes(self._input[: header.block_size]), header, place)
         if block.kind == container.NOTE:
-            self._note = container.parse_note(block)
+            self._note = parse_note(block)
         else:
             self._output = self._open(member, block, header, place)
             self._given = 0
@@ -189,7 +189,7 @@ class LmzDecompressor:
                 header = ahead.parse_header(bytes(self._input[at : at + container.MAX_HEADER_SIZE]))
                 self._opener.limits.check_size(n_out + header.n_bytes)
                 place = Place(self._number, ahead.n_blocks + 1, n_out, header.n_bytes)
-                block = container.parse_block(bytes(self._input[at : at + header.block_size]), header, str(place))
+                block = parse_block(bytes(self._input[at : at + header.block_size]), header, place)
             except LlmzipError:
                 break
             if header.line_bits is not None:
