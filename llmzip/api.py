@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from llmzip import container, damage
-from llmzip.container import BlockEntry, MemberEntry
+from llmzip import container, damage, filemap
 from llmzip.damage import Damage
 from llmzip.file import FileArgument
+from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.handles import flat
 from llmzip.limits import Limits
-from llmzip.stream import BLOCK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
+from llmzip.models.source import ModelSource
+from llmzip.stream import BLOCK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, Progress
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -78,7 +79,9 @@ def decompress(
     source = ModelSource(model, device=device, threads=threads)
     limits = Limits(max_size, memory)
     read = io.BytesIO(flat(data)).read
-    reader = MemberReader(read, source, ignore_engine=ignore_engine, limits=limits, progress=progress, side_by_side=True)
+    reader = MemberReader(
+        read, source, ignore_engine=ignore_engine, limits=limits, progress=progress, side_by_side=True
+    )
     return reader.read()
 
 
@@ -172,7 +175,7 @@ def get_info(file: "FileArgument | Buffer", /) -> Info:
     `file` is a path (str or PathLike), a file object with random access, or the bytes of a file.
     """
     with _opened(file) as opened:
-        walked = container.walk_file(opened, opened.tell())
+        walked = filemap.walk_file(opened, opened.tell())
     members = tuple(_member_info(member, i + 1) for i, member in enumerate(walked))
     return Info(
         n_bytes=sum(member.n_bytes for member in members),

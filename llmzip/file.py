@@ -16,23 +16,14 @@ from bisect import bisect_right
 from contextlib import ExitStack, suppress
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
-from llmzip import container, handles
+from llmzip import container, filemap, handles
 from llmzip.blocks import Memory
-from llmzip.container import BlockEntry, Header, MemberEntry
-from llmzip.errors import FormatError, LlmzipError
+from llmzip.container import Header
+from llmzip.errors import FormatError, LlmzipError, naming
+from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.limits import Limits
-from llmzip.stream import (
-    BLOCK_SIZE,
-    CHUNK_SIZE,
-    GROUP_SIZE,
-    LmzCompressor,
-    MemberReader,
-    ModelSource,
-    Opener,
-    Place,
-    Progress,
-    named,
-)
+from llmzip.stream import BLOCK_SIZE, CHUNK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
+from llmzip.stream.opening import Opener, Place, parse_block
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -47,14 +38,14 @@ NOBODY = -1  # as a process: what is written now is for no one to finish
 class _Blocks:
     """Content of a mapped file at any offset, as far as the file is whole.
 
-    Keeps the last block that it decoded, and what its group has learnt by then: the blocks of a group are decoded in their order. Stored
-    ones are read on their own.
+    Keeps the last block that it decoded, and what its group has learnt by then: the blocks of a group are decoded in
+    their order. Stored ones are read on their own.
     """
 
     def __init__(self, file: BinaryIO, start: int, opener: Opener) -> None:
         self._file = file
         self._opener = opener
-        members, self._error = container.explore_file(file, start)
+        members, self._error = filemap.explore_file(file, start)
         self._blocks: list[tuple[MemberEntry, BlockEntry]] = [(m, b) for m in members for b in m.blocks if b.n_bytes]
         self._starts = [block.content_offset for _, block in self._blocks]
         self._numbers = {member.offset: i + 1 for i, member in enumerate(members)}
@@ -82,7 +73,10 @@ class _Blocks:
         return self._content[at : at + size]
 
     def _go_to(self, i: int) -> None:
-        """Decode block i, after those of its group before it that are not decoded yet. Stored ones neither need nor teach."""
+        """Decode block i, after those of its group before it that are not decoded yet.
+
+        Stored ones neither need nor teach.
+        """
         self._cached = -1
         header = self._enter(i)
         if header.kind != container.STORED:
@@ -97,10 +91,8 @@ class _Blocks:
         """The header of block i. Where a group begins, its memory is made."""
         member, entry = self._blocks[i]
         self._opener.limits.check_size(entry.content_offset + entry.n_bytes)
-        try:
-            header = container.read_header(self._file, member, entry)
-        except LlmzipError as error:
-            raise named(error, self._place(i)) from error
+        with naming(self._place(i)):
+            header = filemap.read_header(self._file, member, entry)
         if header.line_bits is not None:
             self._memory, self._next = Memory(header.line_bits), i
         if header.kind == container.STORED and self._next == i:
@@ -115,10 +107,12 @@ class _Blocks:
         """The content of block i, which is stored, or goes on from the memory as it is."""
         (member, entry), place = self._blocks[i], self._place(i)
         self._opener.check(header, place, self._memory)
-        block = container.parse_block(container.read_at(self._file, entry.offset, entry.size), header, str(place))
+        block = parse_block(filemap.read_at(self._file, entry.offset, entry.size), header, place)
         if header.kind != container.STORED:
             self._next = -1  # until it has been decoded
-        content = self._opener.open(block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note)
+        content = self._opener.open(
+            block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note
+        )
         if header.kind != container.STORED:
             self._next = i + 1
         return content
@@ -231,7 +225,9 @@ class LmzFile(io.BufferedIOBase):
         self._at_exit = self._to_be_emptied = False
         self._mode = _plain_mode(mode)
         if self._mode == "r":
-            _refuse_write_arguments(block_size=block_size, lanes=lanes, window=window, overlap=overlap, group_size=group_size)
+            _refuse_write_arguments(
+                block_size=block_size, lanes=lanes, window=window, overlap=overlap, group_size=group_size
+            )
         else:
             for name, value in (("ignore_engine", ignore_engine or None), ("max_size", max_size), ("memory", memory)):
                 if value is not None:
@@ -491,11 +487,11 @@ def _check_whole(path: "str | bytes | os.PathLike[str] | os.PathLike[bytes]") ->
         return
     with builtins.open(path, "rb") as file:
         try:
-            members = container.map_file(file)
+            members = filemap.map_file(file)
         except LlmzipError as error:
             hint = "append to a whole .lmz file; llmzip decompress --salvage saves what is whole of this one"
             raise FormatError(f"cannot append to {os.fsdecode(path)}: {error}", hint=hint) from error
-        if members[-1].offset + members[-1].size < container.end_of(file):
+        if members[-1].offset + members[-1].size < filemap.end_of(file):
             message = f"cannot append to {os.fsdecode(path)}: there are zeros after its last member"
             raise FormatError(message, hint="cut them off")
 

@@ -1,4 +1,7 @@
-"""llmzip.codec: bodies to payloads and back, with a model and without, in a memory that goes on; lanes by bytes; what no writer writes."""
+"""llmzip.codec: bodies to payloads and back, with a model and without, in a memory that goes on.
+
+Lanes by bytes; what no writer writes.
+"""
 
 import random
 
@@ -9,10 +12,11 @@ from hypothesis import strategies as st
 
 import llmzip
 from llmzip import codec, native
-from llmzip.container import MAX_POSITIONS, Header, create_varint
+from llmzip.container import MAX_POSITIONS, Header
 from llmzip.errors import FormatError
 from llmzip.models.toy import ToyModel
 from llmzip.predictor import Predictor
+from llmzip.primitives import create_varint
 from llmzip.tokens import in_order
 
 MODEL = ToyModel()

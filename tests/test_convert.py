@@ -1,4 +1,6 @@
-"""Conversion: the tensors mean what the source means, the same source gives the same fingerprint, and the unsupported is refused."""
+"""Conversion: the tensors mean what the source means, the same source gives the same fingerprint, and the unsupported
+is refused.
+"""
 
 import json
 import math
@@ -17,7 +19,10 @@ from transformers import AutoModelForCausalLM
 
 from llmzip.errors import ModelInvalid
 from llmzip.models.checkpoint import fingerprint, read_checkpoint, write_checkpoint
-from llmzip.models.convert import GGUF_NAMES, Rope, convert_gguf, convert_hf, quantise, rope_tables
+from llmzip.models.convert import convert_gguf, convert_hf
+from llmzip.models.convert.gguf import GGUF_NAMES
+from llmzip.models.convert.rope import Rope, rope_tables
+from llmzip.models.convert.tensors import quantise
 
 LABEL = {"name": "tiny", "license": "none", "source": "made on the spot"}
 LLAMA3 = {

@@ -1,4 +1,6 @@
-"""The exact Llama forward by the fused C kernels (CPU). Same bits as `models/reference.py`, which is the definition in torch operations.
+"""The exact Llama forward by the fused C kernels (CPU).
+
+Same bits as `models/reference.py`, which is the definition in torch operations.
 
 Knows nothing of bytes and of the coder. Weights are repacked once for the instruction set; K and V are kept as int8.
 """
@@ -60,20 +62,31 @@ def _oracle(weights: NDArray[np.int8], x: NDArray[np.float32], digits: int) -> N
     return out
 
 
-def _linear(level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int | None) -> NDArray[np.float32]:
+def _linear(
+    level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int | None
+) -> NDArray[np.float32]:
     assert native.library is not None
     rows = len(x)
     matrix = PackedMatrix(level, weights, np.ones(len(weights), dtype=np.float32), threads=threads)
     activations = ActivationBuffer(rows, matrix.struct.k_stride, digits)
     out = np.empty((rows, len(weights)), dtype=np.float32)
     native.library.llmzip_linear(
-        level, matrix.struct, activations.struct, native.pointer(x), rows, native.pointer(out), native.clip_threads(threads)
+        level,
+        matrix.struct,
+        activations.struct,
+        native.pointer(x),
+        rows,
+        native.pointer(out),
+        native.clip_threads(threads),
     )
     return out
 
 
 class PackedMatrix:
-    """An int8 matrix (n, k) in the layout of one instruction set, with its scales. `struct` is what the kernels read."""
+    """An int8 matrix (n, k) in the layout of one instruction set, with its scales.
+
+    `struct` is what the kernels read.
+    """
 
     def __init__(
         self,
@@ -92,7 +105,14 @@ class PackedMatrix:
         self._packed = np.empty(panels * 32 * k_stride, dtype=np.uint8)
         self._scale, self._bias = np.ascontiguousarray(scale), bias
         native.library.llmzip_pack(
-            level, native.pointer(weights), n, k, k_stride, paired, native.pointer(self._packed), native.clip_threads(threads)
+            level,
+            native.pointer(weights),
+            n,
+            k,
+            k_stride,
+            paired,
+            native.pointer(self._packed),
+            native.clip_threads(threads),
         )
         self.struct = native.Matrix(
             native.pointer(self._packed), native.pointer(self._scale), native.pointer(bias), n, k, k_stride
@@ -103,7 +123,8 @@ class ActivationBuffer:
     """Room for the quantised activations of `rows` rows."""
 
     def __init__(self, rows: int, k_stride: int, digits: int) -> None:
-        # Two int8 digits or one int16; the kernels compute whole tiles of 32 lines, and forget what comes from those that nobody wrote
+        # Two int8 digits or one int16; the kernels compute whole tiles of 32 lines, and forget what comes from those
+        # that nobody wrote
         self._lines = np.zeros((rows + 32) * k_stride * 2, dtype=np.uint8)
         self._scales = np.empty(rows, dtype=np.float32)
         self._sums = np.empty(rows, dtype=np.int64)
@@ -197,13 +218,15 @@ class FusedState:
         c = self._model.config
         capacity, dim = -(-window // 16) * 16, -(-c.head_dim // 16) * 16
         slots = c.n_layers * lanes * c.n_kv_heads
-        # Zeros cost nothing until they are touched; what nobody wrote, up to two positions past the last, is read but never used.
+        # Zeros cost nothing until they are touched; what nobody wrote, up to two positions past the last, is read
+        # but never used.
         self._k = np.zeros(slots * capacity * dim + 64, dtype=np.uint8)
         self._v = np.zeros((slots * capacity + 2) * dim + 64, dtype=np.int8)
         self._k_scale = np.zeros(slots * capacity, dtype=np.float32)
         self._v_scale = np.zeros(slots * capacity, dtype=np.float32)
         self._cache = native.Cache(
-            native.pointer(self._k), native.pointer(self._v), native.pointer(self._k_scale), native.pointer(self._v_scale),
+            native.pointer(self._k), native.pointer(self._v), native.pointer(self._k_scale),
+            native.pointer(self._v_scale),
             lanes, capacity, 0, dim,
         )  # fmt: skip
 
@@ -221,7 +244,8 @@ class FusedState:
         native.check_rounding(self._max_threads)
         self._scratch = np.empty(self._max_threads * per_thread * 12, dtype=np.uint8)
         self._buffers = native.Buffers(
-            native.pointer(self._x), native.pointer(self._wide), native.pointer(self._attended), native.pointer(self._logits),
+            native.pointer(self._x), native.pointer(self._wide), native.pointer(self._attended),
+            native.pointer(self._logits),
             self._activations.struct, native.pointer(self._scratch), per_thread,
         )  # fmt: skip
 

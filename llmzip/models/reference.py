@@ -1,4 +1,6 @@
-"""The exact Llama forward in torch operations: the definition that the fused kernels are held to, and the engine of every device but the CPU.
+"""The exact Llama forward in torch operations.
+
+The definition that the fused kernels are held to, and the engine of every device but the CPU.
 
 Straight-line: read `ReferenceState._run` from top to bottom. Knows nothing of bytes and of the coder.
 """
@@ -25,7 +27,9 @@ class ReferenceLlama:
             raise RuntimeError("it computes nothing")
         with ops.threads_of_torch(threads):
             self.tensors: dict[str, Tensor] = {
-                name: torch.from_numpy(array).to(self.device) for name, array in tensors.items() if not name.startswith("tokens.")
+                name: torch.from_numpy(array).to(self.device)
+                for name, array in tensors.items()
+                if not name.startswith("tokens.")
             }
             self.matmul, self.why = ops.choose_matmul(self.device, config.inner_sizes)
 
@@ -46,7 +50,9 @@ class ReferenceState:
         self._tokens = torch.from_numpy(entries[self._is_token]).to(model.device)
         shape = (c.n_layers, lanes, c.n_kv_heads, window)
         with ops.threads_of_torch(model.threads):  # many zeros are written by many
-            self._k, self._v = (torch.zeros((*shape, c.head_dim), dtype=torch.int8, device=model.device) for _ in range(2))
+            self._k, self._v = (
+                torch.zeros((*shape, c.head_dim), dtype=torch.int8, device=model.device) for _ in range(2)
+            )
             self._k_scale, self._v_scale = (torch.zeros(shape, device=model.device) for _ in range(2))
         self._pos = 0
 
@@ -91,7 +97,8 @@ class ReferenceState:
             q, k = ops.rotate(q, cos, sin), ops.rotate(k, cos, sin)
             self._store(i, begin, end, k, v)
             a = ops.attention(
-                q, self._k[i, :, :, :end], self._k_scale[i, :, :, :end], self._v[i, :, :, :end], self._v_scale[i, :, :, :end],
+                q, self._k[i, :, :, :end], self._k_scale[i, :, :, :end], self._v[i, :, :, :end],
+                self._v_scale[i, :, :, :end],
                 visible, ops.float32(c.score_factor),
             )  # fmt: skip
             x = x + linear(a.transpose(1, 2).reshape(lanes * steps, -1), layer + "o")

@@ -1,7 +1,10 @@
-"""A fake model that ships with the library: byte statistics of English, a language of its own, and a hash of the window. Needs numpy alone.
+"""A fake model that ships with the library.
 
-For tests, fuzzing and examples of the protocol: the whole pipeline runs on it in milliseconds, and a single wrong id, position or reset changes
-every score after it. It compresses text a little, what `speak` writes by half, and everything else not at all.
+Byte statistics of English, a language of its own, and a hash of the window. Needs numpy alone.
+
+For tests, fuzzing and examples of the protocol: the whole pipeline runs on it in milliseconds, and a single wrong id,
+position or reset changes every score after it. It compresses text a little, what `speak` writes by half, and everything
+else not at all.
 """
 
 import hashlib
@@ -25,7 +28,9 @@ class ToyTokenizer:
     def __init__(self) -> None:
         self._spellings = [bytes([b]) for b in range(256) if b not in _MISSING] + list(_WORDS)
         self.n_vocab = len(self._spellings) + 60  # unused ids, as padded vocabularies have
-        self._spelling = dict(enumerate(self._spellings)) | {self.n_vocab + i: bytes([b]) for i, b in enumerate(_MISSING)}
+        self._spelling = dict(enumerate(self._spellings)) | {
+            self.n_vocab + i: bytes([b]) for i, b in enumerate(_MISSING)
+        }
         self._id = {spelling: i for i, spelling in self._spelling.items()}
         self.n_symbols = self.n_vocab + len(_MISSING)
         self.spelled = [self._spelling.get(i, b"") for i in range(self.n_symbols)]
