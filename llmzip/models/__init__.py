@@ -30,7 +30,8 @@ class State(Protocol):
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         """Read ids of shape (L, C); return scores (L, C, entries) int16 for the symbol after each of them.
 
-        In the order of the tokenizer's `entries`.         Units of 1/256 bit, the best of each row 0, the others negative (format.md 6.1). A new array each time.
+        In the order of the tokenizer's `entries`, in units of 1/256 bit, the best of each row 0, the others negative
+        (format.md 6.1). A new array each time.
         """
         ...
 
