@@ -23,7 +23,7 @@ LAYERS = [
     ["filemap", "segments", "transforms"],
     ["models"],
     ["predictor"],
-    ["codec"],
+    ["codec", "guesser"],
     ["trials"],
     ["blocks"],
     ["stream"],
