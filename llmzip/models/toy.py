@@ -87,7 +87,7 @@ class ToyState:
         row[np.arange(len(row)), self._model.letters[_expected(recents)]] += 1200
         row -= row[:, tokenizer.entries[tokenizer.entries < tokenizer.n_vocab]].max(axis=1, keepdims=True)
         row[:, tokenizer.n_vocab :] = ESCAPE_SCORE
-        scores: NDArray[np.int16] = row[:, tokenizer.entries].astype(np.int16)
+        scores: NDArray[np.int16] = row[:, tokenizer.entries].astype(np.int16, order="C")
         return scores
 
     def _read(self, ids: NDArray[np.int32], lanes: NDArray[np.int32], position: int) -> None:
