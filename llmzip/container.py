@@ -139,10 +139,14 @@ class Preamble:
         return self.raw[-FINGERPRINT_SIZE:] if len(self.raw) > FINGERPRINT_SIZE else NO_MODEL
 
 
-def create_preamble(fingerprint: bytes = NO_MODEL) -> bytes:
+def preamble_of(fingerprint: bytes = NO_MODEL) -> Preamble:
     """`fingerprint` may be the whole one of a model; the file holds the start of it."""
     assert len(fingerprint) >= FINGERPRINT_SIZE
-    return MAGIC + bytes([~VERSION << 4 & 0xF0 | VERSION]) + fingerprint[:FINGERPRINT_SIZE]
+    return Preamble(MAGIC + bytes([~VERSION << 4 & 0xF0 | VERSION]) + fingerprint[:FINGERPRINT_SIZE])
+
+
+def create_preamble(fingerprint: bytes = NO_MODEL) -> bytes:
+    return preamble_of(fingerprint).raw
 
 
 def parse_preamble(data: bytes) -> Preamble:

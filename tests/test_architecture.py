@@ -20,7 +20,7 @@ LAYERS = [
     ["limits", "native", "primitives", "tokens"],
     ["index"],
     ["container"],
-    ["filemap", "segments", "transforms"],
+    ["coding", "filemap", "segments", "transforms"],
     ["models"],
     ["predictor"],
     ["codec"],

@@ -36,7 +36,9 @@ from llmzip.cli.options import (
     size_of,
     source_of,
 )
-from llmzip.cli.sources import Engine, model_of_level, parameters_of_level
+from llmzip.cli.sources import model_of_level
+from llmzip.models import Engine
+from llmzip.models.known import DEFAULT_LEVEL, level_of
 
 app = typer.Typer(
     name="llmzip",
@@ -122,15 +124,17 @@ def compress(
     names = files or [fileio.STDIO]
     handling = handling_of(names, output, stdout, keep, force, rm, suffix)
     display = Display(quiet=quiet, verbose=verbose)
-    coding = {"lanes": lanes, "window": window, "overlap": overlap, "group_size": group_size and size_of(group_size)}
-    parameters = parameters_of_level(level) if level else {}
-    parameters |= {"block_size": size_of(block_size)} | {
-        key: value for key, value in coding.items() if value is not None
-    }
-    if level:
-        model = model or (model_of_level(level, display) if engine is Engine.exact else None)
+    coding = level_of(level or DEFAULT_LEVEL).coding.but(
+        block_size=size_of(block_size),
+        group_size=None if group_size is None else size_of(group_size),
+        lanes=lanes,
+        window=window,
+        overlap=overlap,
+    )
+    if level and model is None and engine is Engine.exact:
+        model = model_of_level(level, display)
     source = source_of(model, engine, device, threads, display)
-    work = Compressing(display, source, handling, parameters, verify or rm)
+    work = Compressing(display, source, handling, coding, verify or rm)
     return lambda: work.each(names)
 
 

@@ -19,6 +19,7 @@ from llmzip.errors import FormatError, LlmzipError, TruncatedError, UnsupportedE
 from llmzip.handles import flat
 from llmzip.index import check_index, create_index
 from llmzip.limits import UNLIMITED, Limits
+from llmzip.models import Engine
 from llmzip.models.source import MAX_THREADS, ModelSource
 from llmzip.primitives import CONTENT_CHECK_SIZE
 from llmzip.stream.opening import Opener, Place, Whole, parse_block, parse_note
@@ -46,6 +47,7 @@ class LmzDecompressor:
         self,
         model: "Model | str | ModelSource | None" = None,
         *,
+        engine: str = Engine.exact,
         device: str | None = None,
         threads: int | None = None,
         ignore_engine: bool = False,
@@ -54,7 +56,7 @@ class LmzDecompressor:
         side_by_side: bool = False,
     ) -> None:
         if not isinstance(model, ModelSource):
-            model = ModelSource(model, device=device, threads=threads)
+            model = ModelSource(model, engine=engine, device=device, threads=threads)
         self._opener = Opener(model, ignore_engine, limits)
         self._side_by_side = side_by_side
         self._told = Told(progress)
