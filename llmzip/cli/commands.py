@@ -10,8 +10,8 @@ import typer
 
 from llmzip import __version__
 from llmzip.cli import fileio, show
-from llmzip.cli.compressing import Compressing
-from llmzip.cli.decompressing import Decompressing, Testing
+from llmzip.cli.compressing import CompressFile
+from llmzip.cli.decompressing import CheckFile, DecompressFile
 from llmzip.cli.display import Display
 from llmzip.cli.jobs import Job, each_coded
 from llmzip.cli.options import (
@@ -31,7 +31,7 @@ from llmzip.cli.options import (
     Suffix,
     Threads,
     Verbose,
-    handling_of,
+    policy_of,
     reading_of,
     size_of,
     source_of,
@@ -122,7 +122,7 @@ def compress(
 ) -> Job:
     """Compress each FILE to FILE.lmz."""
     names = files or [fileio.STDIO]
-    handling = handling_of(names, output, stdout, keep, force, rm, suffix)
+    policy = policy_of(names, output, stdout, keep, force, rm, suffix)
     display = Display(quiet=quiet, verbose=verbose)
     coding = level_of(level or DEFAULT_LEVEL).coding.but(
         block_size=size_of(block_size),
@@ -134,7 +134,7 @@ def compress(
     if level and model is None and engine is Engine.exact:
         model = model_of_level(level, display)
     source = source_of(model, engine, device, threads, display)
-    work = Compressing(display, source, handling, coding, verify or rm)
+    work = CompressFile(display, source, policy, coding, verify or rm)
     return lambda: work.each(names)
 
 
@@ -162,12 +162,12 @@ def decompress(
 ) -> Job:
     """Decompress each FILE.lmz to FILE."""
     names = files or [fileio.STDIO]
-    handling = handling_of(names, output, stdout, keep, force, rm, suffix)
+    policy = policy_of(names, output, stdout, keep, force, rm, suffix)
     if salvage and rm:
         raise typer.BadParameter("--rm would delete what --salvage could not read")
     display = Display(quiet=quiet, verbose=verbose)
     reading = reading_of(source_of(model, engine, device, threads, display), ignore_engine, max_size, memory)
-    work = Decompressing(display, reading, handling, salvage)
+    work = DecompressFile(display, reading, policy, salvage)
     return lambda: each_coded(names, display, work)
 
 
@@ -187,7 +187,7 @@ def test(
     """Decode each FILE and compare its checksums; write nothing."""
     display = Display(quiet=quiet, verbose=verbose)
     source = source_of(model, engine, device, threads, display)
-    work = Testing(display, reading_of(source, ignore_engine, max_size, memory))
+    work = CheckFile(display, reading_of(source, ignore_engine, max_size, memory))
     return lambda: each_coded(files or [fileio.STDIO], display, work)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, ProgressLine
 from llmzip.cli.jobs import Stop, each_coded, report, warn_of_slow_kernels
-from llmzip.cli.outputs import Handling
+from llmzip.cli.outputs import OutputPolicy
 from llmzip.coding import Coding, CodingError
 from llmzip.errors import LlmzipError, ModelError
 from llmzip.models.source import ModelSource
@@ -39,12 +39,12 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Compressing:
+class CompressFile:
     """`llmzip compress` for one file."""
 
     display: Display
     model: ModelSource
-    handling: Handling
+    policy: OutputPolicy
     coding: Coding
     verify: bool  # decode and compare, as is always done before a source is removed
 
@@ -53,8 +53,8 @@ class Compressing:
 
     def __call__(self, name: str) -> int:
         with (
-            self.handling.open_source(name) as source,
-            self.handling.open_output(source, fileio.compressed_name, self.display) as output,
+            self.policy.open_source(name) as source,
+            self.policy.open_output(source, fileio.compressed_name, self.display) as output,
         ):
             with self.display.progress(fileio.shown(name, "-"), source.size, decoding=False) as line:
                 later = isinstance(output, fileio.FileOutput) and source.seekable()
@@ -64,7 +64,7 @@ class Compressing:
                     self._compare(source, output, line)
                 output.publish()
                 report(self.display, line)
-            return self.handling.settle(source, output, refused, self.display)
+            return self.policy.settle(source, output, refused, self.display)
 
     def _compress(self, source: fileio.Source, output: fileio.Output, line: ProgressLine, check: Check | None) -> None:
         chunks = source.chunks()

@@ -19,7 +19,7 @@ from llmzip.models.known import level_of
 from llmzip.models.source import ModelSource
 from llmzip.primitives import CONTENT_CHECK_SIZE
 from llmzip.stream.groups import Group
-from llmzip.stream.progress import Progress, Told
+from llmzip.stream.progress import Progress, SteadyProgress
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -71,7 +71,7 @@ class LmzCompressor:
         self._look_ahead = coding.block_size
         self._greatest = min(BINARY_FACTOR * coding.block_size, container.MAX_BLOCK_SIZE)
         self._group: Group | None = None  # that the next block may go on from
-        self._told = Told(progress)
+        self._progress = SteadyProgress(progress)
         self._report = report
         self._held = bytearray()  # content that is in no block yet
         self._member: Member | None = None  # None until the first block: then it is known whether a model is needed
@@ -92,7 +92,7 @@ class LmzCompressor:
         self.hold(data)
         if self._held:
             self._source.to_compress()  # a wrong name is told now, not at the end of the first block
-        return b"".join(self._take(last=False))
+        return b"".join(self._emit_blocks(last=False))
 
     def hold(self, data: "Buffer", /) -> None:
         """Take content and do nothing with it yet."""
@@ -117,19 +117,19 @@ class LmzCompressor:
 
     def _finish(self) -> bytes:
         """The last block of the member, and the index."""
-        done = list(self._take(last=True))
+        done = list(self._emit_blocks(last=True))
         if self._member is None:
             done.append(self._add_block(container.stored_block(b""), b"", last=True))
         assert self._member is not None
         if self._member.has_index:
             done.append(create_index(self._member.index(self._digest.digest()[:CONTENT_CHECK_SIZE])))
             self._n_out += len(done[-1])
-            self._tell(self._n_in)
+            self._report_progress(self._n_in)
         self._member, self._group, self._digest = None, None, hashlib.sha256()
         self._n_members += 1
         return b"".join(done)
 
-    def _take(self, *, last: bool) -> Iterator[bytes]:
+    def _emit_blocks(self, *, last: bool) -> Iterator[bytes]:
         """Put held content into the member, block by block, as far as its blocks are known.
 
         Groups side by side, if there are several.
@@ -145,7 +145,7 @@ class LmzCompressor:
             jobs = [partial(Group.code, group, model, threads=threads) for group in groups]
 
             def tell(done: int, start: int = start) -> None:
-                self._tell(start + done)
+                self._report_progress(start + done)
 
             coded = workers.run(jobs, self._source.n_threads, tell) if len(jobs) > 1 else jobs[0](tell)
             for block, why in coded:
@@ -222,7 +222,7 @@ class LmzCompressor:
         self._digest.update(content)
         self._n_in += len(content)
         self._n_out += len(done)
-        self._tell(self._n_in)
+        self._report_progress(self._n_in)
         return done
 
     def _whole_member(self, block: Block, content: bytes) -> bytes:
@@ -254,5 +254,5 @@ class LmzCompressor:
         self._member.add(block.kind, block.n_bytes, len(done), last, begins_group=block.line_bits is not None)
         return done
 
-    def _tell(self, n_in: int) -> None:
-        self._told(n_in, self._n_out)  # blocks may be coded some time before they are put out
+    def _report_progress(self, n_in: int) -> None:
+        self._progress(n_in, self._n_out)  # blocks may be coded some time before they are put out

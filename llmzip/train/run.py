@@ -54,7 +54,7 @@ MUON_RATE, ADAM_RATE = 0.02, 0.004
 ADAPT = 0.25  # of these rates, where a trained model goes on
 WARM_UP = 0.01  # of the steps
 DECAY = 0.5  # of the steps, the last ones: linearly to zero
-INT8 = 0.25  # of the steps, the last ones: quantisation-aware
+INT8 = 0.25  # of the steps, the last ones: quantization-aware
 START_ID = 0
 SAMPLE_BYTES = 24_000_000  # for the tokenizer
 SAVE_SECONDS, LOOK_SECONDS, TELL_STEPS = 120, 600, 10
@@ -211,7 +211,7 @@ class Run:
         self._network, self._corpus, self._place, self._seed = network, corpus, place, seed
         self._work, self._words = place.work, words
         self.rate = 1.0  # times the learning rates
-        self.adapting = False  # a trained model goes on: quantisation-aware from the first step
+        self.adapting = False  # a trained model goes on: quantization-aware from the first step
         self._say, self._progress = say, progress
         self._device = network.norm.device
         matrices = network.matrices()

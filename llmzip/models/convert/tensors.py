@@ -45,7 +45,7 @@ class Weights(Protocol):
     def unused(self) -> list[str]: ...
 
 
-def quantise(weight: Floats, name: str = "weight") -> tuple[NDArray[np.int8], Floats]:
+def quantize(weight: Floats, name: str = "weight") -> tuple[NDArray[np.int8], Floats]:
     """int8 rows and a float32 scale for each. Elementwise operations and maxima only."""
     largest = np.maximum(weight.max(axis=1), -weight.min(axis=1))
     if not np.isfinite(largest).all():
@@ -60,7 +60,7 @@ def quantise(weight: Floats, name: str = "weight") -> tuple[NDArray[np.int8], Fl
 
 
 def _tensors(config: LlamaConfig, weights: Weights) -> checkpoint.Tensors:
-    """The quantised tensors; what the source has beyond them is something that this format cannot express."""
+    """The quantized tensors; what the source has beyond them is something that this format cannot express."""
     tensors: checkpoint.Tensors = {}
     width, head, n_q, n_kv = config.width, config.head_dim, config.n_heads, config.n_kv_heads
 
@@ -72,7 +72,7 @@ def _tensors(config: LlamaConfig, weights: Weights) -> checkpoint.Tensors:
 
     def linear(name: str, columns: int, parts: Sequence[tuple[str, int]]) -> None:
         joined = np.concatenate([weights.get(part, (rows, columns)) for part, rows in parts])
-        tensors[f"{name}.weight"], tensors[f"{name}.scale"] = quantise(joined, parts[0][0])
+        tensors[f"{name}.weight"], tensors[f"{name}.scale"] = quantize(joined, parts[0][0])
 
     linear("embed", width, [("model.embed_tokens.weight", config.n_vocab)])
     if not config.tied:
