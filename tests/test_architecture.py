@@ -1,6 +1,7 @@
 """The walls between the modules, read from their imports: what may know of what."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,14 @@ def layer(module: str) -> int:
 def test_imports_go_down(module: str) -> None:
     above = {other for other in own_imports(module) if layer(other) > layer(module)}
     assert not above
+
+
+def test_the_table_of_layers_is_true() -> None:
+    """docs/architecture.md draws what is checked here, top down."""
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|", (ROOT / "docs" / "architecture.md").read_text("utf-8"), re.MULTILINE)
+    drawn = {int(n): set(re.findall(r"`(\w+)`", names)) for n, names in rows}
+    assert drawn == {i + 1: set(filter(None, names)) for i, names in enumerate(LAYERS)}
+    assert [int(n) for n, _ in rows] == sorted(drawn, reverse=True)
 
 
 def test_no_circles() -> None:
