@@ -152,6 +152,13 @@ def test_libraries_at_home() -> None:
     assert importers("typer") == {"cli.app", "cli.commands", "cli.options"}
 
 
+def test_the_command_line_knows_nothing_of_the_format() -> None:
+    inside = {"primitives", "index", "container", "filemap", "blocks", "codec", "predictor", "transforms"}
+    for module in TREES:
+        if module.partition(".")[0] == "cli":
+            assert not own_imports(module) & inside, module
+
+
 def test_transformers_at_run_time() -> None:
     assert importers("transformers", run_time=True) <= {"models.causal", "bench.speed"}
 

@@ -3,13 +3,13 @@
 import io
 from dataclasses import dataclass, field
 
+from llmzip.api import get_info
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, ProgressLine, printable
 from llmzip.cli.jobs import ERROR, WARNING, report
 from llmzip.cli.outputs import OutputPolicy
 from llmzip.damage import Damage, salvage
 from llmzip.errors import LimitExceeded, LlmzipError, ModelError
-from llmzip.filemap import walk_file
 from llmzip.limits import UNLIMITED, Limits
 from llmzip.models.source import ModelSource
 from llmzip.stream import MemberReader
@@ -144,7 +144,7 @@ def content_size(source: fileio.Source) -> int | None:
     if not source.seekable():
         return None
     try:
-        return sum(member.n_bytes for member in walk_file(source.file))
+        return get_info(source.file).n_bytes
     except LlmzipError:
         return None
     finally:
