@@ -10,8 +10,8 @@ import typer
 
 from llmzip import __version__
 from llmzip.cli import fileio, show
-from llmzip.cli.compressing import Compressing
-from llmzip.cli.decompressing import Decompressing, Testing
+from llmzip.cli.compressing import CompressFile
+from llmzip.cli.decompressing import CheckFile, DecompressFile
 from llmzip.cli.display import Display
 from llmzip.cli.jobs import Job, each_coded
 from llmzip.cli.options import (
@@ -31,12 +31,14 @@ from llmzip.cli.options import (
     Suffix,
     Threads,
     Verbose,
-    handling_of,
+    policy_of,
     reading_of,
     size_of,
     source_of,
 )
-from llmzip.cli.sources import Engine, model_of_level, parameters_of_level
+from llmzip.cli.sources import model_of_level
+from llmzip.models import Engine
+from llmzip.models.known import DEFAULT_LEVEL, level_of
 
 app = typer.Typer(
     name="llmzip",
@@ -120,17 +122,19 @@ def compress(
 ) -> Job:
     """Compress each FILE to FILE.lmz."""
     names = files or [fileio.STDIO]
-    handling = handling_of(names, output, stdout, keep, force, rm, suffix)
+    policy = policy_of(names, output, stdout, keep, force, rm, suffix)
     display = Display(quiet=quiet, verbose=verbose)
-    coding = {"lanes": lanes, "window": window, "overlap": overlap, "group_size": group_size and size_of(group_size)}
-    parameters = parameters_of_level(level) if level else {}
-    parameters |= {"block_size": size_of(block_size)} | {
-        key: value for key, value in coding.items() if value is not None
-    }
-    if level:
-        model = model or (model_of_level(level, display) if engine is Engine.exact else None)
+    coding = level_of(level or DEFAULT_LEVEL).coding.but(
+        block_size=size_of(block_size),
+        group_size=None if group_size is None else size_of(group_size),
+        lanes=lanes,
+        window=window,
+        overlap=overlap,
+    )
+    if level and model is None and engine is Engine.exact:
+        model = model_of_level(level, display)
     source = source_of(model, engine, device, threads, display)
-    work = Compressing(display, source, handling, parameters, verify or rm)
+    work = CompressFile(display, source, policy, coding, verify or rm)
     return lambda: work.each(names)
 
 
@@ -158,12 +162,12 @@ def decompress(
 ) -> Job:
     """Decompress each FILE.lmz to FILE."""
     names = files or [fileio.STDIO]
-    handling = handling_of(names, output, stdout, keep, force, rm, suffix)
+    policy = policy_of(names, output, stdout, keep, force, rm, suffix)
     if salvage and rm:
         raise typer.BadParameter("--rm would delete what --salvage could not read")
     display = Display(quiet=quiet, verbose=verbose)
     reading = reading_of(source_of(model, engine, device, threads, display), ignore_engine, max_size, memory)
-    work = Decompressing(display, reading, handling, salvage)
+    work = DecompressFile(display, reading, policy, salvage)
     return lambda: each_coded(names, display, work)
 
 
@@ -183,7 +187,7 @@ def test(
     """Decode each FILE and compare its checksums; write nothing."""
     display = Display(quiet=quiet, verbose=verbose)
     source = source_of(model, engine, device, threads, display)
-    work = Testing(display, reading_of(source, ignore_engine, max_size, memory))
+    work = CheckFile(display, reading_of(source, ignore_engine, max_size, memory))
     return lambda: each_coded(files or [fileio.STDIO], display, work)
 
 
