@@ -208,7 +208,7 @@ def info(
 def explain(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A text, or an .lmz file; - is stdin.")],
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="PAGE", help="Make a page of all of it, for a browser.")
+        str | None, typer.Option("-o", "--output", metavar="PAGE", help="A page of all of it, or a picture (.svg).")
     ] = None,
     force: Annotated[bool, typer.Option("-f", "--force", help="Overwrite.")] = False,
     model: ModelName = None,
