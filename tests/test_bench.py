@@ -27,7 +27,7 @@ def test_bench_reports_the_coded_bits_against_transformers(tmp_path, capsys, mon
     text = tmp_path / "text"
     text.write_bytes(invented_text(200))
     folder = tiny_llama_folder(tmp_path / "hf")
-    assert main(["bench", "--float32", str(text), "-m", str(folder), "--lanes", "2", "--rounds", "1", "-T", "1"]) == 0
+    assert main(["bench", "--floats", str(text), "-m", str(folder), "--lanes", "2", "--rounds", "1", "-T", "1"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert abs(result["model_over_float32"] - 1) < 0.02  # the integers and the floats are one model
     assert 0 < result["coded_over_float32"] < 1  # what is learnt of a text makes up for a model that knows nothing
