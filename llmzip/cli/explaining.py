@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, ProgressLine, printable
-from llmzip.container import begins_member
 from llmzip.models.source import ModelSource
 from llmzip.stream import LmzCompressor
 
@@ -68,10 +67,10 @@ class Explaining:
 
     def _explain(self, name: str, data: bytes) -> "Explanation":
         """Of an .lmz file as it is; of anything else, of what compressing it makes."""
-        from llmzip.explain import explain
+        from llmzip.explain import explain, is_packed
 
         content = None
-        if not data or not begins_member(data[:2]):
+        if not is_packed(data):
             with self.display.progress(f"{name}  compressing", len(data), decoding=False) as line:
                 content, data = data, self._compressed(data, line)
         with self.display.progress(
