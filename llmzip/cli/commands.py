@@ -208,7 +208,7 @@ def info(
 def explain(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A text, or an .lmz file; - is stdin.")],
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="PAGE", help="Make a page of all of it, for a browser.")
+        str | None, typer.Option("-o", "--output", metavar="PAGE", help="A page of all of it, or a picture (.svg).")
     ] = None,
     force: Annotated[bool, typer.Option("-f", "--force", help="Overwrite.")] = False,
     model: ModelName = None,
@@ -268,17 +268,17 @@ def bench(
     cpu: Annotated[bool, typer.Option("--cpu", help="Time of the processor: on a busy machine.")] = False,
     plot: Annotated[str | None, typer.Option("--plot", metavar="SVG", help="Draw ratio against speed.")] = None,
     json: Json = False,
-    float32: Annotated[
-        bool, typer.Option("--float32", help="Instead, the model against float32 transformers with the same weights.")
+    floats: Annotated[
+        bool, typer.Option("--floats", help="Instead, the model against float32 transformers with the same weights.")
     ] = False,
-    lanes: Annotated[int, typer.Option(min=0, help="With --float32; 0: as compress would choose.")] = 0,
+    lanes: Annotated[int, typer.Option(min=0, help="With --floats; 0: as compress would choose.")] = 0,
     model: ModelName = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
 ) -> Job:
     """Measure size, speed and memory against other programs; every file is decoded by a fresh process and compared."""
     n_bytes = None if head is None else size_of(head, "1024T")
-    if float32:
+    if floats:
         return lambda: benching.against_float32(
             files, n_bytes or 100_000, lanes or None, rounds, model, threads or None
         )

@@ -1,4 +1,4 @@
-"""`llmzip explain`: where the bits of a file went, as a page, as JSON, or in colour on a terminal."""
+"""`llmzip explain`: where the bits of a file went, as a page, a picture, JSON, or in colour on a terminal."""
 
 import codecs
 import json
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, ProgressLine, printable
-from llmzip.container import begins_member
 from llmzip.models.source import ModelSource
 from llmzip.stream import LmzCompressor
 
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
 _LINES = 12  # of the text that a terminal is shown
 _PLACES = 10
-# Of surprise, in bits: as on the page. Brighter is more surprising, whoever looks at it.
-_LEVELS = (1, 2, 4, 6, 9, 12, 16)
+# Of the levels of surprise, as on the page: brighter is more surprising, whoever looks at it.
 _STYLES = (
     "",
     "black on #fff6d2",
@@ -69,10 +67,10 @@ class Explaining:
 
     def _explain(self, name: str, data: bytes) -> "Explanation":
         """Of an .lmz file as it is; of anything else, of what compressing it makes."""
-        from llmzip.explain import explain
+        from llmzip.explain import explain, is_packed
 
         content = None
-        if not data or not begins_member(data[:2]):
+        if not is_packed(data):
             with self.display.progress(f"{name}  compressing", len(data), decoding=False) as line:
                 content, data = data, self._compressed(data, line)
         with self.display.progress(
@@ -101,6 +99,10 @@ class Explaining:
 
             yield from json.JSONEncoder().iterencode(record(name, found))
             yield "\n"
+        elif self.output is not None and self.output.endswith(".svg"):
+            from llmzip.explain.picture import picture
+
+            yield picture(found)
         else:
             from llmzip.explain.page import page
 
@@ -166,14 +168,18 @@ def _parts_table(found: "Explanation") -> "Table":
 def _legend() -> "Text":
     from rich.text import Text
 
-    legend = Text("bits of each piece: ")
-    for low, style in zip(("under 1", "1", "2", "4", "6", "9", "12", "16 and more"), _STYLES, strict=True):
+    from llmzip.explain.picture import LABELS
+
+    legend = Text("a piece of: ")
+    for low, style in zip(LABELS, _STYLES, strict=True):
         legend.append(f" {low} ", style=style)
     return legend
 
 
-def _style(bits: float) -> str:
-    return _STYLES[sum(bits >= limit for limit in _LEVELS)]
+def _style(cost: int) -> str:
+    from llmzip.explain.picture import level
+
+    return _STYLES[level(cost)]
 
 
 def _beginning(stretch: "Stretch", columns: int) -> "Text":
@@ -185,7 +191,7 @@ def _beginning(stretch: "Stretch", columns: int) -> "Text":
     for length, cost in zip(stretch.pieces.lengths.tolist(), stretch.pieces.costs.tolist(), strict=True):
         piece = _printable(decoder.decode(stretch.data[start : start + length]))
         start += length
-        text.append(piece, style=_style(cost / (1 << 24)))
+        text.append(piece, style=_style(cost))
         for character in piece:
             column = 0 if character == "\n" else column + 1
             if column in (0, columns):
@@ -226,7 +232,7 @@ def _places_table(found: "Explanation") -> "Table":
         stretch = found.stretches[surprise.stretch]
         end, bits = surprise.start + int(stretch.pieces.lengths[surprise.piece]), surprise.cost / (1 << 24)
         place = Text(_line(stretch.data[max(0, surprise.start - 24) : surprise.start]))
-        place.append(_line(stretch.data[surprise.start : end]), style=_style(bits))
+        place.append(_line(stretch.data[surprise.start : end]), style=_style(surprise.cost))
         place.append(_line(stretch.data[end : end + 12]))
         table.add_row(f"{bits:.1f}", place, Text(", ".join(_expected(stretch, surprise.piece))))
     return table

@@ -3,6 +3,6 @@
 `account` decodes a file with a predictor that keeps account (`watching`); `record` and `page` show what was found.
 """
 
-from llmzip.explain.account import Explanation, explain
+from llmzip.explain.account import Explanation, explain, is_packed
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "explain", "is_packed"]

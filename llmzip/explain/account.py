@@ -122,6 +122,11 @@ class Explanation:
 Progress = Callable[[int], object]  # bytes of content that are done
 
 
+def is_packed(data: bytes) -> bool:
+    """Whether these are the bytes of an .lmz file, by the first of them."""
+    return len(data) > 1 and container.begins_member(data[:2])
+
+
 def explain(
     data: bytes,
     source: ModelSource,
