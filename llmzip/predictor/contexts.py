@@ -43,6 +43,7 @@ class Lane:
         self.token = self.token1 = self.token2 = self.token3 = self.in_token = 0
         self.contexts: list[int] = []
         self.c1 = self.c2 = self.c3 = self.above = self.aligned_byte = self.column = 0
+        self.characters = [0] * 5  # the last, as far as its bytes have come, and those before it
 
     def back(self, memory: Memory, i: int) -> int:
         return memory.data[self.at - i] if self.at - i >= self.start else 0
@@ -58,6 +59,7 @@ def follow_text(memory: Memory, lane: Lane, c: int, stride: int) -> None:
     if stride:
         _follow_records(memory, lane, c, before)
         return
+    _follow_characters(lane, c)
     _follow_fields(lane, c, before)
     _follow_brackets(lane, c)
     _follow_tags(lane, c, before)
@@ -104,6 +106,14 @@ def _follow_numbers(lane: Lane, c: int, before: int) -> None:
     masked = 48 if c in DIGITS else c
     lane.mask = (lane.mask << 8 | masked) & _M64
     lane.masked = hash32(lane.masked, masked)
+
+
+def _follow_characters(lane: Lane, c: int) -> None:
+    """In UTF-8 a byte of 128 to 191 goes on with a character."""
+    if c & 0xC0 == 0x80:
+        lane.characters[0] = (lane.characters[0] << 8 | c) & _M32
+    else:
+        lane.characters = [c, *lane.characters[:-1]]
 
 
 def _follow_fields(lane: Lane, c: int, before: int) -> None:
@@ -221,6 +231,8 @@ def find_contexts(memory: Memory, lane: Lane, stride: int) -> None:
     token1 = hash32(lane.token, lane.token1)
     tokens = [token1, hash32(token1, lane.token2), joined(token1, lane.token2, lane.token3)]
     lane.contexts = h + _text_contexts(memory, lane) + tokens
+    if c1 >= 128:
+        _find_script_contexts(lane)
 
 
 def _text_contexts(memory: Memory, lane: Lane) -> list[int]:
@@ -261,6 +273,19 @@ def _text_contexts(memory: Memory, lane: Lane) -> list[int]:
         hash32(hash32(lane.field_classes, lane.field_known[lane.field % STACK]), hash32(lane.field, c1)),
         hash32(lane.above | last << 8 | c1 << 16, 0),
     ]
+
+
+def _find_script_contexts(lane: Lane) -> None:
+    """After a byte of a character of several: fields, columns and first words say little there, characters more."""
+    h, c = lane.contexts, lane.characters
+    four = joined(c[0], c[1], c[2], c[3])
+    h[12] = four
+    h[17] = hash32(c[0], lane.word1)
+    h[24] = hash32(c[0], c[2])
+    h[25] = hash32(c[0], c[1] >> 6)
+    h[31] = c[0]
+    h[33] = joined(c[0], c[2], c[3])
+    h[34] = hash32(four, c[4])
 
 
 def _record_contexts(memory: Memory, lane: Lane, h: list[int], s: int) -> list[int]:

@@ -15,7 +15,7 @@ from llmzip.predictor.coder import PAST_END
 from llmzip.predictor.prior import FIRST_APMS, Mode, Prior, mode_of
 from llmzip.predictor.spelling import Spelling
 
-_LANE_BYTES, _LINE_BYTES, _END_BYTES = 2072, 64, 8
+_LANE_BYTES, _LINE_BYTES, _END_BYTES = 2096, 64, 8
 _BEFORE = 64  # zeros before the first byte of a group
 _AFTER = 8  # and zeros after the last
 _ROOM = 24  # bytes that a byte takes at the very worst: eight bits or nine of 2^-20

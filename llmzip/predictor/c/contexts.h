@@ -39,6 +39,17 @@ static void follow_numbers(Lane *l, uint32_t c, uint32_t before) {
     l->masked = hash(l->masked, masked);
 }
 
+/* In UTF-8 a byte of 128 to 191 goes on with a character. */
+static void follow_characters(Lane *l, uint32_t c) {
+    uint32_t *characters = l->characters;
+    if ((c & 0xc0) == 0x80) {
+        characters[0] = characters[0] << 8 | c;
+        return;
+    }
+    for (int i = 4; i > 0; i--) characters[i] = characters[i - 1];
+    characters[0] = c;
+}
+
 static void follow_fields(Lane *l, uint32_t c, uint32_t before) {
     uint32_t *known = &l->field_known[l->field & (STACK - 1)];
     if (is_separator(c)) *known = l->field_classes, l->field_classes = 0;
@@ -162,6 +173,19 @@ static void text_contexts(const Predictor *p, const Lane *l, uint32_t *h) {
     h[34] = hash(l->above | last << 8 | c1 << 16, 0);
 }
 
+/* After a byte of a character of several: fields, columns and first words say little there, characters more. */
+static void script_contexts(const Lane *l, uint32_t *h) {
+    const uint32_t *c = l->characters;
+    uint32_t four = hash(hash(hash(c[0], c[1]), c[2]), c[3]);
+    h[12] = four;
+    h[17] = hash(c[0], l->word1);
+    h[24] = hash(c[0], c[2]);
+    h[25] = hash(c[0], c[1] >> 6);
+    h[31] = c[0];
+    h[33] = hash(hash(c[0], c[2]), c[3]);
+    h[34] = hash(four, c[4]);
+}
+
 /* A hash of 16 bits of the three bytes that end `i` bytes ago. */
 static inline uint32_t three_before(const Predictor *p, const Lane *l, int64_t i) {
     return hash(back(p, l, i) | back(p, l, i + 1) << 8 | back(p, l, i + 2) << 16, 0) >> 16;
@@ -222,6 +246,7 @@ static void find_contexts(const Predictor *p, Lane *l) {
         l->above = l->line_before + column < l->line ? p->data[l->line_before + column] : 0;
         l->aligned_byte = l->aligned < l->line ? p->data[l->aligned] : 0;
         text_contexts(p, l, h);
+        if (c1 >= 128) script_contexts(l, h);
     }
     h[TEXT_CONTEXTS] = hash(l->token, l->token1);
     h[TEXT_CONTEXTS + 1] = hash(h[TEXT_CONTEXTS], l->token2);
@@ -243,6 +268,7 @@ static void follow_text(const Predictor *p, Lane *l, uint32_t c) {
         follow_records(p, l, c, before);
         return;
     }
+    follow_characters(l, c);
     follow_fields(l, c, before);
     follow_brackets(l, c);
     follow_tags(l, c, before);

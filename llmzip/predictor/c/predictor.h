@@ -30,6 +30,7 @@ typedef struct { /* one lane: where it is, and what its bytes so far are like */
     uint64_t places[CONTEXTS];                     /* hashes of the lines of the next four bits */
     uint32_t contexts[CONTEXTS];                   /* then names of those in use: their numbers hashed in, and whether a token has begun */
     uint32_t c1, c2, c3, above, aligned_byte, column;
+    uint32_t characters[5];                        /* the last, as far as its bytes have come, and those before it */
 } Lane;
 
 typedef struct { uint32_t words[16]; } Line; /* check << 16 | visits, and the slots of the 15 decisions of a nibble */
