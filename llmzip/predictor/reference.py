@@ -341,7 +341,7 @@ class Reference:
         d.seconds = [
             32 + later if is_end else bit * 4 + (later if self._with_model else (d.matched[0] + 1) // 2),
             256 if is_end else path,
-            (d.matched[0] * 6 + d.certainty) * 2 + is_end,
+            (d.matched[0] * 6 + d.certainty) * 2 + is_end if self._with_model else d.matched[0] * 8 + class_of(lane.c1),
         ]
 
     def _place_in_field(self, lane: Lane) -> int:

@@ -190,7 +190,7 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
     int32_t second[SECONDS] = {
         is_end ? 32 + later : bit * 4 + (p->with_model ? later : (d->match[0] + 1) / 2),
         is_end ? 256 : path,
-        (d->match[0] * 6 + d->certainty) * 2 + is_end,
+        p->with_model ? (d->match[0] * 6 + d->certainty) * 2 + is_end : d->match[0] * 8 + (int32_t)class_of(l->c1),
     };
     for (int i = 0; i < SECONDS; i++) d->seconds[i] = p->seconds + (i * SECOND_ROWS + second[i]) * SAID_ROOM;
 }
