@@ -23,8 +23,9 @@ LAYERS = [
     ["trials"],
     ["blocks"],
     ["stream"],
-    ["damage"],
+    ["access", "damage"],
     ["api", "file"],
+    ["chunks", "distributed", "filesystem", "parts", "tars"],
     ["cli", "bench", "train", "__main__", ""],  # "": llmzip itself, which only a program asks for its version
 ]
 
