@@ -40,7 +40,7 @@ class Contents:
         self._kept = _Kept(CACHE_SIZE if opener.limits.memory is None else 0)
         self._last = -1  # block that was read
         self._n_in_order = 0  # of those that were read last
-        self._ahead: list[_Beside] = []
+        self._ahead: list[_Group] = []
         self._memory = Memory(container.MIN_LINE_BITS)
         self._next = -1  # the block that can go on from the memory
 
@@ -80,11 +80,13 @@ class Contents:
 
     def _take(self, group: "_Group", i: int) -> bytes:
         """The content of block i of a group that is decoded beside."""
+        content = b""
         while i in group.to_come:
-            content = group.results.next()
-            if isinstance(content, LlmzipError):
+            result = group.results.next()
+            if isinstance(result, LlmzipError):
                 self.close()
-                raise content
+                raise result
+            content = result
             self._kept.put(group.to_come.start, content)
             group.to_come = group.to_come[1:]
         return content

@@ -7,19 +7,19 @@ exceptions for its own (an EOFError is an abort to it, and a TruncatedError is a
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from llmzip import __version__
-from llmzip.cli import fileio, habits, jobs
+from llmzip.cli import fileio, habits, jobs, listing, parts, ranges
 from llmzip.cli.display import Display, on_terminal, prepare_streams, printable
 from llmzip.cli.jobs import ERROR, INTERRUPTED, Compressing, Decompressing, Engine, Handling, Job, Reading, Testing
 from llmzip.errors import LlmzipError
 from llmzip.limits import Limits
-from llmzip.stream import ModelSource
+from llmzip.stream import GROUP_SIZE, ModelSource
 
 
 def train_model(corpora: list[str], out: Path, options: dict[str, Any], display: Display) -> int:
@@ -78,6 +78,13 @@ def _n_bytes(text: str) -> int | None:
     if number[-1:] in tuple("KMGT"):
         number, shift = number[:-1], 10 * ("KMGT".index(number[-1]) + 1)
     return int(number) << shift if number.isascii() and number.isdecimal() and len(number) < 20 else None
+
+
+def _parsed(parse: Callable[[str], Any], text: str) -> Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _reading(model: ModelSource, ignore_engine: bool, max_size: str | None, memory: str | None) -> Reading:
@@ -201,6 +208,9 @@ def compress(
     group_size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Content that is coded in one: large is small; up to 64M, 16M if not given.")
     ] = None,
+    part: Annotated[
+        str | None, typer.Option("--part", metavar="K/N", help="Only part K of N, to FILE.K-of-N.lmz; see join.")
+    ] = None,
     suffix: Suffix = fileio.SUFFIX,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -214,6 +224,11 @@ def compress(
     parameters |= {"block_size": _size(block_size)} | {key: value for key, value in coding.items() if value is not None}
     if level:
         model = model or (jobs.model_of_level(level, display) if engine is Engine.exact else None)
+    if part is not None:
+        if rm:
+            raise typer.BadParameter("--rm would delete what the other parts need")
+        numbers = _parsed(parts.parse_part, part)
+        handling = parts.PartHandling.of(handling, numbers, parameters.get("group_size", GROUP_SIZE))
     source = _model_source(model, engine, device, threads, display)
     work = Compressing(display, source, handling, parameters, verify or rm)
     return lambda: work.each(names)
@@ -230,6 +245,12 @@ def decompress(
     salvage: Annotated[
         bool, typer.Option("--salvage", help="Write what is whole of a damaged FILE; say what is not.")
     ] = False,
+    span: Annotated[
+        str | None, typer.Option("--range", metavar="A-B", help="Only bytes A to B, from 0; A-, -N: the last. To stdout.")
+    ] = None,
+    lines: Annotated[
+        str | None, typer.Option("--lines", metavar="A-B", help="Only lines A to B, from 1; A-. To stdout.")
+    ] = None,
     max_size: MaxSize = None,
     memory: Memory = None,
     model: ModelName = None,
@@ -243,13 +264,56 @@ def decompress(
 ) -> Job:
     """Decompress each FILE.lmz to FILE."""
     names = files or [fileio.STDIO]
-    handling = _handling(names, output, stdout, keep, force, rm, suffix)
+    wanted = _wanted(span, lines, rm or salvage)
+    handling = _handling(names, output, stdout or (wanted is not None and output is None), keep, force, rm, suffix)
     if salvage and rm:
         raise typer.BadParameter("--rm would delete what --salvage could not read")
     display = Display(quiet=quiet, verbose=verbose)
     reading = _reading(_model_source(model, engine, device, threads, display), ignore_engine, max_size, memory)
+    if wanted is not None:
+        return lambda: jobs.each_coded(names, display, ranges.Extracting(display, reading, handling, wanted))
     work = Decompressing(display, reading, handling, salvage)
     return lambda: jobs.each_coded(names, display, work)
+
+
+def _wanted(span: str | None, lines: str | None, others: bool) -> "ranges.Wanted | None":
+    """What is asked for of the content, if not all of it."""
+    if span is None and lines is None:
+        return None
+    if (span is not None and lines is not None) or others:
+        raise typer.BadParameter("--range and --lines go neither together nor with --rm or --salvage")
+    wanted: ranges.Wanted = _parsed(ranges.Bytes.parse, span) if span is not None else _parsed(ranges.Lines.parse, lines or "")
+    return wanted
+
+
+@app.command()
+def join(
+    files: Annotated[list[str], typer.Argument(metavar="PART...", help="In their order.")],
+    output: Output = None,
+    stdout: Stdout = False,
+    force: Force = False,
+    one_index: Annotated[
+        bool, typer.Option("--one-index", help="One member with one index, which takes decoding them, or --source.")
+    ] = False,
+    original: Annotated[
+        str | None, typer.Option("--source", metavar="FILE", help="Compare each block with FILE, without decoding.")
+    ] = None,
+    max_size: MaxSize = None,
+    memory: Memory = None,
+    model: ModelName = None,
+    engine: EngineName = Engine.exact,
+    device: Device = None,
+    threads: Threads = 0,
+    ignore_engine: IgnoreEngine = False,
+    quiet: Quiet = 0,
+    verbose: Verbose = 0,
+) -> Job:
+    """Check the parts of a file and join them."""
+    handling = _handling(files[:1], output, stdout or output is None, False, force, False, fileio.SUFFIX)
+    display = Display(quiet=quiet, verbose=verbose)
+    reading = _reading(_model_source(model, engine, device, threads, display), ignore_engine, max_size, memory)
+    work = parts.Joining(display, reading, handling, one_index, original)
+    return lambda: work(files)
 
 
 @app.command()
@@ -276,11 +340,16 @@ def test(
 def info(
     files: Annotated[list[str], typer.Argument(metavar="FILE")],
     json: Json = False,
+    members: Annotated[
+        bool, typer.Option("--members", help="List what is in a tar: decodes the groups that hold its headers.")
+    ] = False,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> Job:
     """Show sizes, model and blocks of each FILE, from its headers alone."""
     display = Display(quiet=quiet, verbose=verbose)
+    if members:
+        return lambda: listing.show_members(files, display, as_json=json)
     return lambda: jobs.show_info(files, display, as_json=json)
 
 
