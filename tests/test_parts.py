@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_cuts_cover_a_file_once_at_borders_of_groups() -> None:
         size, count, group = chance.randrange(0, 3000), chance.randrange(1, 12), chance.randrange(1, 400)
         cuts = [parts.cut(size, number, count, group) for number in range(1, count + 1)]
         assert cuts[0][0] == 0 and cuts[-1][1] == size
-        assert all(one[1] == other[0] for one, other in zip(cuts, cuts[1:], strict=False))
+        assert all(one[1] == other[0] for one, other in pairwise(cuts))
         assert all(start % group == 0 for start, end in cuts if start < end)
         n_groups = [-(-(end - start) // group) for start, end in cuts]
         assert max(n_groups) - min(n_groups) <= 1
@@ -111,7 +112,7 @@ def test_wrong_parts_are_refused() -> None:
         damaged[len(damaged) // 2] ^= 1
         with pytest.raises(LlmzipError):
             join([coded[0], bytes(damaged), *coded[2:]], CONTENT)
-    with pytest.raises(FormatError, match="payload check|header check"):
+    with pytest.raises(FormatError, match=r"payload check|header check"):
         concatenated([coded[0], bytes(damaged)])
     with pytest.raises(FormatError, match="different models"):
         preamble = container.create_preamble(b"\1\2\3\4")
