@@ -68,12 +68,12 @@ class Record:
 
 
 def plan(folder: str, target: str, settings: Settings | None = None) -> list[Task]:
-    """A task for every file below a folder, the largest first, so that no worker begins with it when the others are done."""
+    """A task for every file below a folder, or for one file, the largest first, so that no worker begins with it when the others are done."""
     fs, root = fsspec.core.url_to_fs(folder, **(settings or Settings()).storage_options)
     found = fs.find(root, detail=True)
     tasks = []
     for path, info in found.items():
-        relative = path[len(root) :].lstrip("/")
+        relative = path[len(root) :].lstrip("/") or path.rpartition("/")[2]  # the folder may be a file
         tasks.append(Task(fs.unstrip_protocol(path), f"{target.rstrip('/')}/{relative}{SUFFIX}", 0, int(info["size"])))
     return sorted(tasks, key=lambda task: (-task.end, task.source))
 

@@ -65,20 +65,20 @@ def test_merged_parts_of_text_are_the_bytes_of_one_machine(count: int) -> None:
     assert llmzip.decompress(concatenated(coded, CONTENT), MODEL) == CONTENT
 
 
-@pytest.mark.parametrize("sizes", [SIZES, {"block_size": 5000, "group_size": 10000}])
+@pytest.mark.parametrize("sizes", [{"block_size": 900, "group_size": 1800}, {"block_size": 5000, "group_size": 10000}])
 def test_merged_parts_of_anything(sizes: dict[str, int]) -> None:
     """Short members, stored blocks, records, text, in one file: the content is the same, and so is each block."""
     chance = random.Random(9)
     pieces = [chance.randbytes(3000), CONTENT * 6, bytes(range(256)) * 20, "wörter in utf-16\r\n".encode("utf-16-le") * 99, chance.randbytes(900)]
     content = b"".join(pieces)
-    for count in (2, 3, 5):
+    for count in (2, 3):
         coded = coded_parts(content, count, **sizes)
         joined = merged(coded, content)
         assert llmzip.decompress(joined, MODEL) == content
         (member,) = llmzip.get_info(joined).members
         assert [b.n_bytes for b in member.blocks] == [b.n_bytes for one in coded for b in llmzip.get_info(one).blocks if b.n_bytes]
         with llmzip.LmzFile(io.BytesIO(joined), model=MODEL) as file:
-            for at in range(0, len(content), 997):
+            for at in range(0, len(content), 4999):
                 file.seek(at)
                 assert file.read(3) == content[at : at + 3]
 
@@ -123,7 +123,7 @@ def test_wrong_parts_are_refused() -> None:
 # --- the command line
 
 
-def write_content(count: int = 9) -> bytes:
+def write_content(count: int = 5) -> bytes:
     content = CONTENT * count
     Path("a.txt").write_bytes(content)
     return content
@@ -133,7 +133,7 @@ def test_parts_by_the_command_line(run: Run, tmp_path: Path) -> None:
     content = write_content()
     assert run("compress", "-m", "toy", "--block-size", "2K", "--group-size", "2K", "a.txt").code == 0
     whole = Path("a.txt.lmz").read_bytes()
-    for count in (1, 2, 4, 7):
+    for count in (1, 3):
         for number in range(1, count + 1):
             assert run("compress", "-m", "toy", "--block-size", "2K", "--group-size", "2K", "--part", f"{number}/{count}", "--verify", "a.txt").code == 0
         names = [f"a.txt.{number}-of-{count}.lmz" for number in range(1, count + 1)]
