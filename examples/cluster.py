@@ -1,10 +1,11 @@
-"""Compress a folder, or one huge file in parts, with the workers of Dask or Ray; URLs of fsspec, so S3 as well as a disk.
+"""Compress a folder, or one huge file in parts, with the workers of Dask or Ray: from a disk, S3, whatever has a URL.
 
     python examples/cluster.py FOLDER TARGET --engine dask --workers 2
     python examples/cluster.py FILE TARGET --engine ray --parts 8
     python examples/cluster.py s3://corpus/text s3://corpus/packed --engine dask --scheduler tcp://HOST:8786
 
-TARGET gets an .lmz file for each file of FOLDER, a record beside each, and manifest.json. Killed, the same command goes on where it was.
+TARGET gets an .lmz file for each file of FOLDER, a record beside each, and manifest.json. Killed, the same command goes
+on where it was.
 With --parts, TARGET is the name of the file that the parts are joined to. Dask's dashboard shows how far it is.
 """
 
@@ -54,11 +55,18 @@ def main() -> int:
     records = []
     for record in run(tasks, settings, arguments):
         records.append(record)
-        print(f"{record.target}  {record.n_bytes} -> {record.n_bytes_on_disk}  {record.sha256_on_disk[:16]}", flush=True)
+        print(
+            f"{record.target}  {record.n_bytes} -> {record.n_bytes_on_disk}  {record.sha256_on_disk[:16]}", flush=True
+        )
     if arguments.parts:
         records = [distributed.join(records, arguments.target, settings)]
-    manifest = distributed.write_manifest(records, f"{arguments.target.rstrip('/')}{'.' if arguments.parts else '/'}manifest.json", settings)
-    print(f"{manifest['n_files']} files, {manifest['n_bytes']} -> {manifest['n_bytes_on_disk']} bytes, {manifest['bits_per_byte']} bits/byte")
+    manifest = distributed.write_manifest(
+        records, f"{arguments.target.rstrip('/')}{'.' if arguments.parts else '/'}manifest.json", settings
+    )
+    print(
+        f"{manifest['n_files']} files, {manifest['n_bytes']} -> {manifest['n_bytes_on_disk']} bytes, "
+        f"{manifest['bits_per_byte']} bits/byte"
+    )
     return 0
 
 

@@ -1,7 +1,7 @@
 """Random access: the content of a file at any offset, of which only the groups that are asked for are decoded.
 
-Knows members and where blocks are; how they are coded is `stream`'s, how they are laid out `container`'s. The objects are
-not thread-safe.
+Knows members and where blocks are; how they are coded is `stream`'s, how they are laid out `container`'s.
+The objects are not thread-safe.
 """
 
 from bisect import bisect_right
@@ -25,8 +25,8 @@ AHEAD = 2  # groups that are decoded beside: one that is being read, and the nex
 class Contents:
     """Content of a mapped file at any offset, as far as the file is whole.
 
-    The blocks of a group are decoded in their order, stored ones on their own. What was decoded last is kept, and what its
-    group has learnt by then. Where blocks are read one after another, the next group is decoded beside.
+    The blocks of a group are decoded in their order, stored ones on their own. What was decoded last is kept, and what
+    its group has learnt by then. Where blocks are read one after another, the next group is decoded beside.
     """
 
     def __init__(self, file: BinaryIO, start: int, opener: Opener) -> None:
@@ -92,7 +92,7 @@ class Contents:
         return content
 
     def _go_to(self, i: int) -> bytes:
-        """Decode block i, after those of its group before it that are not decoded yet. Stored ones neither need nor teach."""
+        """Decode block i, after those of its group before it that are not decoded yet; stored ones need none."""
         header = self._enter(i)
         if header.kind != container.STORED:
             start = next(at for at in range(i, -1, -1) if self._blocks[at][1].begins_group)
@@ -124,7 +124,9 @@ class Contents:
 
     def _block(self, i: int, header: Header) -> container.Block:
         entry = self._blocks[i][1]
-        return container.parse_block(container.read_at(self._file, entry.offset, entry.size), header, str(self._place(i)))
+        return container.parse_block(
+            container.read_at(self._file, entry.offset, entry.size), header, str(self._place(i))
+        )
 
     def _open(self, i: int, header: Header) -> bytes:
         """The content of block i, which is stored, or goes on from the memory as it is."""
@@ -133,14 +135,16 @@ class Contents:
         block = self._block(i, header)
         if header.kind != container.STORED:
             self._next = -1  # until it has been decoded
-        content = self._opener.open(block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note)
+        content = self._opener.open(
+            block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note
+        )
         if header.kind != container.STORED:
             self._next = i + 1
         self._kept.put(i, content)
         return content
 
     def _look_ahead(self, i: int) -> None:
-        """Begin to decode the group after that of block i beside, if there is a thread for it and no bound to the memory."""
+        """Begin to decode the next group beside, if there is a thread for it and no bound to the memory."""
         for group in [group for group in self._ahead if not group.to_come or group.to_come.stop <= i]:
             group.results.stop()
             self._ahead.remove(group)
@@ -155,7 +159,9 @@ class Contents:
     def _decoding(self, numbers: range) -> workers.Job[bytes | LlmzipError]:
         """The job that decodes these blocks, which are read here: a file has one place."""
         headers = [self._header(at) for at in numbers]
-        group = [(self._block(at, header), header, self._place(at)) for at, header in zip(numbers, headers, strict=True)]
+        group = [
+            (self._block(at, header), header, self._place(at)) for at, header in zip(numbers, headers, strict=True)
+        ]
         member = self._blocks[numbers.start][0]
         memory = Memory(headers[0].line_bits or container.MIN_LINE_BITS, self._opener.source.n_threads // 2)
         return partial(self._opener.open_all, group, memory, member.fingerprint, member.note)

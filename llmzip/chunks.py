@@ -1,7 +1,7 @@
 """numcodecs: a codec "lmz" for the chunks of arrays, as Zarr has them. numcodecs finds it by an entry point.
 
-Made for chunks of text, records and small integers; a chunk of floating-point noise is better off elsewhere. Filters of numcodecs
-(Delta, FixedScaleOffset, ...) go before it.
+Made for chunks of text, records and small integers; floating-point noise is better off elsewhere.
+Filters of numcodecs (Delta, FixedScaleOffset, ...) go before it.
 """
 
 from functools import lru_cache

@@ -1,7 +1,8 @@
-"""A corpus of many files, or one huge file in parts, compressed by the workers of an engine that there is: Dask, Ray, or this process.
+"""A corpus of many files, or one huge file in parts, compressed by the workers of Dask, of Ray, or by this process.
 
-A task is a function of its input and options alone, so its output is the same bytes wherever it runs, and it can be run again. A task that
-is done has a record beside its output: what was killed goes on where it was. Files are fsspec's: local, S3, whatever has a URL.
+A task is a function of its input and options alone, so its output is the same bytes wherever it runs, and it can be run
+again. One that is done has a record beside its output: what was killed goes on where it was. Files are those of fsspec:
+local, S3, whatever has a URL.
 """
 
 import hashlib
@@ -68,7 +69,7 @@ class Record:
 
 
 def plan(folder: str, target: str, settings: Settings | None = None) -> list[Task]:
-    """A task for every file below a folder, or for one file, the largest first, so that no worker begins with it when the others are done."""
+    """A task for every file below a folder, or for one file; the largest first, so that they are not the last."""
     fs, root = fsspec.core.url_to_fs(folder, **(settings or Settings()).storage_options)
     found = fs.find(root, detail=True)
     tasks = []
@@ -85,7 +86,9 @@ def plan_parts(source: str, target: str, count: int, settings: Settings | None =
     size, group_size = int(fs.info(path)["size"]), settings.options.get("group_size", GROUP_SIZE)
     width = len(str(count))
     cuts = [parts.cut(size, number, count, group_size) for number in range(1, count + 1)]
-    return [Task(source, f"{target}.{i:0{width}}-of-{count}{SUFFIX}", start, end) for i, (start, end) in enumerate(cuts, 1)]
+    return [
+        Task(source, f"{target}.{i:0{width}}-of-{count}{SUFFIX}", start, end) for i, (start, end) in enumerate(cuts, 1)
+    ]
 
 
 # --- one task
@@ -212,7 +215,7 @@ def here(tasks: Iterable[Any], settings: Settings, work: Work = compress) -> Ite
 
 
 def on_dask(client: Any, tasks: Sequence[Any], settings: Settings, work: Work = compress) -> Iterator[Record]:
-    """By the workers of a `dask.distributed.Client`, as they are done. Retries, lost workers and the dashboard are Dask's."""
+    """By the workers of a `dask.distributed.Client`, as they are done. Retries and the dashboard are Dask's."""
     from dask.distributed import as_completed
 
     keys = [f"llmzip-{work.__name__}-{i}-{getattr(task, 'name', '')}" for i, task in enumerate(tasks)]
@@ -233,11 +236,13 @@ def on_ray(tasks: Sequence[Any], settings: Settings, work: Work = compress) -> I
 
 
 def join(records: Iterable[Record], target: str, settings: Settings) -> Record:
-    """One file of the outputs of `plan_parts`, with one index. Each block is compared with the source, and none is decoded."""
+    """One file of the outputs of `plan_parts`, with one index. Blocks are compared with the source, not decoded."""
     in_order = sorted(records, key=lambda record: record.start)
     digest, content = _Digest(), _Digest()
     with ExitStack() as stack:
-        files = [stack.enter_context(fsspec.open(record.target, "rb", **settings.storage_options)) for record in in_order]
+        files = [
+            stack.enter_context(fsspec.open(record.target, "rb", **settings.storage_options)) for record in in_order
+        ]
         source = stack.enter_context(fsspec.open(in_order[0].source, "rb", **settings.storage_options))
         output = stack.enter_context(writing(target, compression=None, **settings.storage_options))
 

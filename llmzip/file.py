@@ -1,7 +1,7 @@
 """`open` and LmzFile: .lmz files as Python files, with random access by blocks.
 
-Where blocks are is a matter of `access`; how they are compressed is `stream`'s, how they are laid out `container`'s. The
-objects are not thread-safe.
+Where blocks are is a matter of `access`; how they are compressed is `stream`'s, how they are laid out `container`'s.
+The objects are not thread-safe.
 """
 
 import atexit
@@ -170,7 +170,8 @@ class LmzFile(io.BufferedIOBase):
                 progress=progress,
             )
         self._reading = {
-            "model": model, "device": device, "threads": threads, "ignore_engine": ignore_engine, "max_size": max_size, "memory": memory,
+            "model": model, "device": device, "threads": threads,
+            "ignore_engine": ignore_engine, "max_size": max_size, "memory": memory,
         }  # fmt: skip
         self._open_file(file)
         if self._mode == "r":

@@ -1,7 +1,7 @@
 """fsspec: compression "lmz" for every file system that it knows, and `lmz://` for the content of one file.
 
-Importing this registers the compression; fsspec finds `lmz://NAME::URL` by an entry point, without an import. Text, tables and
-object stores meet .lmz files here: `fsspec.open("s3://...", "rt", compression="lmz")`.
+Importing this registers the compression; fsspec finds `lmz://NAME::URL` by an entry point, without an import.
+`fsspec.open("s3://...", "rt", compression="lmz")` is then how text is read from an object store.
 """
 
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def register() -> None:
 def writing(
     url: str, *, compression: str | None = "infer", options: dict[str, Any] | None = None, **storage_options: Any
 ) -> Iterator[IO[bytes]]:
-    """A new file at the URL, of which there is all or, if anything is raised meanwhile, nothing. `options`: of LmzFile."""
+    """A new file at the URL: all of it or, if anything is raised meanwhile, nothing. `options`: of LmzFile."""
     fs, path = fsspec.core.url_to_fs(url, **storage_options)
     if compression == "infer":
         compression = infer_compression(path)
@@ -87,7 +87,7 @@ def writing(
 
 @contextmanager
 def _whole(fs: Any, path: str) -> Iterator[IO[bytes]]:
-    """A file of this file system that is there once it is whole. Where a name can be given later, it is; else the store sees to it."""
+    """A file that is there once it is whole: a local one gets its name then, for others the store sees to it."""
     if isinstance(fs, LocalFileSystem):
         fs.makedirs(fs._parent(path), exist_ok=True)
         part = f"{path}.{uuid4().hex[:12]}.part"  # another may write the same
@@ -111,7 +111,7 @@ def _whole(fs: Any, path: str) -> Iterator[IO[bytes]]:
 
 
 class LmzFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]
-    """One .lmz file as a folder of one file, its content: `lmz://NAME::URL`, or `lmz://::URL`. Random access, read only."""
+    """One .lmz file as a folder of one file, its content: `lmz://NAME::URL`. Random access, read only."""
 
     root_marker = ""
     protocol = "lmz"
@@ -129,7 +129,9 @@ class LmzFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]
         self.fo = fo
         self.dir_cache: dict[str, dict[str, Any]] | None = None
         self._model = model
-        self._opened = fsspec.open(fo, "rb", protocol=target_protocol, **(target_options or {})) if isinstance(fo, str) else fo
+        self._opened = (
+            fsspec.open(fo, "rb", protocol=target_protocol, **(target_options or {})) if isinstance(fo, str) else fo
+        )
         name = str(getattr(self._opened, "path", "content")).rstrip("/").rpartition("/")[2]
         self.name = name.removesuffix(SUFFIX)
 

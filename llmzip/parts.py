@@ -1,6 +1,7 @@
 """Files in parts: where a file is cut, so that workers need not talk, and how the coded parts become one file again.
 
-Parts are cut where groups begin in text: joined into one member, they are then the bytes that one machine would have written.
+Parts are cut where groups begin in text: joined into one member, they are the bytes that one machine would have
+written.
 """
 
 import hashlib
@@ -100,7 +101,7 @@ def _one_model(members: Sequence[MemberEntry]) -> tuple[bytes, str | None]:
 
 
 def _line_bits(placed: Sequence[_Placed], i: int, block: Block) -> int | None:
-    """Of the memory that must be said to begin at block i of the merged member: the first block of each member did so unsaid."""
+    """Of the memory that begins at block i, if that must be said: the first block of a member did so unsaid."""
     header = placed[i].entry.header
     assert header is not None
     if i == 0:
@@ -130,7 +131,10 @@ def _content_of(block: Block, placed: _Placed, read: Read) -> bytes:
     """The next bytes of the content, which must be those of the block."""
     content = read(block.n_bytes) if block.n_bytes else b""
     if not block.is_content(content):
-        raise ChecksumError(f"block {placed.entry.number} of a part is not of this content", hint="are the parts all there, in their order?")
+        raise ChecksumError(
+            f"block {placed.entry.number} of a part is not of this content",
+            hint="are the parts all there, in their order?",
+        )
     return content
 
 

@@ -1,6 +1,6 @@
 """Tars inside .lmz files: what is in one, reading and writing one with `tarfile`, and formats for `shutil`.
 
-A tar is compressed as one file, so that its members teach each other. To read a member, its groups are decoded up to its end.
+A tar is compressed as one file, so that its members teach each other. To read one, its groups are decoded up to its end.
 """
 
 import os
@@ -31,7 +31,7 @@ class TarMember:
 
 
 def members(file: IO[bytes]) -> Iterator[TarMember]:
-    """What is in a tar, by its headers: the content between them is gone past. Raises LlmzipError if it is none, or is damaged."""
+    """What is in a tar, by its headers: what lies between them is gone past. LlmzipError if it is none, or damaged."""
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
@@ -60,11 +60,15 @@ class LmzTarFile(tarfile.TarFile):
     """
 
     @classmethod
-    def lmzopen(cls, name: Any, mode: Literal["r", "w", "x"] = "r", fileobj: Any = None, **options: Any) -> "LmzTarFile":
+    def lmzopen(
+        cls, name: Any, mode: Literal["r", "w", "x"] = "r", fileobj: Any = None, **options: Any
+    ) -> "LmzTarFile":
         """As `gzopen` and its kind; options that are not of TarFile are those of LmzFile."""
         if mode not in ("r", "w", "x"):
             raise ValueError("mode must be 'r', 'w' or 'x'")
-        ours = {key: options.pop(key) for key in ("model", "group_size", "threads", "max_size", "memory") if key in options}
+        ours = {
+            key: options.pop(key) for key in ("model", "group_size", "threads", "max_size", "memory") if key in options
+        }
         file = LmzFile(cast(FileArgument, fileobj or name), mode, **ours)
         try:
             tar = cls.taropen(name, mode, cast(IO[bytes], file), **options)
@@ -81,7 +85,13 @@ class LmzTarFile(tarfile.TarFile):
 
 
 def make_archive(
-    base_name: str, base_dir: str, verbose: int = 0, dry_run: int = 0, owner: str | None = None, group: str | None = None, **_: Any
+    base_name: str,
+    base_dir: str,
+    verbose: int = 0,
+    dry_run: int = 0,
+    owner: str | None = None,
+    group: str | None = None,
+    **_: Any,
 ) -> str:
     """For `shutil.make_archive`: `base_dir` as base_name.tar.lmz."""
     name = base_name + ENDINGS[0]

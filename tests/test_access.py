@@ -1,4 +1,4 @@
-"""Random access beyond the single block: what is kept, what is decoded ahead, and readers that go to other processes."""
+"""Random access beyond the single block: what is kept, what is decoded ahead, readers in other processes."""
 
 import io
 import multiprocessing
@@ -155,7 +155,10 @@ def test_a_reader_goes_to_another_process(tmp_path: Path) -> None:
 def test_what_cannot_be_opened_anew_is_not_pickled(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="no reader of a path"):
         pickle.dumps(reader())
-    with llmzip.LmzFile(tmp_path / "x.lmz", "w", model="toy") as file, pytest.raises(TypeError, match="no reader of a path"):
+    with (
+        llmzip.LmzFile(tmp_path / "x.lmz", "w", model="toy") as file,
+        pytest.raises(TypeError, match="no reader of a path"),
+    ):
         pickle.dumps(file)
 
 

@@ -32,7 +32,9 @@ def corpus(tmp_path: Path) -> Path:
     folder = tmp_path / "corpus"
     (folder / "below").mkdir(parents=True)
     for i in range(8):
-        (folder / ("below" if i % 2 else ".") / f"{i}.txt").write_bytes(b"".join(MODEL.speak(90, 10 * i + line) + b"\n" for line in range(3 * i)))
+        (folder / ("below" if i % 2 else ".") / f"{i}.txt").write_bytes(
+            b"".join(MODEL.speak(90, 10 * i + line) + b"\n" for line in range(3 * i))
+        )
     return folder
 
 
@@ -41,7 +43,9 @@ def plan(corpus: Path, target: str) -> list[Task]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*.lmz")}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*.lmz")
+    }
 
 
 def manifest(records: list[Record], folder: Path) -> bytes:
@@ -66,7 +70,10 @@ def test_each_file_is_what_compress_makes_of_it(corpus: Path, one_machine: tuple
     assert found["n_files"] == 8 and found["n_bytes"] == sum(path.stat().st_size for path in corpus.rglob("*.txt"))
     for record in found["files"]:
         packed = Path(record["target"]).read_bytes()
-        assert (len(packed), hashlib.sha256(packed).hexdigest()) == (record["n_bytes_on_disk"], record["sha256_on_disk"])
+        assert (len(packed), hashlib.sha256(packed).hexdigest()) == (
+            record["n_bytes_on_disk"],
+            record["sha256_on_disk"],
+        )
         assert hashlib.sha256(llmzip.decompress(packed, MODEL)).hexdigest() == record["sha256"]
         assert record["bits_per_byte"] == (round(8 * len(packed) / record["n_bytes"], 4) if record["n_bytes"] else None)
 
@@ -88,7 +95,9 @@ def test_what_is_done_is_not_done_again_and_what_has_changed_is(corpus: Path, mo
     (corpus.parent / "out" / "6.txt.lmz.json").write_text("{")
     records = list(distributed.here(plan(corpus, "out"), SETTINGS))
     assert sorted(coded) == ["2.txt.lmz", "4.txt.lmz", "6.txt.lmz"]
-    assert {r.target: r for r in records if "/2." not in r.target} == {r.target: r for r in first if "/2." not in r.target}
+    assert {r.target: r for r in records if "/2." not in r.target} == {
+        r.target: r for r in first if "/2." not in r.target
+    }
     list(distributed.here(plan(corpus, "out"), replace(SETTINGS, options={"block_size": 500})))
     assert len(coded) == 11
 
@@ -104,7 +113,9 @@ def test_verify_reads_back_what_was_written(corpus: Path) -> None:
 
 def test_a_decoder_that_errs_is_found_before_there_is_an_output(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decompress = llmzip.LmzDecompressor.decompress
-    monkeypatch.setattr(llmzip.LmzDecompressor, "decompress", lambda *arguments: decompress(*arguments).replace(b"\n", b" "))
+    monkeypatch.setattr(
+        llmzip.LmzDecompressor, "decompress", lambda *arguments: decompress(*arguments).replace(b"\n", b" ")
+    )
     with pytest.raises(ChecksumError, match="does not decode to"):
         list(distributed.here(plan(corpus, "out")[:1], SETTINGS))
     assert list((corpus.parent / "out").rglob("*.*")) == []
@@ -145,7 +156,9 @@ def die_once(task: Task, settings: Settings) -> Record:
     return distributed.compress(task, settings)
 
 
-def check_engine(corpus: Path, one_machine: tuple[dict[str, str], bytes], run: Callable[[list[Task]], Iterator[Record]]) -> None:
+def check_engine(
+    corpus: Path, one_machine: tuple[dict[str, str], bytes], run: Callable[[list[Task]], Iterator[Record]]
+) -> None:
     folder = corpus.parent / "engine"
     records = list(run(plan(corpus, "engine")))
     assert (folder / "below" / "killed").exists()
@@ -155,7 +168,9 @@ def check_engine(corpus: Path, one_machine: tuple[dict[str, str], bytes], run: C
 def test_dask(corpus: Path, one_machine: tuple[dict[str, str], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     dask_distributed = pytest.importorskip("dask.distributed")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([environment()["PYTHONPATH"], str(Path(__file__).parent)]))
-    cluster = dask_distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(corpus.parent))
+    cluster = dask_distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(corpus.parent)
+    )
     with cluster, dask_distributed.Client(cluster) as client:
         check_engine(corpus, one_machine, lambda tasks: distributed.on_dask(client, tasks, SETTINGS, die_once))
 
@@ -163,7 +178,13 @@ def test_dask(corpus: Path, one_machine: tuple[dict[str, str], bytes], monkeypat
 def test_ray(corpus: Path, one_machine: tuple[dict[str, str], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
     path = os.pathsep.join([environment()["PYTHONPATH"], str(Path(__file__).parent)])
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 << 20, logging_level="error", runtime_env={"env_vars": {"PYTHONPATH": path}})
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=80 << 20,
+        logging_level="error",
+        runtime_env={"env_vars": {"PYTHONPATH": path}},
+    )
     try:
         check_engine(corpus, one_machine, lambda tasks: distributed.on_ray(tasks, SETTINGS, die_once))
     finally:

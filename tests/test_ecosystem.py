@@ -1,4 +1,4 @@
-"""Every recipe of docs/ecosystem.md, against the real library. A recipe whose library is not installed is skipped, and says so."""
+"""Every recipe of docs/ecosystem.md, against the real library; skipped where that is not installed."""
 
 import importlib
 import json
@@ -27,7 +27,8 @@ def recipes() -> dict[str, list[str]]:
     """The blocks of code of each section."""
     sections = re.split(r"^## (.*)\n", DOCUMENT.read_text("utf-8"), flags=re.M)[1:]
     return {
-        title: re.findall(r"^```python\n(.*?)^```", text, re.M | re.S) for title, text in zip(sections[::2], sections[1::2], strict=True)
+        title: re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+        for title, text in zip(sections[::2], sections[1::2], strict=True)
     }
 
 
@@ -51,7 +52,12 @@ s3_server = pytest.fixture(scope="module")(server)
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A file system on a local S3 server, with an empty bucket."""
     s3fs = pytest.importorskip("s3fs")
-    for name, value in {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": s3_server}.items():
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": s3_server,
+    }.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     fs = s3fs.S3FileSystem()
@@ -120,7 +126,9 @@ def test_pandas(place: Path) -> None:
 
 def test_polars(place: Path) -> None:
     found = run("polars", "polars")
-    assert found["table"].equals(found["pl"].read_csv("data.csv")) and found["records"].equals(found["pl"].read_ndjson("data.jsonl"))
+    assert found["table"].equals(found["pl"].read_csv("data.csv")) and found["records"].equals(
+        found["pl"].read_ndjson("data.jsonl")
+    )
     assert found["last"]["n"].to_list() == list(range(51, 60))
     assert llmzip.decompress(Path("copy.csv.lmz").read_bytes()) == found["table"].write_csv().encode()
 
@@ -128,7 +136,9 @@ def test_polars(place: Path) -> None:
 def test_pyarrow(place: Path) -> None:
     found = run("PyArrow", "pyarrow", "fsspec")
     arrow = found["pyarrow"]
-    assert found["table"].equals(arrow.csv.read_csv("data.csv")) and found["records"].equals(arrow.json.read_json("data.jsonl"))
+    assert found["table"].equals(arrow.csv.read_csv("data.csv")) and found["records"].equals(
+        arrow.json.read_json("data.jsonl")
+    )
     assert found["by_dataset"].equals(found["table"])
     with llmzip.open("copy.csv.lmz") as file:
         assert arrow.csv.read_csv(file).equals(found["table"])
@@ -153,7 +163,11 @@ def test_datasets(place: Path) -> None:
 def test_smart_open(place: Path, s3: Any) -> None:
     found = run("smart_open", "smart_open", "boto3")
     assert found["lines"] == ["It was the worst of times.\n"] * 9
-    assert llmzip.decompress(s3.cat("bucket/copy.txt.lmz")) == llmzip.decompress(Path("copy.txt.lmz").read_bytes()) == "".join(found["lines"]).encode()
+    assert (
+        llmzip.decompress(s3.cat("bucket/copy.txt.lmz"))
+        == llmzip.decompress(Path("copy.txt.lmz").read_bytes())
+        == "".join(found["lines"]).encode()
+    )
 
 
 def test_tarfile(place: Path) -> None:

@@ -1,6 +1,5 @@
 """Object stores: an S3 server in this process, all of an object or nothing of it, whatever breaks."""
 
-import importlib
 import io
 import os
 import tarfile
@@ -54,7 +53,14 @@ def options(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(s3fs.core.S3FileSystem, "retries", 1)
     quick = {"retries": {"max_attempts": 1}, "connect_timeout": 2, "read_timeout": 10}
     url = f"http://127.0.0.1:{server.port}"
-    return {"key": "x", "secret": "x", "endpoint_url": url, "config_kwargs": quick, "use_listings_cache": False, "default_block_size": 5 << 20}
+    return {
+        "key": "x",
+        "secret": "x",
+        "endpoint_url": url,
+        "config_kwargs": quick,
+        "use_listings_cache": False,
+        "default_block_size": 5 << 20,
+    }
 
 
 @pytest.fixture
@@ -97,7 +103,9 @@ def test_there_and_back_by_every_way(s3: Any, options: dict[str, Any]) -> None:
         assert file.read() == data[-7:]
 
 
-def test_of_a_large_object_no_more_is_fetched_than_it_takes(s3: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_object_no_more_is_fetched_than_it_takes(
+    s3: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = noise(9_000_000)
     with writing("s3://bucket/a.lmz", options={"block_size": 1 << 18, "group_size": 1 << 18}, **options) as file:
         file.write(data)
@@ -112,7 +120,7 @@ def test_of_a_large_object_no_more_is_fetched_than_it_takes(s3: Any, options: di
     with fsspec.open("lmz://a::s3://bucket/a.lmz", "rb", s3=options | {"default_block_size": 1 << 18}) as file:
         file.seek(4_000_000)
         assert file.read(1000) == data[4_000_000:4_001_000]
-    assert 0 < sum(fetched) < len(data) / 4
+    assert 0 < sum(fetched) < len(data) / 3  # a binary block is 2 MiB
 
 
 class Stopped(Exception):
@@ -129,10 +137,12 @@ def test_what_is_broken_off_leaves_nothing(s3: Any, options: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("way", ["fsspec", "writing"])
 @pytest.mark.parametrize("comes_back", [True, False])
-def test_a_connection_that_breaks_leaves_no_half_object(s3: Any, options: dict[str, Any], server: Server, way: str, comes_back: bool) -> None:
+def test_a_connection_that_breaks_leaves_no_half_object(
+    s3: Any, options: dict[str, Any], server: Server, way: str, comes_back: bool
+) -> None:
     """Also when it is there again by the time when the file is closed."""
     data = noise(16_000_000)
-    with pytest.raises(Exception) as raised:  # noqa: PT011, SIM117
+    with pytest.raises(Exception) as raised:
         with _opened(way, options) as file:
             file.write(data[:8_000_000])
             server.stop()
@@ -172,7 +182,7 @@ def test_a_source_that_breaks_leaves_no_output(
             server.start()
 
     monkeypatch.setattr(distributed, "_chunks", breaking)
-    with pytest.raises(OSError):
+    with pytest.raises(Exception, match="Could not connect"):
         distributed.compress(task, settings)
     assert objects(s3) == ["in"]
     monkeypatch.setattr(distributed, "_chunks", chunks)
@@ -190,7 +200,9 @@ def test_a_local_file_is_all_or_nothing(tmp_path: Path) -> None:
         file.write(b"abc" * 1000)
         file.flush()
         assert not path.exists()
-    assert [entry.name for entry in path.parent.iterdir()] == ["a.lmz"] and llmzip.decompress(path.read_bytes()) == b"abc" * 1000
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.lmz"] and llmzip.decompress(
+        path.read_bytes()
+    ) == b"abc" * 1000
 
 
 def test_the_file_system_of_one_file(tmp_path: Path) -> None:

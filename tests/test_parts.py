@@ -39,7 +39,9 @@ def merged(coded: Sequence[bytes], content: bytes) -> bytes:
 
 def concatenated(coded: Sequence[bytes], content: bytes | None = None) -> bytes:
     out = io.BytesIO()
-    parts.concatenate([io.BytesIO(one) for one in coded], out.write, None if content is None else io.BytesIO(content).read)
+    parts.concatenate(
+        [io.BytesIO(one) for one in coded], out.write, None if content is None else io.BytesIO(content).read
+    )
     return out.getvalue()
 
 
@@ -69,14 +71,22 @@ def test_merged_parts_of_text_are_the_bytes_of_one_machine(count: int) -> None:
 def test_merged_parts_of_anything(sizes: dict[str, int]) -> None:
     """Short members, stored blocks, records, text, in one file: the content is the same, and so is each block."""
     chance = random.Random(9)
-    pieces = [chance.randbytes(3000), CONTENT * 6, bytes(range(256)) * 20, "wörter in utf-16\r\n".encode("utf-16-le") * 99, chance.randbytes(900)]
+    pieces = [
+        chance.randbytes(3000),
+        CONTENT * 6,
+        bytes(range(256)) * 20,
+        "wörter in utf-16\r\n".encode("utf-16-le") * 99,
+        chance.randbytes(900),
+    ]
     content = b"".join(pieces)
     for count in (2, 3):
         coded = coded_parts(content, count, **sizes)
         joined = merged(coded, content)
         assert llmzip.decompress(joined, MODEL) == content
         (member,) = llmzip.get_info(joined).members
-        assert [b.n_bytes for b in member.blocks] == [b.n_bytes for one in coded for b in llmzip.get_info(one).blocks if b.n_bytes]
+        assert [b.n_bytes for b in member.blocks] == [
+            b.n_bytes for one in coded for b in llmzip.get_info(one).blocks if b.n_bytes
+        ]
         with llmzip.LmzFile(io.BytesIO(joined), model=MODEL) as file:
             for at in range(0, len(content), 4999):
                 file.seek(at)
@@ -85,7 +95,9 @@ def test_merged_parts_of_anything(sizes: dict[str, int]) -> None:
 
 def test_merged_parts_whose_first_block_is_stored_and_gone_on_from() -> None:
     contents = [b"x" * 30, TEXT[:200], TEXT[200:300]]
-    made = grouped(contents, lambda part, memory: container.stored_block(part) if part[:1] == b"x" else cm_block(part, memory))
+    made = grouped(
+        contents, lambda part, memory: container.stored_block(part) if part[:1] == b"x" else cm_block(part, memory)
+    )
     one = member_of(made, contents, container.NO_MODEL)
     content = b"".join(contents) * 2
     assert llmzip.decompress(one + one) == content
@@ -97,7 +109,10 @@ def test_what_is_empty_is_no_part_of_a_merged_file() -> None:
     assert merged([nothing, nothing], b"") == nothing
     one = llmzip.compress(CONTENT, MODEL, **SIZES)
     assert merged([nothing, one, nothing], CONTENT) == one
-    assert llmzip.decompress(merged([one, nothing, stored(b"abc"), one], CONTENT + b"abc" + CONTENT), MODEL) == CONTENT + b"abc" + CONTENT
+    assert (
+        llmzip.decompress(merged([one, nothing, stored(b"abc"), one], CONTENT + b"abc" + CONTENT), MODEL)
+        == CONTENT + b"abc" + CONTENT
+    )
 
 
 def test_wrong_parts_are_refused() -> None:
@@ -135,7 +150,22 @@ def test_parts_by_the_command_line(run: Run, tmp_path: Path) -> None:
     whole = Path("a.txt.lmz").read_bytes()
     for count in (1, 3):
         for number in range(1, count + 1):
-            assert run("compress", "-m", "toy", "--block-size", "2K", "--group-size", "2K", "--part", f"{number}/{count}", "--verify", "a.txt").code == 0
+            assert (
+                run(
+                    "compress",
+                    "-m",
+                    "toy",
+                    "--block-size",
+                    "2K",
+                    "--group-size",
+                    "2K",
+                    "--part",
+                    f"{number}/{count}",
+                    "--verify",
+                    "a.txt",
+                ).code
+                == 0
+            )
         names = [f"a.txt.{number}-of-{count}.lmz" for number in range(1, count + 1)]
         assert run("join", "-f", "-o", "joined.lmz", *names).code == 0
         assert Path("joined.lmz").read_bytes() == b"".join(Path(name).read_bytes() for name in names)
@@ -164,7 +194,12 @@ def test_parts_that_are_none(run: Run) -> None:
 def test_join_refuses_what_is_not_the_whole(run: Run) -> None:
     content = write_content(2)
     for number in (1, 2, 3):
-        assert run("compress", "-m", "toy", "--group-size", "1K", "--block-size", "1K", "--part", f"{number}/3", "a.txt").code == 0
+        assert (
+            run(
+                "compress", "-m", "toy", "--group-size", "1K", "--block-size", "1K", "--part", f"{number}/3", "a.txt"
+            ).code
+            == 0
+        )
     one, two, three = (f"a.txt.{number}-of-3.lmz" for number in (1, 2, 3))
     for names in ((one, two), (two, one, three), (one, two, two, three)):
         done = run("join", "-o", "j.lmz", *names)
@@ -193,13 +228,24 @@ $(FILE).lmz: $(PARTS)
 $(FILE).%-of-$(N).lmz: $(FILE)
 \t$(LLMZIP) compress -f -T 1 --part $*/$(N) $(FLAGS) $(FILE)
 """
-XARGS = "seq 4 | xargs -P 2 -I {} $LLMZIP compress -f -T 1 --part {}/4 $FLAGS FILE && $LLMZIP join -f -o FILE.lmz FILE.?-of-4.lmz"
+XARGS = """\
+seq 4 | xargs -P 2 -I {} $LLMZIP compress -f -T 1 --part {}/4 $FLAGS FILE
+$LLMZIP join -f -o FILE.lmz FILE.?-of-4.lmz
+"""
 FLAGS = "-m toy --block-size 2K --group-size 2K"
 
 
 def shell(command: str) -> None:
     variables = {"LLMZIP": " ".join(COMMAND), "FLAGS": FLAGS, "FILE": "a.txt"}
-    subprocess.run(command, shell=True, check=True, env=environment() | variables, stdin=subprocess.DEVNULL, capture_output=True, timeout=250)
+    subprocess.run(
+        command,
+        shell=True,
+        check=True,
+        env=environment() | variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=250,
+    )
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,14 @@ SIZE = len(TEXT)
 
 def test_a_range_is_that_of_http(run: Run) -> None:
     Path("x.lmz").write_bytes(FILE)
-    for span, first, end in [("0-0", 0, 1), ("99-100", 99, 101), ("7-", 7, SIZE), ("-9", SIZE - 9, SIZE), (f"3-{SIZE + 5}", 3, SIZE), ("-99999", 0, SIZE)]:
+    for span, first, end in [
+        ("0-0", 0, 1),
+        ("99-100", 99, 101),
+        ("7-", 7, SIZE),
+        ("-9", SIZE - 9, SIZE),
+        (f"3-{SIZE + 5}", 3, SIZE),
+        ("-99999", 0, SIZE),
+    ]:
         for argv, stdin in ((["x.lmz"], b""), ([], FILE)):
             done = run("decompress", "-m", "toy", "--range", span, *argv, stdin=stdin)
             assert (done.code, done.out, done.err) == (0, TEXT[first:end], ""), span
@@ -79,6 +87,11 @@ def test_lines_are_those_of_sed(run: Run) -> None:
         assert (done.code, done.out) == (0, b"".join(lines[first - 1 : last])), span
 
 
+def small_pieces(file: io.BytesIO) -> Callable[[int], bytes]:
+    chance = random.Random(1)
+    return lambda n: file.read(chance.randrange(1, 4))
+
+
 def test_lines_of_any_content_in_any_pieces() -> None:
     chance = random.Random(5)
     for _ in range(400):
@@ -87,12 +100,12 @@ def test_lines_of_any_content_in_any_pieces() -> None:
         first = chance.randrange(1, len(lines) + 1)
         last = chance.choice([None, chance.randrange(first, len(lines) + 2)])
         file = io.BytesIO(data)
-        found = b"".join(Lines(first, last).from_start(lambda n, file=file: file.read(chance.randrange(1, 4))))  # type: ignore[misc]
+        found = b"".join(Lines(first, last).from_start(small_pieces(file)))
         assert found == b"".join(lines[first - 1 : last]), (data, first, last)
         file = io.BytesIO(data)
         start = chance.randrange(len(data))
         end = chance.choice([None, chance.randrange(start, len(data) + 2)])
-        found = b"".join(Bytes(start, end).from_start(lambda n, file=file: file.read(chance.randrange(1, 4))))  # type: ignore[misc]
+        found = b"".join(Bytes(start, end).from_start(small_pieces(file)))
         assert found == data[start : None if end is None else end + 1]
 
 
@@ -107,7 +120,12 @@ def test_info_tells_where_blocks_and_groups_are(run: Run) -> None:
         first = sum(other["n_blocks"] for other in groups[:at])
         inside = here[first : first + group["n_blocks"]]
         assert [block["begins_group"] for block in inside] == [True] + [False] * (len(inside) - 1)
-        assert (group["file_offset"], group["content_offset"]) == (inside[0]["file_offset"], inside[0]["content_offset"])
+        assert (group["file_offset"], group["content_offset"]) == (
+            inside[0]["file_offset"],
+            inside[0]["content_offset"],
+        )
         assert group["n_bytes"] == sum(block["n_bytes"] for block in inside)
-        assert inside[-1]["file_offset"] + inside[-1]["n_bytes_on_disk"] == group["file_offset"] + group["n_bytes_on_disk"]
+        assert (
+            inside[-1]["file_offset"] + inside[-1]["n_bytes_on_disk"] == group["file_offset"] + group["n_bytes_on_disk"]
+        )
     assert groups[-1]["content_offset"] + groups[-1]["n_bytes"] == len(content) == 2 * SIZE

@@ -40,7 +40,9 @@ def test_members_are_found_by_range(folder: Path, run: Run) -> None:
     Path("t.tar.lmz").write_bytes(llmzip.compress(tar_of(folder), "toy", block_size=1000, group_size=2000))
     (record,) = json.loads(run("info", "--members", "--json", "t.tar.lmz").out)
     found = {member["name"]: member for member in record["members"]}
-    assert {found[name]["kind"] for name in ("tree", "tree/below")} == {"folder"} and found["tree/link"]["kind"] == "link"
+    assert {found[name]["kind"] for name in ("tree", "tree/below")} == {"folder"} and found["tree/link"][
+        "kind"
+    ] == "link"
     assert len(found) == 6
     for name, data in contents(folder).items():
         member = found[f"tree/{name}"]
@@ -49,7 +51,9 @@ def test_members_are_found_by_range(folder: Path, run: Run) -> None:
             assert run("decompress", "--range", f"{member['offset']}-{end}", "t.tar.lmz").out == data
     lines = run("info", "--members", "t.tar.lmz").out.decode().splitlines()
     assert lines[0].split() == ["name", "kind", "bytes", "offset"]
-    assert ["tree/a.txt", "file", str(len(TEXT)), str(found["tree/a.txt"]["offset"])] in [line.split() for line in lines]
+    assert ["tree/a.txt", "file", str(len(TEXT)), str(found["tree/a.txt"]["offset"])] in [
+        line.split() for line in lines
+    ]
 
 
 def test_what_lies_between_headers_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +74,8 @@ def test_what_lies_between_headers_is_not_decoded(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(blocks, "decompress", noting)
     with llmzip.LmzFile(io.BytesIO(packed), threads=1) as file:
-        assert [(m.name, m.n_bytes, m.offset, m.n_bytes_of_header) for m in tars.members(file)] == [  # type: ignore[arg-type]
+        found = tars.members(file)  # type: ignore[arg-type]
+        assert [(m.name, m.n_bytes, m.offset, m.n_bytes_of_header) for m in found] == [
             ("one", 40_000, 512, 512), ("two", 40_000, 512 + 40_448 + 512, 512),
         ]  # fmt: skip
     assert decoded < len(llmzip.get_info(packed).blocks) / 2

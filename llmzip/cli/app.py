@@ -246,10 +246,10 @@ def decompress(
         bool, typer.Option("--salvage", help="Write what is whole of a damaged FILE; say what is not.")
     ] = False,
     span: Annotated[
-        str | None, typer.Option("--range", metavar="A-B", help="Only bytes A to B, from 0; A-, -N: the last. To stdout.")
+        str | None, typer.Option("--range", metavar="A-B", help="Bytes A to B, from 0; A-, -N: the last. To stdout.")
     ] = None,
     lines: Annotated[
-        str | None, typer.Option("--lines", metavar="A-B", help="Only lines A to B, from 1; A-. To stdout.")
+        str | None, typer.Option("--lines", metavar="A-B", help="Lines A to B, from 1; A-. To stdout.")
     ] = None,
     max_size: MaxSize = None,
     memory: Memory = None,
@@ -282,7 +282,7 @@ def _wanted(span: str | None, lines: str | None, others: bool) -> "ranges.Wanted
         return None
     if (span is not None and lines is not None) or others:
         raise typer.BadParameter("--range and --lines go neither together nor with --rm or --salvage")
-    wanted: ranges.Wanted = _parsed(ranges.Bytes.parse, span) if span is not None else _parsed(ranges.Lines.parse, lines or "")
+    wanted: ranges.Wanted = _parsed(ranges.Lines.parse, lines) if lines else _parsed(ranges.Bytes.parse, span or "")
     return wanted
 
 

@@ -25,7 +25,9 @@ def show_members(names: list[str], display: Display, *, as_json: bool) -> int:
         if as_json:
             records.append({"file": fileio.shown(name, "-"), "members": [asdict(member) for member in found]})
         else:
-            display.results(table(["name", "kind", "bytes", "offset"], [_cells(member) for member in found], text_columns=(0, 1)))
+            display.results(
+                table(["name", "kind", "bytes", "offset"], [_cells(member) for member in found], text_columns=(0, 1))
+            )
 
     code = each_file(names, display, work)
     if as_json:

@@ -21,7 +21,9 @@ _OF = re.compile(r"\.(\d+)-of-(\d+)\.\w+$")
 def parse_part(text: str) -> tuple[int, int]:
     """K/N."""
     number, slash, count = text.partition("/")
-    if not (slash and number.isascii() and number.isdecimal() and count.isascii() and count.isdecimal() and len(count) < 10):
+    if not (
+        slash and number.isascii() and number.isdecimal() and count.isascii() and count.isdecimal() and len(count) < 10
+    ):
         raise ValueError(f"{text!r} is not a part like 2/7")
     if not 1 <= int(number) <= int(count):
         raise ValueError(f"{text!r}: there is no such part")
@@ -102,7 +104,9 @@ class Joining:
                 self._refuse_as_output(source)
             output = stack.enter_context(self.handling.open_output(sources[0], fileio.compressed_name, self.display))
             files = [source.random_access() for source in sources]
-            line = stack.enter_context(self.display.progress("joining", sum(source.size or 0 for source in sources), decoding=True))
+            line = stack.enter_context(
+                self.display.progress("joining", sum(source.size or 0 for source in sources), decoding=True)
+            )
             read = None if original is None else partial(_all_of, original.read)
             if self.one_index:
                 parts.merge(files, output.write, read or _decoded(files, self.reading, line))
@@ -142,7 +146,12 @@ def _decoded(files: Sequence[BinaryIO], reading: Reading, line: ProgressLine) ->
         return b""
 
     return MemberReader(
-        coded, reading.model, ignore_engine=reading.ignore_engine, limits=reading.limits, progress=line, side_by_side=True
+        coded,
+        reading.model,
+        ignore_engine=reading.ignore_engine,
+        limits=reading.limits,
+        progress=line,
+        side_by_side=True,
     ).read
 
 

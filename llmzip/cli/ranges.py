@@ -1,7 +1,7 @@
 """`decompress --range` and `--lines`: a stretch of the content, for which no more is decoded than it takes.
 
-Bytes of a file with random access cost the groups that they are in, up to the last of them. Which line a byte is in is known from no
-index: lines are counted from the start, and decoding ends with the last that is wanted.
+Bytes of a file with random access cost the groups that they are in, up to the last of them. No index knows lines: they
+are counted from the start, and decoding ends with the last that is wanted.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,11 @@ Read1 = Callable[[int], bytes]  # at least one byte and at most so many; none at
 def _numbers(text: str, what: str) -> tuple[int | None, int | None]:
     """A-B, A-, -B: each a number that may be missing."""
     first, dash, last = text.partition("-")
-    if not dash or not (first or last) or not all(n.isascii() and n.isdecimal() and len(n) < 20 for n in (first, last) if n):
+    if (
+        not dash
+        or not (first or last)
+        or not all(n.isascii() and n.isdecimal() and len(n) < 20 for n in (first, last) if n)
+    ):
         raise ValueError(f"{text!r} is not a range of {what} like 10-20 or 10-")
     numbers = int(first) if first else None, int(last) if last else None
     if numbers[0] is not None and numbers[1] is not None and numbers[1] < numbers[0]:
@@ -31,7 +35,7 @@ def _numbers(text: str, what: str) -> tuple[int | None, int | None]:
 
 @dataclass(frozen=True)
 class Bytes:
-    """Bytes `first` to `last` of the content, both included, from 0, as in HTTP. Without `first`: so many at the end."""
+    """Bytes `first` to `last` of the content, both included, from 0, as in HTTP; without `first`, so many at the end."""
 
     first: int | None
     last: int | None
