@@ -1,6 +1,6 @@
 """Tars inside .lmz files: what is in one, reading and writing one with `tarfile`, and formats for `shutil`.
 
-A tar is compressed as one file, so that its members teach each other. To read one, its groups are decoded up to its end.
+A tar is compressed as one file, so that its members teach each other; to read one, its groups are decoded up to it.
 """
 
 import os

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -189,3 +190,18 @@ def test_ray(corpus: Path, one_machine: tuple[dict[str, str], bytes], monkeypatc
         check_engine(corpus, one_machine, lambda tasks: distributed.on_ray(tasks, SETTINGS, die_once))
     finally:
         ray.shutdown()
+
+
+def test_the_recipe(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of docs/scale.md."""
+    pytest.importorskip("dask.distributed")
+    monkeypatch.chdir(corpus.parent)
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    text = (Path(__file__).parents[1] / "docs" / "scale.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert found["manifest"]["n_files"] == 8
+    packed = corpus.parent / "packed"
+    assert {path.name for path in packed.rglob("*.lmz")} == {f"{i}.txt.lmz" for i in range(8)}
+    assert llmzip.decompress((packed / "2.txt.lmz").read_bytes()) == (corpus / "2.txt").read_bytes()

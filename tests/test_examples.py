@@ -153,3 +153,18 @@ def test_large_table_tells_of_a_failure(tmp_path: Path) -> None:
     (tmp_path / "large" / "text").write_bytes(b"text")
     out = run("large_table", tmp_path / "large", "--rivals", "--model", "no such model", cache=tmp_path, code=1)
     assert out.count("FAILED") == 1
+
+
+@pytest.mark.parametrize("engine", ["here", "dask"])
+def test_cluster(tmp_path: Path, engine: str) -> None:
+    if engine != "here":
+        pytest.importorskip("dask.distributed")
+    (tmp_path / "texts").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "texts" / name).write_bytes(b"the rain in the plain and nothing else\n" * 20)
+    out = run("cluster", tmp_path / "texts", tmp_path / "out", "--engine", engine, "--model", "toy", cache=tmp_path)
+    assert out.splitlines()[-1].startswith("2 files, 1560 -> ")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.lmz", "a.lmz.json", "b.lmz", "b.lmz.json", "manifest.json"}
+    one = [tmp_path / "texts" / "a", tmp_path / "a.lmz", "--parts", "2", "--model", "toy"]
+    assert run("cluster", *one, cache=tmp_path).splitlines()[-1].startswith("1 files, 780 -> ")
+    assert (tmp_path / "a.lmz").read_bytes() == (tmp_path / "out" / "a.lmz").read_bytes()

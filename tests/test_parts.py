@@ -3,9 +3,11 @@
 import io
 import os
 import random
+import re
+import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -216,54 +218,97 @@ def test_join_refuses_what_is_not_the_whole(run: Run) -> None:
     assert run("decompress", "-m", "toy", "-c", "j.lmz").out == content
 
 
-# --- recipes (docs/scale.md)
+# --- recipes: those of docs/scale.md
 
-MAKEFILE = """\
-N := 4
-PARTS := $(foreach k,$(shell seq $(N)),$(FILE).$(k)-of-$(N).lmz)
-
-$(FILE).lmz: $(PARTS)
-\t$(LLMZIP) join --one-index --source $(FILE) -f -o $@ $(PARTS)
-
-$(FILE).%-of-$(N).lmz: $(FILE)
-\t$(LLMZIP) compress -f -T 1 --part $*/$(N) $(FLAGS) $(FILE)
-"""
-XARGS = """\
-seq 4 | xargs -P 2 -I {} $LLMZIP compress -f -T 1 --part {}/4 $FLAGS FILE
-$LLMZIP join -f -o FILE.lmz FILE.?-of-4.lmz
-"""
 FLAGS = "-m toy --block-size 2K --group-size 2K"
 
 
-def shell(command: str) -> None:
-    variables = {"LLMZIP": " ".join(COMMAND), "FLAGS": FLAGS, "FILE": "a.txt"}
-    subprocess.run(
-        command,
-        shell=True,
-        check=True,
-        env=environment() | variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=250,
-    )
+def recipe(title: str, language: str = "sh") -> str:
+    text = (Path(__file__).parents[1] / "docs" / "scale.md").read_text("utf-8")
+    found = re.search(rf"^##+ {title}\n.*?^```{language}\n(.*?)^```", text, re.M | re.S)
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs a script in an empty folder, with `llmzip` on small groups."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bin").mkdir()
+    command = f'case $1 in compress) shift; set -- compress {FLAGS} "$@";; esac; exec {shlex.join(COMMAND)} "$@"'
+    (tmp_path / "bin" / "llmzip").write_text(f"#!/bin/sh\n{command}\n")
+    (tmp_path / "bin" / "llmzip").chmod(0o755)
+
+    def run(script: str, **variables: str) -> str:
+        path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
+        done = subprocess.run(
+            ["sh", "-e", "-c", script],
+            env=environment() | {"PATH": path, "LLMZIP_CACHE": str(tmp_path / "cache")} | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=250,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def write_big() -> bytes:
+    content = write_content()
+    os.rename("a.txt", "big.txt")
+    return content
+
+
+def joined() -> bytes:
+    return llmzip.decompress(Path("big.txt.lmz").read_bytes(), MODEL)
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
-def test_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    content = write_content()
-    Path("Makefile").write_text(MAKEFILE)
-    shell("make -j 2 a.txt.lmz")
-    again = Path("a.txt.lmz").read_bytes()
+def test_make(shell: Callable[..., str]) -> None:
+    content = write_big()
+    Path("Makefile").write_text(recipe("make", "make"))
+    shell("make -j 2 FILE=big.txt big.txt.lmz")
+    again = Path("big.txt.lmz").read_bytes()
     assert again == llmzip.compress(content, MODEL, block_size=2048, group_size=2048)
-    os.unlink("a.txt.2-of-4.lmz")
-    shell("make -j 2 a.txt.lmz")
-    assert Path("a.txt.lmz").read_bytes() == again
+    os.unlink("big.txt.2-of-4.lmz")
+    assert "--part 2/4" in (said := shell("make -j 2 FILE=big.txt big.txt.lmz")) and "--part 1/4" not in said
+    assert Path("big.txt.lmz").read_bytes() == again
 
 
-@pytest.mark.skipif(not shutil.which("xargs"), reason="xargs is not installed")
-def test_xargs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    content = write_content()
-    shell(XARGS.replace("FILE", "a.txt"))
-    assert llmzip.decompress(Path("a.txt.lmz").read_bytes(), MODEL) == content
+@pytest.mark.parametrize(("title", "program"), [("xargs", "xargs"), ("GNU parallel", "parallel")])
+def test_in_one_shell(shell: Callable[..., str], title: str, program: str) -> None:
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    content = write_big()
+    shell(recipe(title))
+    assert joined() == content
+
+
+def test_arrays_of_jobs(shell: Callable[..., str]) -> None:
+    """The scripts, with the variables that Slurm and Kubernetes set."""
+    yaml = pytest.importorskip("yaml")
+    content = write_big()
+    (container_of_job,) = yaml.safe_load(recipe("Kubernetes", "yaml"))["spec"]["template"]["spec"]["containers"]
+    for number in (1, 2):
+        shell(recipe("Slurm"), SLURM_ARRAY_TASK_ID=str(number), SLURM_ARRAY_TASK_COUNT="4")
+    for number in (3, 4):
+        shell(shlex.join(container_of_job["command"]), JOB_COMPLETION_INDEX=str(number - 1))
+    shell("llmzip join -f -o big.txt.lmz big.txt.?-of-4.lmz")
+    assert joined() == content
+
+
+def test_many_small_texts(shell: Callable[..., str]) -> None:
+    for name in ("b.txt", "a.py", "c.py", "none", "sub dir/d.txt"):
+        Path("folder", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("folder", name).write_bytes(TEXT)
+    section = (Path(__file__).parents[1] / "docs" / "scale.md").read_text("utf-8").partition("## Many small texts")[2]
+    by_name, by_kind = re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)
+    assert "folder/sub dir/d.txt" in shell(by_name)
+    shell(by_kind)
+    assert Path("order").read_text().splitlines() == [
+        "folder/none", "folder/a.py", "folder/c.py", "folder/b.txt", "folder/sub dir/d.txt",
+    ]  # fmt: skip
+    listed = shell("llmzip info --members sorted.tar.lmz").splitlines()[1:]
+    assert [line.split("  ")[0] for line in listed] == Path("order").read_text().splitlines()

@@ -282,7 +282,9 @@ def _wanted(span: str | None, lines: str | None, others: bool) -> "ranges.Wanted
         return None
     if (span is not None and lines is not None) or others:
         raise typer.BadParameter("--range and --lines go neither together nor with --rm or --salvage")
-    wanted: ranges.Wanted = _parsed(ranges.Lines.parse, lines) if lines else _parsed(ranges.Bytes.parse, span or "")
+    wanted: ranges.Wanted = (
+        _parsed(ranges.Lines.parse, lines) if lines is not None else _parsed(ranges.Bytes.parse, span or "")
+    )
     return wanted
 
 

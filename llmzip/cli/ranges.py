@@ -35,7 +35,7 @@ def _numbers(text: str, what: str) -> tuple[int | None, int | None]:
 
 @dataclass(frozen=True)
 class Bytes:
-    """Bytes `first` to `last` of the content, both included, from 0, as in HTTP; without `first`, so many at the end."""
+    """Bytes `first` to `last` of the content, both included, from 0, as in HTTP. No `first`: so many at the end."""
 
     first: int | None
     last: int | None
