@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from llmzip import container, workers
+from llmzip import container, filemap, workers
 from llmzip.blocks import Memory
-from llmzip.container import BlockEntry, Header, MemberEntry
-from llmzip.errors import LlmzipError
-from llmzip.stream import Opener, Place, named
+from llmzip.container import Header
+from llmzip.errors import LlmzipError, naming
+from llmzip.filemap import BlockEntry, MemberEntry
+from llmzip.stream.opening import Opener, Place, parse_block
 
 CACHE_SIZE = 1 << 26  # bytes of content that are kept: four groups of the default size
 IN_ORDER = 3  # blocks that are read one after another: the next are wanted, too
@@ -32,7 +33,7 @@ class Contents:
     def __init__(self, file: BinaryIO, start: int, opener: Opener) -> None:
         self._file = file
         self._opener = opener
-        members, self._error = container.explore_file(file, start)
+        members, self._error = filemap.explore_file(file, start)
         self._blocks: list[tuple[MemberEntry, BlockEntry]] = [(m, b) for m in members for b in m.blocks if b.n_bytes]
         self._starts = [block.content_offset for _, block in self._blocks]
         self._numbers = {member.offset: i + 1 for i, member in enumerate(members)}
@@ -113,10 +114,8 @@ class Contents:
     def _header(self, i: int) -> Header:
         member, entry = self._blocks[i]
         self._opener.limits.check_size(entry.content_offset + entry.n_bytes)
-        try:
-            return container.read_header(self._file, member, entry)
-        except LlmzipError as error:
-            raise named(error, self._place(i)) from error
+        with naming(self._place(i)):
+            return filemap.read_header(self._file, member, entry)
 
     def _place(self, i: int) -> Place:
         member, entry = self._blocks[i]
@@ -124,9 +123,7 @@ class Contents:
 
     def _block(self, i: int, header: Header) -> container.Block:
         entry = self._blocks[i][1]
-        return container.parse_block(
-            container.read_at(self._file, entry.offset, entry.size), header, str(self._place(i))
-        )
+        return parse_block(filemap.read_at(self._file, entry.offset, entry.size), header, self._place(i))
 
     def _open(self, i: int, header: Header) -> bytes:
         """The content of block i, which is stored, or goes on from the memory as it is."""

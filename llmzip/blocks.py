@@ -1,17 +1,19 @@
 """Blocks of any kind: how content is coded, and the content of a block. And what the blocks of a group share.
 
-Puts together what looks at content (`segments`, `trials`), what changes it (`transforms`) and what codes it (`codec`). Imports them where a
-block needs them, so that what is stored is read without numpy.
+Puts together what looks at content (`segments`, `trials`), what changes it (`transforms`) and what codes it (`codec`).
+Imports them where a block needs them, so that what is stored is read without numpy.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmzip import container
-from llmzip.container import BOM, CM, CRLF, MODEL, PACK, REPEATS, STORED, X86, Block, content_check, stored_block
+from llmzip.coding import Coding, CodingError
+from llmzip.container import BOM, CM, CRLF, MODEL, PACK, REPEATS, STORED, X86, Block
 from llmzip.errors import ChecksumError, FormatError
+from llmzip.primitives import content_check
 
 if TYPE_CHECKING:
     from llmzip.models import Model
@@ -38,7 +40,10 @@ class Memory:
 
     @contextmanager
     def at_stake(self, block: Block) -> Iterator[None]:
-        """While the block is decoded: if that fails, what goes on from it is lost, too. What is stored teaches nothing."""
+        """While the block is decoded: if that fails, what goes on from it is lost, too.
+
+        What is stored teaches nothing.
+        """
         try:
             yield
         except BaseException:
@@ -61,19 +66,47 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Coding:
-    """How model blocks are coded. None: by the default of the model, or by their size."""
+class Body:
+    """What is coded for a content: what the transforms of `mask` have made of it, with `side` to undo them."""
 
-    lanes: int | None
-    lane_size: int | None
-    window: int | None
-    overlap: int | None
-    share: float  # what the model must make of a sample that is coded without it
+    mask: int
+    data: bytes
+    side: bytes
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A body, and what a coder has made of it."""
+
+    kind: int
+    body: Body
+    payload: bytes
+    lanes: int = 1
+    window: int | None = None  # both or neither: not those of the model
+    overlap: int | None = None
+
+    def block(self, n_bytes: int, check: bytes) -> Block:
+        """The block of the content of this size and content check."""
+        return Block(
+            kind=self.kind,
+            n_bytes=n_bytes,
+            payload=self.payload,
+            content_check=check,
+            lanes=self.lanes,
+            window=self.window,
+            overlap=self.overlap,
+            mask=self.body.mask,
+            n_body=len(self.body.data) if self.body.mask else None,
+            side=self.body.side,
+        )
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The block that was chosen, and in words why. `spoils`: the memory has learnt what no reader will: nothing can go on from it."""
+    """The block that was chosen, and in words why.
+
+    `spoils`: the memory has learnt what no reader will: nothing can go on from it.
+    """
 
     block: Block
     why: str
@@ -83,13 +116,16 @@ class Choice:
 def compress(
     model: "Model", data: bytes, is_text: bool, memory: Memory, coding: Coding, *, progress: Progress | None = None
 ) -> Choice:
-    """The block for these bytes, which goes on from what the memory has learnt. Raises ValueError for a coding outside the limits."""
+    """The block for these bytes, which goes on from what the memory has learnt.
+
+    Raises CodingError for a coding that does not fit the model.
+    """
     from llmzip import segments, transforms, trials
 
-    found = [stored_block(data)]
+    found = [_stored(0, data, b"")]
     random = segments.is_random(data)
     if random:
-        found.append(_around(data, STORED, *transforms.apply(data, PACK)))
+        found.append(_stored(*transforms.apply(data, PACK)))
     mask, body, side = transforms.apply(data, segments.utf16(data) | BOM | CRLF if is_text else 0)
     if mask == BOM:  # alone it costs what it saves
         mask, body, side = 0, data, b""
@@ -97,15 +133,18 @@ def compress(
     mask, body, side = transforms.apply(data, mask | REPEATS)
     if not is_text and not hopeless and trials.is_better(code := transforms.apply(body, X86)[1], body):
         mask, body = mask | X86, code
-    found.append(_around(data, STORED, mask, body, side))  # without its repeats it may be such that no coder makes it smaller
+    # without its repeats it may be such that no coder makes it smaller
+    found.append(_stored(mask, body, side))
     why = "looks " + ("random" if hopeless else "text" if is_text else "binary")
-    if hopeless or not data:
-        return Choice(min(found, key=_size), why)
-    tell = progress and (lambda done: progress(done * len(data) // len(body)))
-    coded, share = _coded(model, body, is_text, memory, coding, tell)
-    coded = replace(coded, n_bytes=len(data), content_check=content_check(data), mask=mask, side=side, n_body=len(body) if mask else None)
-    least = min([coded, *found], key=_size)
-    return Choice(least, why + share, spoils=least is not coded)
+    coded = None
+    if data and not hopeless:
+        tell = progress and (lambda done: progress(done * len(data) // len(body)))
+        coded, share = _coded(model, Body(mask, body, side), is_text, memory, coding, tell)
+        found.insert(0, coded)
+        why += share
+    check = content_check(data)
+    block, least = min(((each.block(len(data), check), each) for each in found), key=lambda pair: _size(pair[0]))
+    return Choice(block, why, spoils=coded is not None and least is not coded)
 
 
 def _size(block: Block) -> int:
@@ -114,34 +153,33 @@ def _size(block: Block) -> int:
     return 4 * container.MAX_BLOCK_SIZE if size is None else size
 
 
-def _around(data: bytes, kind: int, mask: int, body: bytes, side: bytes) -> Block:
-    """The block of the content `data` from a body that is its own payload."""
-    return Block(kind, len(data), body, content_check(data), mask=mask, side=side, n_body=len(body) if mask else None)
+def _stored(mask: int, body: bytes, side: bytes) -> Coded:
+    return Coded(STORED, Body(mask, body, side), body)
 
 
 def _coded(
-    model: "Model", body: bytes, is_text: bool, memory: Memory, coding: Coding, progress: Progress | None
-) -> tuple[Block, str]:
-    """A block of the body as its content, with the model or without, and why."""
+    model: "Model", body: Body, is_text: bool, memory: Memory, coding: Coding, progress: Progress | None
+) -> tuple[Coded, str]:
+    """The body coded with the model or without, and why."""
     from llmzip import codec, native, trials
 
+    data = body.data
     window, overlap = codec.coding_of(model, coding.window, coding.overlap, 1 if coding.lanes is None else coding.lanes)
-    lanes = coding.lanes or codec.choose_lanes(len(body), window, coding.lane_size or codec.LANE_SIZE)
+    lanes = coding.lanes or codec.choose_lanes(len(data), window, coding.lane_size)
     threads = memory.threads or native.clip_threads(model.threads)
-    shape = codec.Shape(min(lanes, len(body)), window, overlap, threads)
+    shape = codec.Shape(min(lanes, len(data)), window, overlap, threads)
     share, why = 0.0, ""
-    if is_text and coding.share and len(body) >= trials.MIN_TRIAL:
-        share = trials.share_with_model(model, body, shape)
+    if is_text and coding.share and len(data) >= trials.MIN_TRIAL:
+        share = trials.share_with_model(model, data, shape)
         why = f"; the model makes {share:.3f} of a sample"
-    predictor = memory.take(len(body))
+    predictor = memory.take(len(data))
     if not is_text or not coding.share or share > coding.share:
-        stride = 0 if is_text else trials.stride_of(body)
+        stride = 0 if is_text else trials.stride_of(data)
         why += f"; records of {stride} bytes" if stride else ""
-        return Block(CM, len(body), codec.write_bytes(predictor, body, stride, progress), b""), why
-    block = Block(MODEL, len(body), codec.write_tokens(predictor, model, body, shape, progress), b"", lanes=shape.lanes)
-    if (window, overlap) != (model.window, model.overlap):
-        block = replace(block, window=window, overlap=overlap)
-    return block, why
+        return Coded(CM, body, codec.write_bytes(predictor, data, stride, progress)), why
+    payload = codec.write_tokens(predictor, model, data, shape, progress)
+    own = (window, overlap) if (window, overlap) != (model.window, model.overlap) else (None, None)
+    return Coded(MODEL, body, payload, shape.lanes, *own), why
 
 
 def describe(block: Block) -> str:
@@ -167,7 +205,8 @@ def decompress(block: Block, model: "Model | None", memory: Memory, progress: Pr
 def memory_needed(header: container.Header, model: "Model | None", memory: Memory) -> int:
     """Bytes that decoding this block takes at most beside the weights of the model, within a factor of some two.
 
-    `memory`: of its group, before it. `model` None: it is not loaded yet, and what it takes for its positions is left out.
+    `memory`: of its group, before it. `model` None: it is not loaded yet, and what it takes for its positions is left
+    out.
     """
     held = (1 << 23) + 3 * header.n_payload + 2 * header.body_size  # as read, as cut; the body, and in one piece
     if header.mask:
@@ -177,7 +216,8 @@ def memory_needed(header: container.Header, model: "Model | None", memory: Memor
     if header.kind in (CM, MODEL):
         from llmzip import predictor
 
-        held += predictor.memory_needed(memory.line_bits) + 4 * memory.n_bytes + 2 * header.body_size  # all bodies, with flags; moved where they grow
+        # all bodies, with flags; moved where they grow
+        held += predictor.memory_needed(memory.line_bits) + 4 * memory.n_bytes + 2 * header.body_size
     if header.kind == MODEL:
         from llmzip import codec
 
@@ -198,7 +238,7 @@ def _body(block: Block, model: "Model | None", memory: Memory, progress: Progres
     assert model is not None
     try:
         window, overlap = codec.coding_of(model, block.window, block.overlap, block.lanes)
-    except ValueError as error:
+    except CodingError as error:
         raise FormatError(str(error)) from error
     shape = codec.Shape(block.lanes, window, overlap, memory.threads or native.clip_threads(model.threads))
     return codec.read_tokens(predictor, model, block.payload, block.body_size, shape, progress)

@@ -11,7 +11,8 @@ from typing import Any
 from numcodecs.abc import Codec
 from numcodecs.compat import ensure_bytes, ensure_contiguous_ndarray, ndarray_copy
 
-from llmzip.stream import LmzCompressor, MemberReader, ModelSource
+from llmzip.models.source import ModelSource
+from llmzip.stream import LmzCompressor, MemberReader
 
 
 @lru_cache(maxsize=4)

@@ -1,22 +1,28 @@
-"""The bytes of an .lmz file: preamble, blocks, notes, index (docs/format.md, sections 2-5).
+"""The bytes of a member of an .lmz file: preamble, blocks, notes (docs/format.md, sections 2-4).
 
-Knows nothing of models, tokens or coding: a payload is opaque here. `create_*` and `parse_*` come in pairs. Parsing
-works on the bytes at hand and raises TruncatedError where they end too early, so one parser serves a stream that is
-still growing, a whole file, and a walk over the headers.
+Knows nothing of models, tokens, coding or files: a payload is opaque here. `create_*` and `parse_*` come in pairs.
+Parsing works on the bytes at hand and raises TruncatedError where they end too early, so one parser serves a stream
+that is still growing, a whole file, and a walk over the headers. Errors name the field; the block is named by who knows
+which it is.
 """
 
-import binascii
-import hashlib
-import io
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
 
-from llmzip.errors import FormatError, LlmzipError, TruncatedError, UnsupportedError
+from llmzip.errors import FormatError, TruncatedError, UnsupportedError, naming
+from llmzip.index import Index, IndexEntry
+from llmzip.primitives import (
+    CHECK_SIZE,
+    CONTENT_CHECK_SIZE,
+    MAGIC,
+    MAX_VARINT_SIZE,
+    TRAILER_SIZE,
+    content_check,
+    crc16,
+    create_varint,
+    parse_varint,
+)
 
-MAGIC = b"\xfc\x4c"
-END_MAGIC = MAGIC[::-1]  # what a file with an index ends with
 VERSION = 1
 FINGERPRINT_SIZE = 4  # enough to find a model; the content check decides
 PREAMBLE_SIZE = len(MAGIC) + 1 + FINGERPRINT_SIZE
@@ -25,7 +31,6 @@ NO_MODEL = bytes(FINGERPRINT_SIZE)
 # Block types, bits 0-2 of the kind byte.
 STORED, MODEL, NOTE, CM = 1, 2, 4, 5
 KIND_NAMES = {STORED: "stored", MODEL: "model", NOTE: "note", CM: "cm"}
-INDEX_KIND = 0
 
 # Flags, bits 3-7 of the kind byte. None is left.
 TYPE_BITS = 0x07
@@ -60,25 +65,10 @@ MAX_BODY_GROWTH = 2  # bytes of body for each byte of content: UTF-16 to UTF-8 t
 MAX_NOTE_SIZE = 4096
 MIN_LANES, MAX_LANES = 2, 1024  # as written; one lane is not written
 MIN_WINDOW, MAX_WINDOW = 8, 1 << 15
-MAX_POSITIONS = 1 << 17  # lanes x window: bounds the memory that a header can ask for; so does overlap <= window / 2 the time
+# lanes x window: bounds the memory that a header can ask for; so does overlap <= window / 2 the time
+MAX_POSITIONS = 1 << 17
 MAX_PARAMETERS_SIZE = 255  # so that a header has a greatest size
-
-MAX_VARINT_SIZE = 9
-CHECK_SIZE = 2
-CONTENT_CHECK_SIZE = 8
-TRAILER_SIZE = CHECK_SIZE + CONTENT_CHECK_SIZE  # what follows a payload
 MAX_HEADER_SIZE = 1 + 8 * MAX_VARINT_SIZE + MAX_PARAMETERS_SIZE + CHECK_SIZE
-INDEX_END = struct.Struct("<I2s")  # size of the index so far, end magic
-READ_SIZE = 1 << 20  # a declared size is believed only so far ahead of the bytes that are really there
-
-
-def crc16(data: bytes) -> int:
-    return binascii.crc_hqx(data, 0xFFFF)
-
-
-def content_check(data: bytes, size: int = CONTENT_CHECK_SIZE) -> bytes:
-    """hash64, or a shorter one: what a block's content, or a whole member's, is compared with."""
-    return hashlib.sha256(data).digest()[:size]
 
 
 # Blocks as the codec sees them
@@ -110,7 +100,10 @@ class Block:
 
     def is_content(self, data: bytes) -> bool:
         """Whether the content check says that this is what was compressed."""
-        return len(data) == self.n_bytes and content_check(self.covered + data, len(self.content_check)) == self.content_check
+        return (
+            len(data) == self.n_bytes
+            and content_check(self.covered + data, len(self.content_check)) == self.content_check
+        )
 
 
 def stored_block(data: bytes) -> Block:
@@ -130,34 +123,6 @@ def line_bits_of(n_bytes: int, most: int = 22) -> int:
     return min(most, max(14, n_bytes.bit_length() + 5))
 
 
-# Varints
-
-
-def create_varint(value: int) -> bytes:
-    assert 0 <= value < 1 << (7 * MAX_VARINT_SIZE)
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def parse_varint(data: bytes, at: int, what: str) -> tuple[int, int]:
-    """The value at `at`, and where it ends. `what` names the field in errors."""
-    value = 0
-    for i in range(MAX_VARINT_SIZE):
-        if at + i >= len(data):
-            raise TruncatedError(f"file ends in {what}")
-        byte = data[at + i]
-        value |= (byte & 0x7F) << (7 * i)
-        if byte < 0x80:
-            if byte == 0 and i > 0:
-                raise FormatError(f"{what} is not in its shortest form")
-            return value, at + i + 1
-    raise FormatError(f"{what} has more than {MAX_VARINT_SIZE} bytes")
-
-
 # Preamble
 
 
@@ -174,10 +139,14 @@ class Preamble:
         return self.raw[-FINGERPRINT_SIZE:] if len(self.raw) > FINGERPRINT_SIZE else NO_MODEL
 
 
-def create_preamble(fingerprint: bytes = NO_MODEL) -> bytes:
+def preamble_of(fingerprint: bytes = NO_MODEL) -> Preamble:
     """`fingerprint` may be the whole one of a model; the file holds the start of it."""
     assert len(fingerprint) >= FINGERPRINT_SIZE
-    return MAGIC + bytes([~VERSION << 4 & 0xF0 | VERSION]) + fingerprint[:FINGERPRINT_SIZE]
+    return Preamble(MAGIC + bytes([~VERSION << 4 & 0xF0 | VERSION]) + fingerprint[:FINGERPRINT_SIZE])
+
+
+def create_preamble(fingerprint: bytes = NO_MODEL) -> bytes:
+    return preamble_of(fingerprint).raw
 
 
 def parse_preamble(data: bytes) -> Preamble:
@@ -198,6 +167,12 @@ def parse_preamble(data: bytes) -> Preamble:
 def begins_member(data: bytes) -> bool:
     """Whether these bytes may be the start of a member of any version, as far as they go."""
     return MAGIC.startswith(bytes(data[:2])) or (data[:1] == MAGIC[:1] and _is_complement(data[1]))
+
+
+def check_continuation(data: bytes, n_before: int) -> None:
+    """What follows a member must be another; say so, rather than that the file as a whole is none of ours."""
+    if n_before and not begins_member(data):
+        raise FormatError(f"bytes after the end of member {n_before} are not another member")
 
 
 def _is_complement(byte: int) -> bool:
@@ -272,7 +247,8 @@ def _create_header(block: Block, last: bool, before: bytes) -> bytes:
     """What the reader itself takes: nothing else is written."""
     header = _create_header_fields(block, last)
     header += struct.pack("<H", crc16(before + header))
-    parse_header(header, f"the {KIND_NAMES[block.kind]} block to be written", before)
+    with naming(f"the {KIND_NAMES[block.kind]} block to be written"):
+        parse_header(header, before)
     return header
 
 
@@ -298,151 +274,151 @@ def _create_header_fields(block: Block, last: bool) -> bytes:
     return bytes([kind]) + fields
 
 
-def parse_header(data: bytes, where: str, before: bytes = b"", *, first: bool = False) -> Header:
-    """The header at the start of `data`, checked. `first`: of the first block of content, which begins a group in any case.
+def parse_header(data: bytes, before: bytes = b"", *, first: bool = False) -> Header:
+    """The header at the start of `data`, checked.
+
+    `first`: of the first block of content, which begins a group in any case.
 
     First its checksum, then what this version does not know, then the limits.
     """
     if not data:
-        raise TruncatedError(f"file ends before {where}")
-    kind = data[0]
-    n_bytes, at = parse_varint(data, 1, f"the content size of {where}")
-    n_payload = n_bytes
-    if kind & TYPE_BITS != STORED:
-        n_payload, at = parse_varint(data, at, f"the payload size of {where}")
-    lanes, line_bits = 1, None
-    if kind & HAS_LANES:
-        lanes, at = parse_varint(data, at, f"the lanes of {where}")
-    record = None
-    if kind & HAS_PARAMETERS:
-        record, at = _parse_record(data, at, where)
-    mask, n_body, n_side = 0, None, 0
-    if kind & HAS_TRANSFORMS:
-        mask, at = parse_varint(data, at, f"the transforms of {where}")
-        n_body, at = parse_varint(data, at, f"the body size of {where}")
-        n_side, at = parse_varint(data, at, f"the side size of {where}")
-        if kind & TYPE_BITS == STORED:
-            n_payload = n_side + n_body
-    if kind & BEGINS_GROUP:
-        line_bits, at = parse_varint(data, at, f"the memory of {where}")
-    if len(data) < at + CHECK_SIZE:
-        raise TruncatedError(f"file ends in the header check of {where}")
-    if crc16(before + data[:at]) != int.from_bytes(data[at : at + CHECK_SIZE], "little"):
-        raise FormatError(f"header check of {where} is wrong")
-    window, overlap = _parse_parameters(record, where) if record is not None else (None, None)
-    header = Header(
-        kind=kind & TYPE_BITS,
-        last=bool(kind & LAST),
-        n_bytes=n_bytes,
-        n_payload=n_payload,
-        lanes=lanes,
-        window=window,
-        overlap=overlap,
-        size=at + CHECK_SIZE,
-        line_bits=line_bits,
-        mask=mask,
-        n_body=n_body,
-        n_side=n_side,
-    )
-    _check_known(header, where)
-    _check_limits(header, where, has_lanes=bool(kind & HAS_LANES))
-    if first and header.kind != NOTE and line_bits is None:
+        raise TruncatedError("file ends before the header")
+    header, record = _parse_fields(data)
+    end = header.size - CHECK_SIZE
+    if len(data) < header.size:
+        raise TruncatedError("file ends in the header check")
+    if crc16(before + data[:end]) != int.from_bytes(data[end : header.size], "little"):
+        raise FormatError("header check is wrong")
+    if record is not None:
+        window, overlap = _parse_parameters(record)
+        header = replace(header, window=window, overlap=overlap)
+    _check_known(header)
+    _check_limits(header, has_lanes=bool(data[0] & HAS_LANES))
+    if first and header.kind != NOTE and header.line_bits is None:
         header = replace(header, line_bits=line_bits_of(header.body_size))
     return header
 
 
-def _parse_record(data: bytes, at: int, where: str) -> tuple[bytes, int]:
-    length, at = parse_varint(data, at, f"the parameter length of {where}")
+def _parse_fields(data: bytes) -> tuple[Header, bytes | None]:
+    """What the header says, and its record of parameters; nothing of it is to be believed yet."""
+    flags, kind = data[0], data[0] & TYPE_BITS
+    n_bytes, at = parse_varint(data, 1, "the content size")
+    n_payload = n_bytes
+    if kind != STORED:
+        n_payload, at = parse_varint(data, at, "the payload size")
+    lanes, line_bits, record = 1, None, None
+    if flags & HAS_LANES:
+        lanes, at = parse_varint(data, at, "the lanes")
+    if flags & HAS_PARAMETERS:
+        record, at = _parse_record(data, at)
+    mask, n_body, n_side = 0, None, 0
+    if flags & HAS_TRANSFORMS:
+        mask, at = parse_varint(data, at, "the transforms")
+        n_body, at = parse_varint(data, at, "the body size")
+        n_side, at = parse_varint(data, at, "the side size")
+        if kind == STORED:
+            n_payload = n_side + n_body
+    if flags & BEGINS_GROUP:
+        line_bits, at = parse_varint(data, at, "the memory")
+    last = bool(flags & LAST)
+    sizes = at + CHECK_SIZE, n_payload
+    return Header(kind, last, n_bytes, lanes, None, None, *sizes, line_bits, mask, n_body, n_side), record
+
+
+def _parse_record(data: bytes, at: int) -> tuple[bytes, int]:
+    length, at = parse_varint(data, at, "the parameter length")
     if length > MAX_PARAMETERS_SIZE:
-        raise FormatError(f"parameter length of {where} is {length}, above {MAX_PARAMETERS_SIZE}")
+        raise FormatError(f"parameter length is {length}, above {MAX_PARAMETERS_SIZE}")
     if len(data) < at + length:
-        raise TruncatedError(f"file ends in the parameters of {where}")
+        raise TruncatedError("file ends in the parameters")
     return bytes(data[at : at + length]), at + length
 
 
-def _parse_parameters(record: bytes, where: str) -> tuple[int, int]:
+def _parse_parameters(record: bytes) -> tuple[int, int]:
     try:
-        window, at = parse_varint(record, 0, f"the window of {where}")
-        overlap, at = parse_varint(record, at, f"the overlap of {where}")
+        window, at = parse_varint(record, 0, "the window")
+        overlap, at = parse_varint(record, at, "the overlap")
     except TruncatedError:  # it is the record that ends here, not the file
-        raise FormatError(f"parameter record of {where} is too short") from None
+        raise FormatError("parameter record is too short") from None
     if at < len(record):
-        raise UnsupportedError(f"parameters of {where} are of a newer version", hint="update llmzip")
+        raise UnsupportedError("parameters are of a newer version", hint="update llmzip")
     return window, overlap
 
 
-def _check_known(header: Header, where: str) -> None:
+def _check_known(header: Header) -> None:
     if header.kind not in KIND_NAMES:
-        raise UnsupportedError(f"type of {where} is of a newer version: {header.kind}", hint="update llmzip")
+        raise UnsupportedError(f"type is of a newer version: {header.kind}", hint="update llmzip")
     if header.mask & ~sum(TRANSFORM_NAMES):
-        raise UnsupportedError(f"transforms of {where} are of a newer version: {header.mask:#x}", hint="update llmzip")
+        raise UnsupportedError(f"transforms are of a newer version: {header.mask:#x}", hint="update llmzip")
 
 
-def _check_limits(header: Header, where: str, *, has_lanes: bool) -> None:
-    _check_transforms(header, where)
-    _check_sizes(header, where)
+def _check_limits(header: Header, *, has_lanes: bool) -> None:
+    _check_transforms(header)
+    _check_sizes(header)
     if header.line_bits is not None and (header.kind == NOTE or not MIN_LINE_BITS <= header.line_bits <= MAX_LINE_BITS):
-        raise FormatError(f"memory of {where} is 2^{header.line_bits} lines, not 2^{MIN_LINE_BITS} to 2^{MAX_LINE_BITS}, or of a note")
+        raise FormatError(
+            f"memory is 2^{header.line_bits} lines, not 2^{MIN_LINE_BITS} to 2^{MAX_LINE_BITS}, or of a note"
+        )
     if header.kind != MODEL:
         if has_lanes or header.window is not None:
-            raise FormatError(f"lanes or parameters on {where}, which is {KIND_NAMES[header.kind]}")
+            raise FormatError(f"lanes or parameters on a {KIND_NAMES[header.kind]} block")
         return
     most = min(MAX_LANES, header.body_size)
     if has_lanes and not MIN_LANES <= header.lanes <= most:
-        raise FormatError(f"lanes of {where} are {header.lanes}, not {MIN_LANES} to {most}")
+        raise FormatError(f"lanes are {header.lanes}, not {MIN_LANES} to {most}")
     if header.window is not None and header.overlap is not None:
-        _check_window(header.window, header.overlap, header.lanes, where)
+        _check_window(header.window, header.overlap, header.lanes)
 
 
-def _check_transforms(header: Header, where: str) -> None:
+def _check_transforms(header: Header) -> None:
     if header.n_body is None:
         return
     if not header.mask or header.kind == NOTE:
-        raise FormatError(f"record of transforms of {where} is empty, or on a note")
+        raise FormatError("record of transforms is empty, or on a note")
     if header.mask & UTF16LE and header.mask & UTF16BE:
-        raise FormatError(f"transforms of {where} contradict each other")
+        raise FormatError("transforms contradict each other")
     if not 1 <= header.n_body <= MAX_BODY_GROWTH * header.n_bytes:
-        raise FormatError(f"body size of {where} is {header.n_body}, not 1 to {MAX_BODY_GROWTH * header.n_bytes}")
+        raise FormatError(f"body size is {header.n_body}, not 1 to {MAX_BODY_GROWTH * header.n_bytes}")
     if header.n_side > min(header.n_bytes, header.n_payload):
-        raise FormatError(f"side size of {where} is {header.n_side}, above {min(header.n_bytes, header.n_payload)}")
+        raise FormatError(f"side size is {header.n_side}, above {min(header.n_bytes, header.n_payload)}")
 
 
-def _check_sizes(header: Header, where: str) -> None:
+def _check_sizes(header: Header) -> None:
     n_coded, n_body = header.n_payload - header.n_side, header.body_size
     if header.n_bytes > MAX_BLOCK_SIZE:
-        raise FormatError(f"content size of {where} is {header.n_bytes}, above {MAX_BLOCK_SIZE}")
+        raise FormatError(f"content size is {header.n_bytes}, above {MAX_BLOCK_SIZE}")
     if header.kind == NOTE:
         if header.n_bytes or header.last:
-            raise FormatError(f"{where} is a note with content or the flag LAST")
+            raise FormatError("note with content or the flag LAST")
         if header.n_payload > MAX_NOTE_SIZE:
-            raise FormatError(f"payload size of {where} is {header.n_payload}, above {MAX_NOTE_SIZE} for a note")
+            raise FormatError(f"payload size is {header.n_payload}, above {MAX_NOTE_SIZE} for a note")
     elif n_coded > n_body + MAX_EXPANSION:
-        raise FormatError(f"payload size of {where} is {header.n_payload}, above {header.n_side + n_body + MAX_EXPANSION}")
+        raise FormatError(f"payload size is {header.n_payload}, above {header.n_side + n_body + MAX_EXPANSION}")
 
 
-def _check_window(window: int, overlap: int, lanes: int, where: str) -> None:
+def _check_window(window: int, overlap: int, lanes: int) -> None:
     if not MIN_WINDOW <= window <= MAX_WINDOW:
-        raise FormatError(f"window of {where} is {window}, not {MIN_WINDOW} to {MAX_WINDOW}")
+        raise FormatError(f"window is {window}, not {MIN_WINDOW} to {MAX_WINDOW}")
     if overlap > window // 2:
-        raise FormatError(f"overlap of {where} is {overlap}, above half the window of {window}")
+        raise FormatError(f"overlap is {overlap}, above half the window of {window}")
     if lanes * window > MAX_POSITIONS:
-        raise FormatError(f"lanes x window of {where} is {lanes * window}, above {MAX_POSITIONS}")
+        raise FormatError(f"lanes x window is {lanes * window}, above {MAX_POSITIONS}")
 
 
-def parse_block(data: bytes, header: Header, where: str) -> Block:
+def parse_block(data: bytes, header: Header) -> Block:
     """The block at the start of `data`, whose header has been parsed.
 
     Checks the payload (that of a short member is checked with its content); the content is for others to check.
     """
     end = header.size + header.n_payload
     if len(data) < end:
-        raise TruncatedError(f"file ends in the payload of {where}")
+        raise TruncatedError("file ends in the payload")
     if len(data) < header.block_size:
-        raise TruncatedError(f"file ends in the checks of {where}")
+        raise TruncatedError("file ends in the checks")
     payload = bytes(data[header.size : end])
     if not header.covered:
         if crc16(payload) != int.from_bytes(data[end : end + CHECK_SIZE], "little"):
-            raise FormatError(f"payload check of {where} is wrong")
+            raise FormatError("payload check is wrong")
         end += CHECK_SIZE
     return Block(
         kind=header.kind,
@@ -463,11 +439,11 @@ def parse_block(data: bytes, header: Header, where: str) -> Block:
 def parse_note(block: Block) -> str:
     assert block.kind == NOTE
     if content_check(block.payload) != block.content_check:
-        raise FormatError("content check of the note is wrong")
+        raise FormatError("content check is wrong")
     try:
         return block.payload.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise FormatError(f"note is not UTF-8: {error.reason}") from error
+        raise FormatError(f"it is not UTF-8: {error.reason}") from error
 
 
 # Short members
@@ -475,7 +451,13 @@ def parse_note(block: Block) -> str:
 
 def create_short(block: Block, content: bytes, fingerprint: bytes) -> bytes | None:
     """The member whose only block is this one, in the short form; None where that has no place for it."""
-    if len(content) > MAX_SHORT_SIZE or block.lanes > 1 or block.window is not None or block.mask or block.line_bits is not None:
+    if (
+        len(content) > MAX_SHORT_SIZE
+        or block.lanes > 1
+        or block.window is not None
+        or block.mask
+        or block.line_bits is not None
+    ):
         return None
     form = next(byte for byte, kind in SHORT_FORMS.items() if kind == block.kind)
     preamble = MAGIC[:1] + bytes([form]) + (fingerprint[:FINGERPRINT_SIZE] if block.kind == MODEL else b"")
@@ -483,25 +465,25 @@ def create_short(block: Block, content: bytes, fingerprint: bytes) -> bytes | No
     if block.kind != STORED:
         header += create_varint(len(block.payload))
     try:
-        parse_short_header(header, "the short member to be written", parse_preamble(preamble))
+        parse_short_header(header, parse_preamble(preamble))
     except FormatError:  # a payload as long as its content: that is for a block of the long form
         return None
     member = preamble + header + block.payload
     return member + content_check(member + content, SHORT_CHECK_SIZE)
 
 
-def parse_short_header(data: bytes, where: str, preamble: Preamble) -> Header:
+def parse_short_header(data: bytes, preamble: Preamble) -> Header:
     """What follows the preamble of a short member, up to its payload."""
     assert preamble.short is not None
     kind = preamble.short
-    n_bytes, at = parse_varint(data, 0, f"the content size of {where}")
+    n_bytes, at = parse_varint(data, 0, "the content size")
     n_payload = n_bytes
     if kind != STORED:
-        n_payload, at = parse_varint(data, at, f"the payload size of {where}")
+        n_payload, at = parse_varint(data, at, "the payload size")
         if n_payload >= n_bytes:
-            raise FormatError(f"payload size of {where} is {n_payload}, not below the content size {n_bytes}")
+            raise FormatError(f"payload size is {n_payload}, not below the content size {n_bytes}")
     if n_bytes > MAX_SHORT_SIZE:
-        raise FormatError(f"content size of {where} is {n_bytes}, above {MAX_SHORT_SIZE} for a short member")
+        raise FormatError(f"content size is {n_bytes}, above {MAX_SHORT_SIZE} for a short member")
     return Header(
         kind=kind,
         last=True,
@@ -516,78 +498,12 @@ def parse_short_header(data: bytes, where: str, preamble: Preamble) -> Header:
     )
 
 
-# Index
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    n_bytes: int  # content size; 0 for a note
-    size: int  # bytes in the file
-    begins_group: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    entries: Sequence[IndexEntry]  # notes included, so that the sizes sum to the member less preamble and index
-    content_check: bytes  # of the content of all blocks
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(entry.n_bytes for entry in self.entries)
-
-
-def create_index(index: Index) -> bytes:
-    body = bytearray([INDEX_KIND]) + create_varint(len(index.entries))
-    for entry in index.entries:
-        body += create_varint(entry.n_bytes) + create_varint(entry.size << 1 | entry.begins_group)
-    body += create_varint(index.n_bytes) + index.content_check
-    body += struct.pack("<I", binascii.crc32(body))
-    return bytes(body) + INDEX_END.pack(len(body), END_MAGIC)
-
-
-def parse_index(data: bytes) -> Index:
-    """An index that is exactly `data`. Only well-formed: whether it is true of the member is for `check_index`."""
-    if len(data) < INDEX_END.size + 4:
-        raise TruncatedError("file ends in the index")
-    body, crc = data[: -INDEX_END.size - 4], data[-INDEX_END.size - 4 : -INDEX_END.size]
-    size, magic = INDEX_END.unpack(data[-INDEX_END.size :])
-    if magic != END_MAGIC:
-        raise FormatError("end magic of the index is wrong")
-    if size != len(data) - INDEX_END.size:
-        raise FormatError(f"size field of the index is {size}, not {len(data) - INDEX_END.size}")
-    if binascii.crc32(body) != int.from_bytes(crc, "little"):
-        raise FormatError("checksum of the index is wrong")
-    try:
-        return _parse_index_body(body)
-    except TruncatedError as error:  # the index is all here: its count is the matter, not the file's end
-        raise FormatError("index has fewer entries than it says") from error
-
-
-def _parse_index_body(body: bytes) -> Index:
-    if body[:1] != bytes([INDEX_KIND]):
-        raise FormatError("index does not begin with its type")
-    n_blocks, at = parse_varint(body, 1, "the block count of the index")
-    entries = []
-    for _ in range(n_blocks):  # ends with the bytes of `body`, however great the count
-        n_bytes, at = parse_varint(body, at, "a content size in the index")
-        size, at = parse_varint(body, at, "a block size in the index")
-        entries.append(IndexEntry(n_bytes, size >> 1, bool(size & 1)))
-    total, at = parse_varint(body, at, "the total size in the index")
-    index = Index(entries, bytes(body[at:]))
-    if len(index.content_check) != CONTENT_CHECK_SIZE:
-        raise FormatError("index has bytes that it does not declare, or lacks some")
-    if total != index.n_bytes:
-        raise FormatError(f"total content size in the index is {total}, not {index.n_bytes}")
-    return index
-
-
-def check_index(data: bytes, seen: Index, *, check_content: bool = True) -> None:
-    """Compare the index with what has been seen. `data` has the length that an index of these entries must have."""
-    found = parse_index(data)
-    if list(found.entries) != list(seen.entries):
-        raise FormatError("index does not list the blocks that are there")
-    if check_content and found.content_check != seen.content_check:
-        raise FormatError("content check of the index is wrong")
+def parse_header_in(preamble: Preamble, data: bytes, before: bytes, *, first: bool) -> Header:
+    """The header of a block in a member with this preamble, in the form that it asks for."""
+    header = parse_short_header(data, preamble) if preamble.short else parse_header(data, before, first=first)
+    if header.kind == MODEL and preamble.fingerprint == NO_MODEL:
+        raise FormatError("it needs a model, and the preamble names none")
+    return header
 
 
 # A member, block by block
@@ -633,17 +549,15 @@ class Member:
         Changes nothing, so it can be asked again when there are more bytes.
         """
         assert not self.ended
-        if self.preamble.short:
-            header = parse_short_header(data, self.where, self.preamble)
-        else:
-            header = parse_header(data, self.where, self.next_before, first=self.n_blocks == 0)
+        if not data:
+            raise TruncatedError(f"file ends before {self.where}")
+        with naming(self.where):
+            header = parse_header_in(self.preamble, data, self.next_before, first=self.n_blocks == 0)
         if header.kind == NOTE:
             if self.entries:
                 raise FormatError(f"note before {self.where} is not at the start of the member")
         elif header.n_bytes == 0 and not (header.kind == STORED and header.last and self.n_blocks == 0):
             raise FormatError(f"{self.where} is empty")
-        if header.kind == MODEL and self.fingerprint == NO_MODEL:
-            raise FormatError(f"{self.where} needs a model, and the preamble names none")
         return header
 
     def add_header(self, header: Header) -> None:
@@ -652,262 +566,11 @@ class Member:
         self.add(header.kind, header.n_bytes, header.block_size, header.last, begins_group=begins_group)
 
     def add(self, kind: int, n_bytes: int, size: int, last: bool, *, begins_group: bool = False) -> None:
-        """Go past a block of this content size and this size in the file. The first block of content begins a group in any case."""
+        """Go past a block of this content size and this size in the file.
+
+        The first block of content begins a group in any case.
+        """
         begins_group = kind != NOTE and (begins_group or self.n_blocks == 0)
         self.entries.append(IndexEntry(n_bytes, size, begins_group))
         self.n_blocks += kind != NOTE
         self.ended = last
-
-
-# Files with random access
-
-
-@dataclass(frozen=True, slots=True)
-class BlockEntry:
-    """Where one block of content is."""
-
-    number: int  # in its member, from 1
-    offset: int  # of the header in the file
-    size: int  # in the file
-    content_offset: int  # in the content of the whole file
-    n_bytes: int  # of content
-    begins_group: bool
-    header: Header | None  # None: known from the index only
-
-
-@dataclass(frozen=True, slots=True)
-class MemberEntry:
-    offset: int
-    size: int
-    preamble: Preamble
-    note: str | None
-    blocks: tuple[BlockEntry, ...]
-
-    @property
-    def fingerprint(self) -> bytes:
-        return self.preamble.fingerprint
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(block.n_bytes for block in self.blocks)
-
-
-def map_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
-    """Where the blocks are.
-
-    From the indexes, last member first; from the headers for all that comes before a member without one.
-    """
-    members, error = explore_file(file, start)
-    if error is not None:
-        raise error
-    return members
-
-
-def explore_file(file: BinaryIO, start: int = 0) -> tuple[list[MemberEntry], LlmzipError | None]:
-    """Where the blocks are as far as the file is whole, and the error that tells why no farther; as `map_file`."""
-    end = end_of(file)
-    at = _before_padding(file, start, end)
-    indexed: list[MemberEntry] = []
-    while at > start and (member := _member_by_index(file, start, at)) is not None:
-        indexed.append(member)
-        at = member.offset
-    walked: list[MemberEntry] = []
-    error = None
-    if at > start or not indexed:
-        walked, error = _walk(file, start, at if indexed else end)
-    members = walked if error is not None else walked + indexed[::-1]
-    return _with_content_offsets(members), error
-
-
-def walk_file(file: BinaryIO, start: int = 0) -> list[MemberEntry]:
-    """Where the blocks are, with all their headers, and the indexes compared with them.
-
-    Reads no payload but the notes.
-    """
-    members, error = _walk(file, start, end_of(file))
-    if error is not None:
-        raise error
-    return _with_content_offsets(members)
-
-
-def _before_padding(file: BinaryIO, start: int, end: int) -> int:
-    """Where the zeros at the end of the file begin. (The last of them may belong to a block.)"""
-    size = INDEX_END.size
-    while end > start:
-        at = max(start, end - size)
-        if kept := len(read_at(file, at, end - at).rstrip(b"\0")):
-            return at + kept
-        end, size = at, min(2 * size, READ_SIZE)
-    return end
-
-
-def is_padding(file: BinaryIO, at: int) -> bool:
-    """Whether there are zeros, and nothing else, from here to the end of the file."""
-    file.seek(at)
-    size = 1
-    while piece := file.read(size):
-        if piece.count(0) < len(piece):
-            return False
-        size = READ_SIZE
-    return size > 1
-
-
-def read_header(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Header:
-    """Read the header of one block of a mapped file."""
-    where = f"block {entry.number}"
-    data = read_at(file, entry.offset, MAX_HEADER_SIZE)
-    if member.preamble.short:
-        header = parse_short_header(data, where, member.preamble)
-    else:
-        header = parse_header(data, where, _before(member, entry.offset), first=entry.number == 1)
-    if (header.n_bytes, header.block_size, header.line_bits is not None) != (entry.n_bytes, entry.size, entry.begins_group):
-        raise FormatError(f"index does not tell the sizes of {where}")
-    if header.kind == NOTE or (header.kind == MODEL and member.fingerprint == NO_MODEL):
-        raise FormatError(f"{where} is of a type that cannot be here")
-    return header
-
-
-def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
-    """Read one block of a mapped file."""
-    header = read_header(file, member, entry)
-    return parse_block(read_at(file, entry.offset, entry.size), header, f"block {entry.number}")
-
-
-def end_of(file: BinaryIO) -> int:
-    """The size of the file."""
-    file.seek(0, io.SEEK_END)
-    return file.tell()  # some objects do not say where `seek` has come to
-
-
-def _before(member: MemberEntry, offset: int) -> bytes:
-    """What the header check covers before the header."""
-    return member.preamble.raw if offset == member.offset + PREAMBLE_SIZE else b""
-
-
-def read_at(file: BinaryIO, offset: int, n: int) -> bytes:
-    """Up to `n` bytes.
-
-    In pieces, so that a size that a damaged file declares is not allocated before the bytes turn up.
-    """
-    file.seek(offset)
-    pieces = []
-    while n > 0:
-        piece = file.read(min(n, READ_SIZE))
-        if not piece:
-            break
-        pieces.append(piece)
-        n -= len(piece)
-    return b"".join(pieces)
-
-
-def _member_by_index(file: BinaryIO, start: int, end: int) -> MemberEntry | None:
-    """The member that ends at `end`, or None if no valid index leads to it."""
-    if end - start < PREAMBLE_SIZE + INDEX_END.size:
-        return None
-    size, magic = INDEX_END.unpack(read_at(file, end - INDEX_END.size, INDEX_END.size))
-    index_offset = end - INDEX_END.size - size
-    if magic != END_MAGIC or index_offset < start + PREAMBLE_SIZE:
-        return None
-    try:
-        index = parse_index(read_at(file, index_offset, end - index_offset))
-        offset = index_offset - sum(entry.size for entry in index.entries) - PREAMBLE_SIZE
-        if offset < start:
-            return None
-        preamble = parse_preamble(read_at(file, offset, PREAMBLE_SIZE))
-        return _member_of_index(file, offset, end, preamble, index)
-    except (FormatError, TruncatedError, UnsupportedError):
-        return None  # not an index, or a damaged one: the walk tells which
-
-
-def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: Preamble, index: Index) -> MemberEntry:
-    blocks: list[BlockEntry] = []
-    note = None
-    at = offset + PREAMBLE_SIZE
-    for i, entry in enumerate(index.entries):
-        if entry.n_bytes:
-            blocks.append(BlockEntry(len(blocks) + 1, at, entry.size, 0, entry.n_bytes, entry.begins_group, None))
-        elif i == 0:
-            note = _read_note(file, at, parse_header(read_at(file, at, MAX_HEADER_SIZE), "the note", preamble.raw))
-        else:
-            raise FormatError("index lists an empty block")
-        at += entry.size
-    if len(blocks) < 2 or not blocks[0].begins_group:
-        raise FormatError("index of a member of one block, or of none that begins a group")
-    return MemberEntry(offset, end - offset, preamble, note, tuple(blocks))
-
-
-def _read_note(file: BinaryIO, offset: int, header: Header) -> str:
-    if header.kind != NOTE:
-        raise FormatError("first block has no content and is not a note")
-    return parse_note(parse_block(read_at(file, offset, header.block_size), header, "the note"))
-
-
-def _walk(file: BinaryIO, start: int, end: int) -> tuple[list[MemberEntry], LlmzipError | None]:
-    members: list[MemberEntry] = []
-    error = None
-    while error is None and (not members or (start < end and not is_padding(file, start))):
-        member, error = _walk_member(file, start, end, len(members))
-        if member is not None:
-            members.append(member)
-            start += member.size
-    return members, error
-
-
-def _walk_member(file: BinaryIO, offset: int, end: int, n_before: int) -> tuple[MemberEntry | None, LlmzipError | None]:
-    """A member as far as it is whole, and the error that tells why no farther."""
-    start = read_at(file, offset, min(PREAMBLE_SIZE, end - offset))
-    try:
-        check_continuation(start, n_before)
-        preamble = parse_preamble(start)
-    except LlmzipError as error:
-        return None, error
-    member = Member(preamble)
-    note = None
-    blocks: list[BlockEntry] = []
-    at = offset + len(preamble.raw)
-    broken = None
-    try:
-        while not member.ended:
-            header = member.parse_header(read_at(file, at, min(MAX_HEADER_SIZE, end - at)))
-            if at + header.block_size > end:
-                raise TruncatedError(f"file ends in {member.where}")
-            if header.kind == NOTE:
-                note = _read_note(file, at, header)
-            else:
-                begins = header.line_bits is not None
-                blocks.append(BlockEntry(member.n_blocks + 1, at, header.block_size, 0, header.n_bytes, begins, header))
-            member.add_header(header)
-            at += header.block_size
-        at += _check_index_at(file, at, end, member)
-    except LlmzipError as error:
-        broken = error
-    return MemberEntry(offset, at - offset, preamble, note, tuple(blocks)), broken
-
-
-def _check_index_at(file: BinaryIO, at: int, end: int, member: Member) -> int:
-    """Compare the index that must be here, if one must, with the headers; its size."""
-    if not member.has_index:
-        return 0
-    size = len(create_index(member.index()))
-    if at + size > end:
-        raise TruncatedError("file ends in the index")
-    check_index(read_at(file, at, size), member.index(), check_content=False)
-    return size
-
-
-def check_continuation(data: bytes, n_before: int) -> None:
-    """What follows a member must be another; say so, rather than that the file as a whole is none of ours."""
-    if n_before and not begins_member(data):
-        raise FormatError(f"bytes after the end of member {n_before} are not another member")
-
-
-def _with_content_offsets(members: list[MemberEntry]) -> list[MemberEntry]:
-    placed = []
-    content_offset = 0
-    for member in members:
-        blocks = []
-        for block in member.blocks:
-            blocks.append(replace(block, content_offset=content_offset))
-            content_offset += block.n_bytes
-        placed.append(replace(member, blocks=tuple(blocks)))
-    return placed

@@ -12,13 +12,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from llmzip import container
+from llmzip import container, filemap, primitives
 from llmzip.blocks import Memory
 from llmzip.container import (
     BEGINS_GROUP,
     CM,
     HAS_TRANSFORMS,
-    INDEX_END,
     LAST,
     MODEL,
     NOTE,
@@ -26,15 +25,15 @@ from llmzip.container import (
     STORED,
     TYPE_BITS,
     Header,
-    Index,
     Member,
     Preamble,
-    is_padding,
-    read_at,
 )
-from llmzip.errors import FormatError, LimitExceeded, LlmzipError, TruncatedError
+from llmzip.errors import FormatError, LimitExceeded, LlmzipError, TruncatedError, naming
+from llmzip.filemap import is_padding, read_at
+from llmzip.index import INDEX_END, Index, IndexEntry, check_index, create_index, parse_index
 from llmzip.limits import UNLIMITED, Limits
-from llmzip.stream import ModelSource, Opener, Place
+from llmzip.models.source import ModelSource
+from llmzip.stream.opening import Opener, Place, parse_block, parse_note
 
 SEARCH_SIZE = 1 << 20  # bytes that are searched at a time
 MAX_INDEX_ENTRIES = 1 << 20  # of an index that is looked for: more blocks than that has no file that one mends
@@ -81,7 +80,7 @@ class _Salvage:
         self._file = file
         self._opener = opener
         self._start = file.tell()
-        self._end = container.end_of(file)
+        self._end = filemap.end_of(file)
         self._content: int | None = 0  # where in the content the next block begins
         self._n_out = 0
         self._n_members = 0
@@ -116,7 +115,7 @@ class _Salvage:
             preamble = container.parse_preamble(start)
             if preamble.short:
                 return (yield from self._short(offset, preamble))
-            container.parse_header(self._read(offset + PREAMBLE_SIZE, container.MAX_HEADER_SIZE), "block 1", start)
+            container.parse_header(self._read(offset + PREAMBLE_SIZE, container.MAX_HEADER_SIZE), start)
         except LimitExceeded:
             raise
         except LlmzipError as error:
@@ -180,9 +179,9 @@ class _Salvage:
         try:
             if end > self._end:
                 raise TruncatedError(f"file ends in {place}")
-            block = container.parse_block(self._read(at, header.block_size), header, str(place))
+            block = parse_block(self._read(at, header.block_size), header, place)
             if block.kind == NOTE:
-                self._note = container.parse_note(block)
+                self._note = parse_note(block)
                 return
             self._opener.check(header, place, self._memory)
             content = self._opener.open(block, header, place, self._memory, fingerprint=fingerprint, note=self._note)
@@ -204,11 +203,11 @@ class _Salvage:
         try:
             if not complete:
                 return self._trail.index_end(at)
-            seen = member.index(self._digest.digest()[: container.CONTENT_CHECK_SIZE])
-            end = at + len(container.create_index(seen))
+            seen = member.index(self._digest.digest()[: primitives.CONTENT_CHECK_SIZE])
+            end = at + len(create_index(seen))
             if end > self._end:
                 raise TruncatedError("file ends in the index")
-            container.check_index(self._read(at, end - at), seen, check_content=self._whole)
+            check_index(self._read(at, end - at), seen, check_content=self._whole)
         except LlmzipError as error:
             if not complete:
                 end, _ = self._trail.find_header(at)
@@ -227,7 +226,7 @@ class _Salvage:
             return self._end
         if preamble is not None:
             return next_at
-        rest = Member(member.preamble, entries=[container.IndexEntry(0, 0)], n_blocks=1)
+        rest = Member(member.preamble, entries=[IndexEntry(0, 0)], n_blocks=1)
         return (yield from self._blocks(None, next_at, rest))
 
     def _by_index(self, offset: int, at: int, preamble: Preamble, index: Index, end: int) -> Pieces:
@@ -238,9 +237,10 @@ class _Salvage:
             if place >= at:
                 try:
                     data = self._read(place, container.MAX_HEADER_SIZE)
-                    header = container.parse_header(data, f"block {number}", b"" if i else preamble.raw, first=number == 1)
-                    if (header.n_bytes, header.block_size) != (entry.n_bytes, entry.size):
-                        raise FormatError(f"index does not tell the sizes of block {number}")
+                    with naming(f"block {number}" if entry.n_bytes else "the note"):
+                        header = container.parse_header(data, b"" if i else preamble.raw, first=number == 1)
+                        if (header.n_bytes, header.block_size) != (entry.n_bytes, entry.size):
+                            raise FormatError("index does not tell its sizes")
                 except LlmzipError as error:
                     self._memory.spoil()
                     yield self._damage(place if i else at, place + entry.size, entry.n_bytes, error)
@@ -253,9 +253,9 @@ class _Salvage:
         """A preamble with which the check of the first header holds, which covers both."""
         data = self._read(offset + PREAMBLE_SIZE, container.MAX_HEADER_SIZE)
         for fingerprint in self._fingerprints(offset):
-            preamble = container.parse_preamble(container.create_preamble(fingerprint))
+            preamble = container.preamble_of(fingerprint)
             try:
-                container.parse_header(data, "block 1", preamble.raw)
+                container.parse_header(data, preamble.raw)
             except LlmzipError:
                 continue
             return preamble
@@ -269,14 +269,14 @@ class _Salvage:
                 try:
                     header = member.parse_header(data[:i] + bytes([byte]) + data[i + 1 :])
                     if header.size > i:
-                        container.parse_block(self._read(at, header.block_size), header, member.where)
+                        container.parse_block(self._read(at, header.block_size), header)
                         return header
                 except LlmzipError:
                     continue
         return None
 
     def _likely_preamble(self, offset: int) -> Preamble:
-        return container.parse_preamble(container.create_preamble(self._fingerprints(offset)[0]))
+        return container.preamble_of(self._fingerprints(offset)[0])
 
     def _fingerprints(self, offset: int) -> list[bytes]:
         """What a damaged preamble may have named: what it names, the model at hand, none."""
@@ -296,13 +296,16 @@ class _Trail:
     _STARTS = re.compile(
         b"\xfc(?=[%s])|[%s]"
         % (
-            re.escape(container.MAGIC[1:] + bytes(container.SHORT_FORMS)),
+            re.escape(primitives.MAGIC[1:] + bytes(container.SHORT_FORMS)),
             re.escape(
                 bytes(
                     kind
                     for kind in range(256)
                     if kind & TYPE_BITS == MODEL
-                    or (kind & TYPE_BITS in (STORED, CM) and not kind & ~(TYPE_BITS | LAST | HAS_TRANSFORMS | BEGINS_GROUP))
+                    or (
+                        kind & TYPE_BITS in (STORED, CM)
+                        and not kind & ~(TYPE_BITS | LAST | HAS_TRANSFORMS | BEGINS_GROUP)
+                    )
                 )
             ),
         ),
@@ -330,8 +333,8 @@ class _Trail:
 
         Its checksum and its sizes, which lead back to the start of the member, leave no doubt.
         """
-        for place, chunk in self._chunks(at, len(container.END_MAGIC) - 1):
-            for match in re.finditer(re.escape(container.END_MAGIC), chunk):
+        for place, chunk in self._chunks(at, len(primitives.END_MAGIC) - 1):
+            for match in re.finditer(re.escape(primitives.END_MAGIC), chunk):
                 end = place + match.end()
                 if end < at + INDEX_END.size:
                     continue
@@ -341,7 +344,7 @@ class _Trail:
                     continue
                 self._n_reread += size
                 try:
-                    index = container.parse_index(self._read(begin, end - begin))
+                    index = parse_index(self._read(begin, end - begin))
                 except LlmzipError:
                     continue
                 if sum(entry.size for entry in index.entries) == begin - offset - PREAMBLE_SIZE:
@@ -363,8 +366,8 @@ class _Trail:
                     continue
                 data = chunk[match.start() : match.start() + container.MAX_HEADER_SIZE]
                 try:
-                    preamble = container.parse_preamble(data) if data[0] == container.MAGIC[0] else None
-                    if preamble is None and container.parse_header(data, "a block").n_bytes == 0:
+                    preamble = container.parse_preamble(data) if data[0] == primitives.MAGIC[0] else None
+                    if preamble is None and container.parse_header(data).n_bytes == 0:
                         continue
                 except LlmzipError:
                     continue
@@ -403,7 +406,7 @@ class _Trail:
     def _past_block(self, at: int, *, inside: bool) -> tuple[int, Header]:
         """Where a block ends that begins here, with its member unless `inside` one, and its header."""
         if inside:
-            header = container.parse_header(self._read(at, container.MAX_HEADER_SIZE), "a block")
+            header = container.parse_header(self._read(at, container.MAX_HEADER_SIZE))
         else:
             member = Member(container.parse_preamble(self._read(at, PREAMBLE_SIZE)))
             at += len(member.preamble.raw)
@@ -418,16 +421,16 @@ class _Trail:
 
     def index_end(self, at: int) -> int:
         """Where the index ends that begins here. FormatError: it is none or damaged; TruncatedError: it is cut."""
-        data = self._read(at, 1 + container.MAX_VARINT_SIZE)
-        n_entries, _ = container.parse_varint(data, 1, "the index")
+        data = self._read(at, 1 + primitives.MAX_VARINT_SIZE)
+        n_entries, _ = primitives.parse_varint(data, 1, "the index")
         if n_entries > MAX_INDEX_ENTRIES:
             raise FormatError("not an index")
-        data = self._read(at, 64 + 2 * container.MAX_VARINT_SIZE * n_entries)
+        data = self._read(at, 64 + 2 * primitives.MAX_VARINT_SIZE * n_entries)
         place = 1
         for _ in range(2 * n_entries + 2):
-            _, place = container.parse_varint(data, place, "the index")
-        place += container.CONTENT_CHECK_SIZE + 4 + INDEX_END.size
+            _, place = primitives.parse_varint(data, place, "the index")
+        place += primitives.CONTENT_CHECK_SIZE + 4 + INDEX_END.size
         if len(data) < place:
             raise TruncatedError("file ends in the index")
-        container.parse_index(data[:place])
+        parse_index(data[:place])
         return at + place

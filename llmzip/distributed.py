@@ -18,7 +18,9 @@ import fsspec
 from llmzip import parts
 from llmzip.errors import ChecksumError
 from llmzip.filesystem import SUFFIX, writing
-from llmzip.stream import GROUP_SIZE, LmzCompressor, LmzDecompressor, MemberReader, ModelSource
+from llmzip.models.known import DEFAULT_LEVEL, level_of
+from llmzip.models.source import ModelSource
+from llmzip.stream import LmzCompressor, LmzDecompressor, MemberReader
 
 RECORD = ".json"  # beside each output, once that is whole
 READ_SIZE = 1 << 20
@@ -34,6 +36,21 @@ class Settings:
     storage_options: dict[str, Any] = field(default_factory=dict)  # of fsspec
     threads: int | None = 1  # of one task: engines count on one
     verify: bool = True  # decode what was written before it has its name
+
+    @property
+    def group_size(self) -> int:
+        """Bytes of content: where a file may be cut."""
+        level = self.options.get("level") or DEFAULT_LEVEL
+        return self.options.get("group_size") or level_of(level).coding.group_size
+
+    def source_of_models(self) -> ModelSource:
+        return _source(self.model, self.options.get("level"), self.threads)
+
+
+@lru_cache(maxsize=4)
+def _source(model: str | None, level: int | None, threads: int | None) -> ModelSource:
+    """So that a worker loads a model once."""
+    return ModelSource(model, level=level, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -83,7 +100,7 @@ def plan_parts(source: str, target: str, count: int, settings: Settings | None =
     """A task for each part of one file, in their order; `join` makes one file of the outputs."""
     settings = settings or Settings()
     fs, path = fsspec.core.url_to_fs(source, **settings.storage_options)
-    size, group_size = int(fs.info(path)["size"]), settings.options.get("group_size", GROUP_SIZE)
+    size, group_size = int(fs.info(path)["size"]), settings.group_size
     width = len(str(count))
     cuts = [parts.cut(size, number, count, group_size) for number in range(1, count + 1)]
     return [
@@ -94,12 +111,6 @@ def plan_parts(source: str, target: str, count: int, settings: Settings | None =
 # --- one task
 
 
-@lru_cache(maxsize=4)
-def _models(model: str | None, threads: int | None) -> ModelSource:
-    """So that a worker loads a model once."""
-    return ModelSource(model, threads=threads)
-
-
 def compress(task: Task, settings: Settings) -> Record:
     """Do a task, unless it is done. What is raised leaves no output."""
     fs, path = fsspec.core.url_to_fs(task.source, **settings.storage_options)
@@ -107,7 +118,7 @@ def compress(task: Task, settings: Settings) -> Record:
     done = _find_record(task, settings, key)
     if done is not None:
         return done
-    models = _models(settings.model, settings.threads)
+    models = settings.source_of_models()
     compressor = LmzCompressor(models.to_compress(), threads=settings.threads, **settings.options)
     content, coded, decoded = _Digest(), _Digest(), _Digest()
     decoder = LmzDecompressor(models, threads=settings.threads) if settings.verify else None
@@ -196,7 +207,7 @@ def verify(record: Record, settings: Settings) -> Record:
             coded.update(data)
             return data
 
-        reader = MemberReader(read, _models(settings.model, settings.threads), side_by_side=settings.threads != 1)
+        reader = MemberReader(read, settings.source_of_models(), side_by_side=settings.threads != 1)
         while piece := reader.read1(READ_SIZE):
             content.update(piece)
     if (coded.hexdigest(), content.hexdigest()) != (record.sha256_on_disk, record.sha256):

@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from llmzip import container
-from llmzip.container import Block, BlockEntry, Member, MemberEntry
+from llmzip import container, filemap
+from llmzip.coding import Coding
+from llmzip.container import Block, Member
 from llmzip.errors import ChecksumError, FormatError
-from llmzip.stream import GROUP_SIZE
+from llmzip.filemap import BlockEntry, MemberEntry
+from llmzip.index import create_index
+from llmzip.primitives import CONTENT_CHECK_SIZE, content_check
 
 Read = Callable[[int], bytes]  # so many bytes of content; fewer only at the end
 Write = Callable[[bytes], object]
 
 
-def cut(n_bytes: int, number: int, count: int, group_size: int = GROUP_SIZE) -> tuple[int, int]:
+def cut(n_bytes: int, number: int, count: int, group_size: int = Coding.group_size) -> tuple[int, int]:
     """Where part `number` (from 1) of `count` begins and ends, by the size of the file alone. Parts may be empty."""
     if not 1 <= number <= count:
         raise ValueError(f"there is no part {number} of {count}")
@@ -36,7 +39,7 @@ class _Placed:
     entry: BlockEntry
 
     def read(self) -> Block:
-        return container.read_block(self.file, self.member, self.entry)
+        return filemap.read_block(self.file, self.member, self.entry)
 
 
 def concatenate(files: Sequence[BinaryIO], write: Write, read: Read | None = None) -> None:
@@ -44,7 +47,7 @@ def concatenate(files: Sequence[BinaryIO], write: Write, read: Read | None = Non
 
     `read` gives the content as it was, for every content check to be compared with it; None: they are not.
     """
-    found = [container.walk_file(file) for file in files]
+    found = [filemap.walk_file(file) for file in files]
     for file, members in zip(files, found, strict=True):
         for placed in _blocks_of(file, members):
             block = placed.read()
@@ -54,14 +57,14 @@ def concatenate(files: Sequence[BinaryIO], write: Write, read: Read | None = Non
     for file, members in zip(files, found, strict=True):
         at, end = 0, members[-1].offset + members[-1].size
         while at < end:
-            piece = container.read_at(file, at, min(container.READ_SIZE, end - at))
+            piece = filemap.read_at(file, at, min(filemap.READ_SIZE, end - at))
             write(piece)
             at += len(piece)
 
 
 def merge(files: Sequence[BinaryIO], write: Write, read: Read) -> None:
     """One member of the blocks of all files, with one index. `read` gives the content: decoded, or as it was."""
-    found = [(file, container.walk_file(file)) for file in files]
+    found = [(file, filemap.walk_file(file)) for file in files]
     placed = [block for file, members in found for block in _blocks_of(file, members) if block.entry.n_bytes]
     if len({(id(block.file), block.member.offset) for block in placed}) < 2:  # nothing to be merged
         file = placed[0].file if placed else files[0]
@@ -79,10 +82,10 @@ def merge(files: Sequence[BinaryIO], write: Write, read: Read) -> None:
         content = _content_of(block, one, read)
         digest.update(content)
         line_bits = _line_bits(placed, i, block)
-        block = replace(block, line_bits=line_bits, content_check=container.content_check(content), covered=b"")
+        block = replace(block, line_bits=line_bits, content_check=content_check(content), covered=b"")
         write(_added(member, block, last=i == len(placed) - 1))
     _check_end(read)
-    write(container.create_index(member.index(digest.digest()[: container.CONTENT_CHECK_SIZE])))
+    write(create_index(member.index(digest.digest()[:CONTENT_CHECK_SIZE])))
 
 
 def _blocks_of(file: BinaryIO, members: Sequence[MemberEntry]) -> Iterator[_Placed]:

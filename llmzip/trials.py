@@ -1,4 +1,6 @@
-"""What a sample of a body says: whether anything is to be gained, how long its records are, whether a model earns its time.
+"""What a sample of a body says.
+
+Whether anything is to be gained, how long its records are, whether a model earns its time.
 
 Samples are coded in a memory of their own. Wrong guesses cost size or time, never bytes.
 """
@@ -14,8 +16,10 @@ from llmzip.models import Model
 from llmzip.predictor import Predictor
 
 SAMPLE_SIZE = 1 << 14  # bytes that what is not text is judged by
-HOPELESS = 1.0015  # coded share of a sample above which there is nothing to learn: noise takes 1.0043, bzip2 1.0022, a JPEG 0.998
-TRIAL_SIZE = 1 << 15  # bytes on which the model is tried, the last quarter of which counts: what comes before has been learnt by then
+# coded share of a sample above which there is nothing to learn: noise takes 1.0043, bzip2 1.0022, a JPEG 0.998
+HOPELESS = 1.0015
+# bytes on which the model is tried, the last quarter of which counts: what comes before has been learnt by then
+TRIAL_SIZE = 1 << 15
 TRIAL_BITS = 20  # of their memories at most: more would take longer to clear than it is worth
 TRIAL_SHARE = 8  # of the body at most: so much of its time is spent on trying
 MIN_TRIAL = 1 << 13  # bytes: below, the model nearly always earns its time

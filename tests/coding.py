@@ -5,23 +5,38 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from llmzip import codec, container
+from llmzip import codec, container, primitives
 from llmzip.blocks import Memory
 from llmzip.container import Block
 from llmzip.errors import LlmzipError
+from llmzip.index import create_index
 from llmzip.models import Model
 
 LINE_BITS = 14  # of a memory for small blocks
 
 
 def model_block(
-    model: Model, content: bytes, memory: Memory | None = None, *, lanes: int = 1, window: int | None = None, overlap: int | None = None
+    model: Model,
+    content: bytes,
+    memory: Memory | None = None,
+    *,
+    lanes: int = 1,
+    window: int | None = None,
+    overlap: int | None = None,
 ) -> Block:
     """The block of this content by the model. It goes on from the memory, or stands alone with that of its size."""
     memory = memory or Memory(container.line_bits_of(len(content)))
-    payload = codec.write_tokens(memory.take(len(content)), model, content, codec.Shape(lanes, *codec.coding_of(model, window, overlap, lanes)))
+    payload = codec.write_tokens(
+        memory.take(len(content)), model, content, codec.Shape(lanes, *codec.coding_of(model, window, overlap, lanes))
+    )
     return Block(
-        container.MODEL, len(content), payload, container.content_check(content), lanes=lanes, window=window, overlap=overlap
+        container.MODEL,
+        len(content),
+        payload,
+        primitives.content_check(content),
+        lanes=lanes,
+        window=window,
+        overlap=overlap,
     )
 
 
@@ -29,7 +44,7 @@ def cm_block(content: bytes, memory: Memory | None = None, *, stride: int = 0) -
     """As `model_block`, without a model."""
     memory = memory or Memory(container.line_bits_of(len(content)))
     payload = codec.write_bytes(memory.take(len(content)), content, stride)
-    return Block(container.CM, len(content), payload, container.content_check(content))
+    return Block(container.CM, len(content), payload, primitives.content_check(content))
 
 
 Maker = Callable[[bytes, Memory], Block]
@@ -56,8 +71,8 @@ def member_of(blocks: Sequence[Block], contents: Sequence[bytes], fingerprint: b
         data = container.create_block(block, last=last, before=seen.next_before)
         seen.add(block.kind, block.n_bytes, len(data), last, begins_group=block.line_bits is not None)
         made += data
-    check = container.content_check(b"".join(contents))
-    return made + (container.create_index(seen.index(check)) if seen.has_index else b"")
+    check = primitives.content_check(b"".join(contents))
+    return made + (create_index(seen.index(check)) if seen.has_index else b"")
 
 
 Past = tuple[Block, Any]  # a block and the model

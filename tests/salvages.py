@@ -4,7 +4,8 @@
 
 makes files of random members, some with whole .lmz files stored in their blocks, damages them in one to four places
 (flips, zeros, cuts, bytes lost, put in or turned round), and counts blocks that come out and were not compressed as
-such (it must be none), blocks that are lost though no damage has touched them or what they go on from, and the longest that one file took.
+such (it must be none), blocks that are lost though no damage has touched them or what they go on from, and the longest
+that one file took.
 Counted apart: files that are cut just where a stored .lmz file ends, so that they end with that, whole: nobody could
 tell it from a last member of their own.
 """
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 from coding import cm_block, grouped, member_of, model_block, remembering
 
-from llmzip import blocks, container
+from llmzip import blocks, container, filemap, primitives
 from llmzip.blocks import Memory
 from llmzip.damage import Damage, salvage
 from llmzip.models.toy import ToyModel
@@ -102,8 +103,8 @@ def damage(data: bytes, rng: random.Random) -> tuple[bytes, int, int]:
 
 def ends_with_a_file(data: bytes, content: bytes) -> bool:
     """Whether the file ends with a whole .lmz file of which this is a block."""
-    starts = (at for at in range(len(data)) if data[at : at + 1] == container.MAGIC[:1])
-    whole = (data[at:] for at in starts if container.explore_file(io.BytesIO(data), at)[1] is None)
+    starts = (at for at in range(len(data)) if data[at : at + 1] == primitives.MAGIC[:1])
+    whole = (data[at:] for at in starts if filemap.explore_file(io.BytesIO(data), at)[1] is None)
     return any(content in salvage(io.BytesIO(suffix), SOURCE) for suffix in whole)
 
 

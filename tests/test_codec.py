@@ -1,4 +1,7 @@
-"""llmzip.codec: bodies to payloads and back, with a model and without, in a memory that goes on; lanes by bytes; what no writer writes."""
+"""llmzip.codec: bodies to payloads and back, with a model and without, in a memory that goes on.
+
+Lanes by bytes; what no writer writes.
+"""
 
 import random
 
@@ -9,10 +12,12 @@ from hypothesis import strategies as st
 
 import llmzip
 from llmzip import codec, native
-from llmzip.container import MAX_POSITIONS, Header, create_varint
+from llmzip.container import MAX_POSITIONS, Header
 from llmzip.errors import FormatError
 from llmzip.models.toy import ToyModel
 from llmzip.predictor import Predictor
+from llmzip.primitives import create_varint
+from llmzip.tokens import in_order
 
 MODEL = ToyModel()
 LINE_BITS = 12
@@ -138,7 +143,7 @@ def test_lanes_are_cut_by_bytes(n_bytes: int, lanes: int) -> None:
     assert sizes == sorted(sizes, reverse=True) and sizes[0] - sizes[-1] <= 1
 
 
-def test_each_lane_is_tokenised_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_lane_is_tokenized_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut where the bytes say, in the middle of a word or of a character."""
     model, seen = ToyModel(), []
     encode = model.tokenizer.encode
@@ -275,6 +280,7 @@ def test_tokens_that_spell_the_same_are_coded_as_the_first_of_them(monkeypatch: 
     model = ToyModel()
     twin = model.tokenizer.n_vocab - 1  # an unused id, which now spells as another does
     model.tokenizer.spelled[twin] = b"tion"
+    model.tokenizer.entries = in_order(model.tokenizer.spelled)
     ids = model.tokenizer.encode(b"nation")
     monkeypatch.setattr(model.tokenizer, "encode", lambda data: np.append(ids[:-1], twin).astype(np.int32))
     seen: list[np.ndarray] = []

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmzip import container
-from llmzip.container import Block, Index, IndexEntry, MemberEntry
+from llmzip import container, filemap, primitives
+from llmzip.container import Block
 from llmzip.errors import FormatError, LlmzipError, TruncatedError, UnsupportedError
+from llmzip.filemap import MemberEntry
+from llmzip.index import Index, IndexEntry, check_index, create_index, parse_index
 
 PREAMBLE = container.create_preamble(b"\1\2\3\4")
 
@@ -32,26 +34,26 @@ def member(*blocks: Block, preamble: bytes = PREAMBLE) -> bytes:
         last, begins_group = i == len(blocks) - 1, block.line_bits is not None
         state.add(block.kind, block.n_bytes, len(made), last, begins_group=begins_group)
         data += made
-    return data + (container.create_index(state.index()) if state.has_index else b"")
+    return data + (create_index(state.index()) if state.has_index else b"")
 
 
 @given(st.integers(0, (1 << 63) - 1))
 def test_varint_round_trip(value: int) -> None:
-    data = container.create_varint(value)
-    assert container.parse_varint(data + b"\xff", 0, "x") == (value, len(data))
+    data = primitives.create_varint(value)
+    assert primitives.parse_varint(data + b"\xff", 0, "x") == (value, len(data))
     assert len(data) == max(1, -(-value.bit_length() // 7))
 
 
 @pytest.mark.parametrize("data", [b"\x80\x00", b"\xff\x80\x00", b"\x80" * 9 + b"\x01", b"\xff" * 20])
 def test_varint_is_shortest_and_bounded(data: bytes) -> None:
     with pytest.raises(FormatError):
-        container.parse_varint(data, 0, "x")
+        primitives.parse_varint(data, 0, "x")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"\xff" * 8])
 def test_varint_cut(data: bytes) -> None:
     with pytest.raises(TruncatedError, match="in x"):
-        container.parse_varint(data, 0, "x")
+        primitives.parse_varint(data, 0, "x")
 
 
 def test_overheads_that_the_format_promises() -> None:
@@ -63,7 +65,7 @@ def test_overheads_that_the_format_promises() -> None:
 
 
 def test_check_values_that_the_format_names() -> None:
-    assert container.crc16(b"123456789") == 0x29B1  # the check value of CRC-16/IBM-3740
+    assert primitives.crc16(b"123456789") == 0x29B1  # the check value of CRC-16/IBM-3740
     assert container.create_preamble() == bytes.fromhex("FC4CE100000000")
 
 
@@ -119,35 +121,35 @@ def blocks(draw: st.DrawFn) -> Block:
 @given(blocks(), st.booleans(), st.binary(max_size=20))
 def test_block_round_trip(block: Block, last: bool, after: bytes) -> None:
     data = container.create_block(block, last=last, before=b"before")
-    header = container.parse_header(data + after, "block 1", b"before")
+    header = container.parse_header(data + after, b"before")
     assert (header.last, header.block_size) == (last, len(data))
     assert header.size <= container.MAX_HEADER_SIZE
-    assert container.parse_block(data + after, header, "block 1") == block
+    assert container.parse_block(data + after, header) == block
 
 
 @given(blocks(), st.data())
 def test_no_bit_of_a_header_can_flip(block: Block, data: st.DataObject) -> None:
     made = container.create_block(block, last=True)
-    size = container.parse_header(made, "block 1").size
+    size = container.parse_header(made).size
     bit = data.draw(st.integers(0, 8 * size - 1))
     flipped = bytearray(made)
     flipped[bit // 8] ^= 1 << bit % 8
     with pytest.raises((FormatError, TruncatedError)):  # never UnsupportedError: the checksum is wrong
-        container.parse_header(bytes(flipped), "block 1")
+        container.parse_header(bytes(flipped))
 
 
 def test_the_first_block_of_content_begins_a_group() -> None:
     """With a memory of the size that its body asks for, unless it says another; the others only if they say so."""
     for n_bytes, line_bits in ((1, 14), (1000, 15), (1 << 20, 22)):
         data = container.create_block(model_block(n_bytes, b"x"), last=False)
-        assert container.parse_header(data, "block 1").line_bits is None
-        assert container.parse_header(data, "block 1", first=True).line_bits == line_bits
+        assert container.parse_header(data).line_bits is None
+        assert container.parse_header(data, first=True).line_bits == line_bits
         assert container.line_bits_of(n_bytes) == line_bits
     said = container.create_block(model_block(line_bits=10), last=False)
-    assert container.parse_header(said, "block 1").line_bits == 10
-    assert container.parse_header(said, "block 1", first=True).line_bits == 10
+    assert container.parse_header(said).line_bits == 10
+    assert container.parse_header(said, first=True).line_bits == 10
     note = container.create_block(container.note_block("engine=test"), last=False)
-    assert container.parse_header(note, "the note", first=True).line_bits is None
+    assert container.parse_header(note, first=True).line_bits is None
 
 
 def test_note_round_trip() -> None:
@@ -164,48 +166,48 @@ def test_note_round_trip() -> None:
 )
 def test_index_round_trip(entries: list[tuple[int, int, bool]], check: bytes) -> None:
     index = Index([IndexEntry(*entry) for entry in entries], check)
-    data = container.create_index(index)
-    assert container.parse_index(data) == index
+    data = create_index(index)
+    assert parse_index(data) == index
     for n in range(len(data)):
         with pytest.raises((TruncatedError, FormatError)):
-            container.parse_index(data[:n])
+            parse_index(data[:n])
 
 
 @given(st.integers(0), st.integers(0, 7))
 def test_no_bit_of_an_index_can_flip(at: int, bit: int) -> None:
     index = Index([IndexEntry(1000, 200, True), IndexEntry(5, 30)], b"12345678")
-    data = bytearray(container.create_index(index))
+    data = bytearray(create_index(index))
     data[at % len(data)] ^= 1 << bit
     with pytest.raises((FormatError, TruncatedError)):
-        container.check_index(bytes(data), index)
+        check_index(bytes(data), index)
 
 
 def test_huge_sizes_are_refused_before_memory() -> None:
     """Headers with right checksums that declare as much as they can, on files that end there."""
     fields = [
-        b"\x0a" + container.create_varint((1 << 63) - 1) + container.create_varint((1 << 63) - 1),
-        b"\x09" + container.create_varint(1 << 26) + container.create_varint(1 << 26),
-        b"\x0a" + container.create_varint(1 << 26) + container.create_varint(1 << 26),
-        b"\x2a\x09\x01" + container.create_varint((1 << 63) - 1),
-        b"\x1a" + container.create_varint(1 << 26) + b"\x01" + container.create_varint(1 << 62),
-        b"\x8d" + container.create_varint(1 << 26) + b"\x01" + container.create_varint(1 << 62),
-        b"\x49" + container.create_varint(1 << 26) + b"\x08" + container.create_varint(1 << 62) * 2,
+        b"\x0a" + primitives.create_varint((1 << 63) - 1) + primitives.create_varint((1 << 63) - 1),
+        b"\x09" + primitives.create_varint(1 << 26) + primitives.create_varint(1 << 26),
+        b"\x0a" + primitives.create_varint(1 << 26) + primitives.create_varint(1 << 26),
+        b"\x2a\x09\x01" + primitives.create_varint((1 << 63) - 1),
+        b"\x1a" + primitives.create_varint(1 << 26) + b"\x01" + primitives.create_varint(1 << 62),
+        b"\x8d" + primitives.create_varint(1 << 26) + b"\x01" + primitives.create_varint(1 << 62),
+        b"\x49" + primitives.create_varint(1 << 26) + b"\x08" + primitives.create_varint(1 << 62) * 2,
         b"\x49"
-        + container.create_varint(1 << 26)
+        + primitives.create_varint(1 << 26)
         + b"\x08"
-        + container.create_varint(1 << 27)
-        + container.create_varint(1 << 26),
-        b"\x4d" + container.create_varint(1 << 26) * 2 + b"\x08" + container.create_varint(1 << 26) * 2,
+        + primitives.create_varint(1 << 27)
+        + primitives.create_varint(1 << 26),
+        b"\x4d" + primitives.create_varint(1 << 26) * 2 + b"\x08" + primitives.create_varint(1 << 26) * 2,
     ]
     tracemalloc.start()
     for header in fields:
-        data = PREAMBLE + header + struct.pack("<H", container.crc16(PREAMBLE + header)) + b"the end"
-        for read in (container.map_file, container.walk_file):
+        data = PREAMBLE + header + struct.pack("<H", primitives.crc16(PREAMBLE + header)) + b"the end"
+        for read in (filemap.map_file, filemap.walk_file):
             with pytest.raises((FormatError, TruncatedError)):
                 read(io.BytesIO(data))
-    index = b"\x00" + container.create_varint((1 << 63) - 1)
+    index = b"\x00" + primitives.create_varint((1 << 63) - 1)
     with pytest.raises(FormatError):
-        container.parse_index(index + struct.pack("<II2s", binascii.crc32(index), len(index) + 4, b"\x4c\xfc"))
+        parse_index(index + struct.pack("<II2s", binascii.crc32(index), len(index) + 4, b"\x4c\xfc"))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20
@@ -224,12 +226,12 @@ class Short(io.BytesIO):
 def test_payload_is_read_in_pieces() -> None:
     block = replace(container.stored_block(bytes(5 << 20)), line_bits=22)
     data = member(block)
-    entries = container.map_file(io.BytesIO(data))
+    entries = filemap.map_file(io.BytesIO(data))
     file = Short(data)
-    assert container.read_block(file, entries[0], entries[0].blocks[0]) == block
-    assert file.asked == container.READ_SIZE
+    assert filemap.read_block(file, entries[0], entries[0].blocks[0]) == block
+    assert file.asked == filemap.READ_SIZE
     with pytest.raises(TruncatedError):
-        container.read_block(Short(data[:1000]), entries[0], entries[0].blocks[0])
+        filemap.read_block(Short(data[:1000]), entries[0], entries[0].blocks[0])
 
 
 def many_members() -> tuple[bytes, list[bytes]]:
@@ -240,7 +242,7 @@ def many_members() -> tuple[bytes, list[bytes]]:
     return data + member(stored[4]) + member(note, *stored[:2]), [*contents, *contents[:2]]
 
 
-@pytest.mark.parametrize("read", [container.map_file, container.walk_file])
+@pytest.mark.parametrize("read", [filemap.map_file, filemap.walk_file])
 @pytest.mark.parametrize("skip", [0, 5])
 def test_map_of_members(read: Callable[[BinaryIO, int], list[MemberEntry]], skip: int) -> None:
     data, contents = many_members()
@@ -253,17 +255,17 @@ def test_map_of_members(read: Callable[[BinaryIO, int], list[MemberEntry]], skip
     at = 0
     for (entry, block), content in zip(found, contents, strict=True):
         assert (block.content_offset, block.n_bytes) == (at, len(content))
-        assert container.read_block(file, entry, block).payload == content
+        assert filemap.read_block(file, entry, block).payload == content
         at += len(content)
 
 
-@pytest.mark.parametrize("read", [container.map_file, container.walk_file])
+@pytest.mark.parametrize("read", [filemap.map_file, filemap.walk_file])
 def test_map_of_groups(read: Callable[[BinaryIO, int], list[MemberEntry]]) -> None:
     stored = [container.stored_block(b"x"), replace(container.stored_block(b"y"), line_bits=12)]
     file = io.BytesIO(member(container.note_block("n"), stored[0], stored[0], stored[1], stored[0]))
     (entry,) = read(file, 0)
     assert [block.begins_group for block in entry.blocks] == [True, False, True, False]
-    assert [container.read_header(file, entry, block).line_bits for block in entry.blocks] == [14, None, 12, None]
+    assert [filemap.read_header(file, entry, block).line_bits for block in entry.blocks] == [14, None, 12, None]
 
 
 @pytest.mark.parametrize("flags", [(False, False), (True, True)])
@@ -272,25 +274,25 @@ def test_an_index_that_is_wrong_about_groups(flags: tuple[bool, bool]) -> None:
     data = member(container.stored_block(b"one"), container.stored_block(b"two"))
     size = len(container.stored_block(b"one").payload) + 14
     entries = [IndexEntry(3, size, flag) for flag in flags]
-    start = len(data) - len(container.create_index(Index(entries, bytes(8))))
-    wrong = data[:start] + container.create_index(Index(entries, container.content_check(b"onetwo")))
+    start = len(data) - len(create_index(Index(entries, bytes(8))))
+    wrong = data[:start] + create_index(Index(entries, primitives.content_check(b"onetwo")))
     with pytest.raises(FormatError, match="does not list the blocks"):
-        container.walk_file(io.BytesIO(wrong))
+        filemap.walk_file(io.BytesIO(wrong))
     if not flags[0]:
         with pytest.raises(FormatError, match="does not list the blocks"):
-            container.map_file(io.BytesIO(wrong))
+            filemap.map_file(io.BytesIO(wrong))
         return
-    (entry,) = container.map_file(io.BytesIO(wrong))
+    (entry,) = filemap.map_file(io.BytesIO(wrong))
     with pytest.raises(FormatError, match="index does not tell"):
-        container.read_header(io.BytesIO(wrong), entry, entry.blocks[1])
+        filemap.read_header(io.BytesIO(wrong), entry, entry.blocks[1])
 
 
 def test_map_reads_the_index_and_not_the_headers() -> None:
     data = member(*[container.stored_block(b"x" * 1000)] * 50)
     file = Counting(data)
-    assert [block.header for block in container.map_file(file)[0].blocks] == [None] * 50
+    assert [block.header for block in filemap.map_file(file)[0].blocks] == [None] * 50
     assert file.n_read < 1000
-    assert None not in [block.header for block in container.walk_file(file)[0].blocks]
+    assert None not in [block.header for block in filemap.walk_file(file)[0].blocks]
 
 
 class Counting(io.BytesIO):
@@ -306,17 +308,17 @@ def test_damaged_index_is_told_by_the_walk() -> None:
     data = bytearray(member(container.stored_block(b"one"), container.stored_block(b"two")))
     data[-12] ^= 1
     with pytest.raises(FormatError, match="index"):
-        container.map_file(io.BytesIO(data))
+        filemap.map_file(io.BytesIO(data))
 
 
 def test_every_cut_of_a_map() -> None:
     data, _ = many_members()
-    starts = {entry.offset for entry in container.walk_file(io.BytesIO(data))}
+    starts = {entry.offset for entry in filemap.walk_file(io.BytesIO(data))}
     for n in range(len(data)):
         if n in starts - {0}:
-            container.walk_file(io.BytesIO(data[:n]))  # so many whole members
+            filemap.walk_file(io.BytesIO(data[:n]))  # so many whole members
         else:
-            for read in (container.map_file, container.walk_file):
+            for read in (filemap.map_file, filemap.walk_file):
                 with pytest.raises(TruncatedError):
                     read(io.BytesIO(data[:n]))
 
@@ -325,4 +327,4 @@ def test_every_cut_of_a_map() -> None:
 def test_any_bytes_give_an_llmzip_error(data: bytes) -> None:
     for start in (b"", PREAMBLE):
         with pytest.raises(LlmzipError):
-            container.walk_file(io.BytesIO(start + data))
+            filemap.walk_file(io.BytesIO(start + data))

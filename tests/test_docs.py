@@ -19,7 +19,7 @@ from llmzip.cli.app import app, commands
 from llmzip.models.toy import ToyModel
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 GROUP: Any = typer.main.get_command(app)
 
 # A command in running text: a word that is no command of llmzip is prose ("llmzip is slow").

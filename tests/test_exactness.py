@@ -1,4 +1,7 @@
-"""The product: the same bits for every kernel, instruction set, thread count, batch shape, chunking and padding. Tiny random models; SmolLM2 once."""
+"""The product: the same bits for every kernel, instruction set, thread count, batch shape, chunking and padding.
+
+Tiny random models; SmolLM2 once.
+"""
 
 import numpy as np
 import pytest
@@ -38,7 +41,8 @@ def states(path, lanes, window, **changes):
     """One state per way to compute: torch with either matmul, and every level of the fused kernels."""
     values, tensors = read_checkpoint(path)
     config = LlamaConfig.of({**values, **changes})
-    entries = np.random.default_rng(9).permutation(config.n_vocab + 3)[:-40].astype(np.int32)  # with escapes, without what spells nothing
+    # with escapes, without what spells nothing
+    entries = np.random.default_rng(9).permutation(config.n_vocab + 3)[:-40].astype(np.int32)
     torch_model = reference.ReferenceLlama(config, tensors, device="cpu")
     yield "torch", reference.ReferenceState(torch_model, entries, lanes, window)
     from llmzip.models import ops
@@ -86,16 +90,40 @@ def test_a_lane_does_not_depend_on_its_neighbours(tiny):
         assert np.array_equal(alone.forward(ids[11:12])[0], scores[11]), name
 
 
+@pytest.mark.parametrize("changes", [{}, {"sliding_window": 9}], ids=["plain", "sliding"])
+def test_places_may_be_looked_at_in_any_number_and_again(tiny, changes):
+    ids = np.random.default_rng(2).integers(0, 560, (2, 20)).astype(np.int32)
+    wrong = ids + 1
+    for name, state in states(tiny, 2, 24, **changes):
+        truth = state.forward(ids)
+        state.reset()
+        state.prompt(ids[:, :3])
+        # one lane is guessed right, the other wrong from its fifth place on, and then looked at again
+        rows = np.concatenate([ids[0, 3:9], ids[1, 3:5], wrong[1, 5:8]])
+        lanes = np.array([0] * 6 + [1] * 5, dtype=np.int32)
+        found = state.look(rows, lanes, np.array([*range(3, 9), *range(3, 8)], dtype=np.int32))
+        assert np.array_equal(found[:8], np.concatenate([truth[0, 3:9], truth[1, 3:5]])), name
+        assert not np.array_equal(found[8:], truth[1, 5:8]), name
+        again = state.look(ids[1, 5:20], np.ones(15, dtype=np.int32), np.arange(5, 20, dtype=np.int32))
+        assert np.array_equal(again, truth[1, 5:]), name
+        with pytest.raises(ValueError, match="positions"):
+            state.look(ids[0, :1], np.zeros(1, dtype=np.int32), np.array([24], dtype=np.int32))
+
+
 def test_the_largest_vocabulary(tiny):
     values, tensors = read_checkpoint(tiny)
     n = 1 << 20
-    tensors = {**tensors, **{name: np.resize(tensors[name], (n, *tensors[name].shape[1:])) for name in ("embed.weight", "embed.scale")}}
+    tensors = {
+        **tensors,
+        **{name: np.resize(tensors[name], (n, *tensors[name].shape[1:])) for name in ("embed.weight", "embed.scale")},
+    }
     config = LlamaConfig.of({**values, "n_vocab": n})
     assert fused.supports(config) == ""
     entries = np.arange(n, dtype=np.int32)[::-1]
     model = fused.FusedLlama(config, tensors, entries, level=native.best_level, threads=2)
     ids = np.array([[5, n - 1, 300_000]], dtype=np.int32)
-    truth = reference.ReferenceState(reference.ReferenceLlama(config, tensors, device="cpu"), entries.copy(), 1, 8).forward(ids)
+    slow = reference.ReferenceLlama(config, tensors, device="cpu")
+    truth = reference.ReferenceState(slow, entries.copy(), 1, 8).forward(ids)
     assert np.array_equal(fused.FusedState(model, 1, 8).forward(ids), truth)
     spelled = [b""] * n
     found = {7: b"seven", n - 1: b"the last", 700_001: b"700001"}
@@ -153,7 +181,9 @@ def written(tiny, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("threads", "environment"), list(cases()), ids=lambda v: v if isinstance(v, int) else " ".join(v.values()))
+@pytest.mark.parametrize(
+    ("threads", "environment"), list(cases()), ids=lambda v: v if isinstance(v, int) else " ".join(v.values())
+)
 def test_the_matrix(tiny, written, threads, environment):
     _, decoded, same_file = case(str(tiny), written / "text", written / "text.lmz", 3, threads, environment)
     assert decoded and same_file

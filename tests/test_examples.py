@@ -131,7 +131,10 @@ def test_the_log_of_the_large_files_is_written_by_a_fixed_recipe(tmp_path: Path)
     written = sum(int(match[1]) for match in re.finditer(r"write\(4<.* = (\d+) <", log.getvalue()))
     read = sum(int(match[1]) for match in re.finditer(r" read\(3</.* = (\d+) <", log.getvalue()))
     assert written == read == len(data)
-    assert hashlib.sha256(log.getvalue().encode()).hexdigest() == "e6d940b35c07488a5420b3fc43fc5ccf65223b97a0ae0cac2513b54bdd3c610a"
+    assert (
+        hashlib.sha256(log.getvalue().encode()).hexdigest()
+        == "e6d940b35c07488a5420b3fc43fc5ccf65223b97a0ae0cac2513b54bdd3c610a"
+    )
 
 
 def test_large_table(tmp_path: Path) -> None:
@@ -164,7 +167,8 @@ def test_cluster(tmp_path: Path, engine: str) -> None:
         (tmp_path / "texts" / name).write_bytes(b"the rain in the plain and nothing else\n" * 20)
     out = run("cluster", tmp_path / "texts", tmp_path / "out", "--engine", engine, "--model", "toy", cache=tmp_path)
     assert out.splitlines()[-1].startswith("2 files, 1560 -> ")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.lmz", "a.lmz.json", "b.lmz", "b.lmz.json", "manifest.json"}
+    written = {"a.lmz", "a.lmz.json", "b.lmz", "b.lmz.json", "manifest.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == written
     one = [tmp_path / "texts" / "a", tmp_path / "a.lmz", "--parts", "2", "--model", "toy"]
     assert run("cluster", *one, cache=tmp_path).splitlines()[-1].startswith("1 files, 780 -> ")
     assert (tmp_path / "a.lmz").read_bytes() == (tmp_path / "out" / "a.lmz").read_bytes()

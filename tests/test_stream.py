@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import blocks, container, workers
+from llmzip import blocks, container, filemap, workers
 from llmzip.errors import (
     ChecksumError,
     EngineMismatch,
@@ -309,12 +309,12 @@ def test_import_is_light() -> None:
 
 
 def groups_of(data: bytes) -> list[bool]:
-    (member,) = container.walk_file(io.BytesIO(data))
+    (member,) = filemap.walk_file(io.BytesIO(data))
     return [block.begins_group for block in member.blocks]
 
 
 def line_bits_of(data: bytes) -> list[int | None]:
-    (member,) = container.walk_file(io.BytesIO(data))
+    (member,) = filemap.walk_file(io.BytesIO(data))
     return [block.header and block.header.line_bits for block in member.blocks]
 
 
@@ -407,12 +407,12 @@ def test_a_damaged_block_spoils_the_rest_of_its_group() -> None:
     parts = [ToyModel().speak(size, seed) for seed in range(5)]
     parts.insert(2, noise)
     made = bytearray(compress(b"".join(parts), block_size=size, group_size=4 * size))
-    (member,) = container.walk_file(io.BytesIO(made))
+    (member,) = filemap.walk_file(io.BytesIO(made))
     kinds = [container.KIND_NAMES[block.header.kind] for block in member.blocks if block.header]
     assert kinds == ["model", "model", "stored", "model", "model", "model"]
     assert groups_of(made) == [True, False, False, False, True, False]
     made[member.blocks[1].offset + member.blocks[1].size // 2] ^= 1
-    with pytest.raises(FormatError, match=r"^payload check of block 2 \(content bytes 4096 to 8191\) is wrong"):
+    with pytest.raises(FormatError, match=r"^block 2 \(content bytes 4096 to 8191\): payload check is wrong"):
         decompress(bytes(made))
     content, damages = llmzip.salvage(bytes(made), ToyModel())
     assert content == b"".join(parts[i] for i in (0, 2, 4, 5))
@@ -464,7 +464,7 @@ def test_threads_end_where_the_decoder_is_given_up() -> None:
 def test_a_bad_block_stays_bad_where_groups_are_decoded_side_by_side() -> None:
     """Asked again, the decoder does not go on to the next block as if it were this one."""
     made = bytearray(compress(WORDS, block_size=100, group_size=300))
-    (member,) = container.walk_file(io.BytesIO(made))
+    (member,) = filemap.walk_file(io.BytesIO(made))
     damaged = member.blocks[1].offset + member.blocks[1].size - 1
     made[damaged] ^= 1  # of the content check: it is found when the block has been decoded
     decompressor = LmzDecompressor(ToyModel(), threads=4, side_by_side=True)

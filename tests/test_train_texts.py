@@ -173,14 +173,14 @@ def test_documents_end_at_nuls_and_at_the_end_of_files(tmp_path):
 
 @pytest.mark.parametrize("n", [1, 50, 60, 1000])
 def test_equal_documents_are_trained_on(tmp_path, n):
-    text = spooled([b"one licence\n" * 9] * n, tmp_path / "a")
+    text = spooled([b"one license\n" * 9] * n, tmp_path / "a")
     sides = [held_out for _, held_out in text]
     assert len(sides) >= 2 and sides.count(True) == 1 and (text.repeats or n == 1)
 
 
 def test_one_other_document_among_equal_ones(tmp_path):
     for other in (b"%d" % i for i in range(20)):  # whichever hash is the least
-        found = [b"one licence\n" * 9] * 100 + [other]
+        found = [b"one license\n" * 9] * 100 + [other]
         sides = [held_out for _, held_out in spooled(found, tmp_path / "a")]
         assert sides.count(True) == 1
 
@@ -282,7 +282,10 @@ def test_files_are_utf_8_in_any_locale(tmp_path):
 
 @pytest.mark.parametrize(("n_vocab", "size"), [(1 << 16, 2), ((1 << 16) + 1, 4), (128_256, 4)])
 def test_vocabularies_of_any_size(n_vocab: int, size: int, tmp_path: Path) -> None:
-    """Ids beyond 65 535, as those of large vocabularies; and those beyond the vocabulary, which teach nothing, are left out."""
+    """Ids beyond 65 535, as those of large vocabularies.
+
+    And those beyond the vocabulary, which teach nothing, are left out.
+    """
     path = tmp_path / "text"
     path.write_bytes(b"a line of text, and another\n" * 4000)
     highest = n_vocab - 1
@@ -297,13 +300,17 @@ def test_vocabularies_of_any_size(n_vocab: int, size: int, tmp_path: Path) -> No
     assert (folder / "0.ids").stat().st_size == size * corpus.n_tokens
 
 
-def test_an_added_token_is_none_of_the_words_that_are_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_added_token_is_none_of_the_words_that_are_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its id lies beyond the vocabulary: coding never meets it, so training must not."""
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
     folder = tiny_llama_folder(tmp_path / "hf")
     tokenizer = json.loads((folder / "tokenizer.json").read_text("utf-8"))
     beyond = len(tokenizer["model"]["vocab"]) + 100
-    tokenizer["added_tokens"].append(tokenizer["added_tokens"][0] | {"id": beyond, "content": "<tool>", "special": False})
+    tokenizer["added_tokens"].append(
+        tokenizer["added_tokens"][0] | {"id": beyond, "content": "<tool>", "special": False}
+    )
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
     base = run.Base.of(str(folder))
     _, words = base.start()

@@ -426,7 +426,7 @@ def _block_cells(number: int, block: "BlockInfo") -> list[str]:
 
 
 def models_lines(models: Iterable["ModelInfo"]) -> Iterator[str]:
-    header = ["name", "parameters", "size", "licence", "cached", "fingerprint", "source"]
+    header = ["name", "parameters", "size", "license", "cached", "fingerprint", "source"]
     rows = [
         [
             printable(model.name),

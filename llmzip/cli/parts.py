@@ -10,8 +10,11 @@ from typing import BinaryIO
 
 from llmzip import parts
 from llmzip.cli import fileio
+from llmzip.cli.decompressing import Reading
 from llmzip.cli.display import Display, ProgressLine
-from llmzip.cli.jobs import Handling, Reading, one_file
+from llmzip.cli.fileio.opening import refuse_same_file
+from llmzip.cli.jobs import one_file
+from llmzip.cli.outputs import OutputPolicy
 from llmzip.errors import LlmzipError
 from llmzip.stream import MemberReader
 
@@ -53,7 +56,7 @@ class PartSource(fileio.Source):
 
 
 @dataclass(frozen=True)
-class PartHandling(Handling):
+class PartPolicy(OutputPolicy):
     """As another, but of one part of each file."""
 
     number: int
@@ -61,8 +64,8 @@ class PartHandling(Handling):
     group_size: int
 
     @classmethod
-    def of(cls, handling: Handling, part: tuple[int, int], group_size: int) -> "PartHandling":
-        given = {field.name: getattr(handling, field.name) for field in fields(Handling)}
+    def of(cls, policy: OutputPolicy, part: tuple[int, int], group_size: int) -> "PartPolicy":
+        given = {field.name: getattr(policy, field.name) for field in fields(OutputPolicy)}
         return cls(**given, number=part[0], count=part[1], group_size=group_size)
 
     def open_source(self, name: str) -> fileio.Source:
@@ -83,17 +86,17 @@ class PartHandling(Handling):
 
 
 @dataclass(frozen=True)
-class Joining:
+class JoinParts:
     """`llmzip join`."""
 
     display: Display
     reading: Reading
-    handling: Handling
+    policy: OutputPolicy
     one_index: bool
     original: str | None  # a file to compare the content with
 
     def __call__(self, names: Sequence[str]) -> int:
-        return one_file(self.handling.output or fileio.STDIO, self.display, lambda _: self._join(names))
+        return one_file(self.policy.output or fileio.STDIO, self.display, lambda _: self._join(names))
 
     def _join(self, names: Sequence[str]) -> int:
         _check_names(names)
@@ -102,7 +105,7 @@ class Joining:
             original = stack.enter_context(fileio.open_source(self.original)) if self.original is not None else None
             for source in (*sources, original):
                 self._refuse_as_output(source)
-            output = stack.enter_context(self.handling.open_output(sources[0], fileio.compressed_name, self.display))
+            output = stack.enter_context(self.policy.open_output(sources[0], fileio.compressed_name, self.display))
             files = [source.random_access() for source in sources]
             line = stack.enter_context(
                 self.display.progress("joining", sum(source.size or 0 for source in sources), decoding=True)
@@ -117,9 +120,9 @@ class Joining:
         return 0
 
     def _refuse_as_output(self, source: fileio.Source | None) -> None:
-        output = self.handling.output
+        output = self.policy.output
         if source is not None and output not in (None, fileio.STDIO) and os.path.exists(output):
-            fileio.refuse_same_file(source, os.stat(output))
+            refuse_same_file(source, os.stat(output))
 
 
 def _all_of(read: parts.Read, n: int) -> bytes:

@@ -10,10 +10,13 @@ from typing import Self
 
 from llmzip.access import Contents
 from llmzip.cli import fileio
+from llmzip.cli.decompressing import Reading
 from llmzip.cli.display import Display
-from llmzip.cli.jobs import Handling, Reading, report
+from llmzip.cli.jobs import report
+from llmzip.cli.outputs import OutputPolicy
 from llmzip.errors import LlmzipError
-from llmzip.stream import MemberReader, Opener
+from llmzip.stream import MemberReader
+from llmzip.stream.opening import Opener
 
 Read1 = Callable[[int], bytes]  # at least one byte and at most so many; none at the end
 
@@ -121,19 +124,19 @@ Wanted = Bytes | Lines
 
 
 @dataclass(frozen=True)
-class Extracting:
-    """The work on one file."""
+class ExtractRange:
+    """`llmzip decompress --range` or `--lines` for one file."""
 
     display: Display
     reading: Reading
-    handling: Handling
+    policy: OutputPolicy
     wanted: Wanted
 
     def __call__(self, name: str) -> int:
         fileio.refuse_terminal_input(name)
         with (
-            self.handling.open_source(name) as source,
-            self.handling.open_output(source, fileio.plain_name, self.display) as output,
+            self.policy.open_source(name) as source,
+            self.policy.open_output(source, fileio.plain_name, self.display) as output,
             self.display.progress(fileio.shown(name, "-"), source.size, decoding=True) as line,
         ):
             n_out = 0

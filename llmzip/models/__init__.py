@@ -2,7 +2,8 @@
 
 from __future__ import annotations  # numpy is for the annotations only: `llmzip info` must not import it
 
-from typing import TYPE_CHECKING, Protocol
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,6 +15,13 @@ SCORE_UNIT = 256  # scores are in 1/256 bit
 STRONG = 1 << 25  # weights of a model, above which what is learnt while coding is worth less than what it says
 ESCAPE_SCORE = -4096  # 2^-16 of the best symbol for each byte that the vocabulary lacks
 LOWEST_SCORE = -32768  # int16
+
+
+class Engine(StrEnum):
+    """What runs a model."""
+
+    exact = "exact"
+    transformers = "transformers"
 
 
 class State(Protocol):
@@ -28,9 +36,23 @@ class State(Protocol):
         ...
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
-        """Read ids of shape (L, C); return scores (L, C, entries) int16 for the symbol after each of them, in the order of the tokenizer's `entries`.
+        """Read ids of shape (L, C); return scores (L, C, entries) int16 for the symbol after each of them.
 
-        Units of 1/256 bit, the best of each row 0, the others negative (format.md 6.1). A new array each time.
+        In the order of the tokenizer's `entries`, in units of 1/256 bit, the best of each row 0, the others negative
+        (format.md 6.1). A new array each time.
+        """
+        ...
+
+
+@runtime_checkable
+class ExactState(State, Protocol):
+    """That of an exact model: places may be read in any number of calls, and read again."""
+
+    def look(self, ids: NDArray[np.int32], lanes: NDArray[np.int32], positions: NDArray[np.int32]) -> NDArray[np.int16]:
+        """Read a token at each of these places (n,); return scores (n, entries) as `forward` does.
+
+        What comes before a place in its lane has been read, or is among them, in order. A token that was read there
+        before is forgotten. Whoever looks keeps count of positions: `prompt` and `forward` then need a reset.
         """
         ...
 
@@ -53,7 +75,9 @@ class Model(Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     def open(self, lanes: int, window: int, threads: int | None = None) -> State:
-        """A fresh state for this many lanes and at most this many positions, which uses at most so many of the model's threads."""
+        """A fresh state for this many lanes and at most this many positions, which uses at most so many of the model's
+        threads.
+        """
         ...
 
     def state_bytes(self, lanes: int, window: int) -> int:

@@ -1,7 +1,10 @@
-"""The second engine: any causal language model that transformers can load, in floating point. The only module that imports transformers.
+"""The second engine: any causal language model that transformers can load, in floating point.
 
-Floats make no promise across machines, so this engine is not exact: the encoder takes the very steps of the decoder (all lanes in lockstep, one
-batch shape, one token at a time), and the file carries a note of everything that the bits may hang on. A decoder with another note refuses.
+The only module that imports transformers.
+
+Floats make no promise across machines, so this engine is not exact: the encoder takes the very steps of the decoder
+(all lanes in lockstep, one batch shape, one token at a time), and the file carries a note of everything that the bits
+may hang on. A decoder with another note refuses.
 """
 
 import hashlib
@@ -24,7 +27,9 @@ _LOG2_E = 1.4426950408889634
 
 
 class CausalModel:
-    """A model from a local Hugging Face folder (config.json, weights, tokenizer.json). Implements `llmzip.models.Model`.
+    """A model from a local Hugging Face folder (config.json, weights, tokenizer.json).
+
+    Implements `llmzip.models.Model`.
 
     Raises ModelInvalid when transformers cannot load the folder, or it has no tokenizer.json.
     """
@@ -70,12 +75,20 @@ class CausalModel:
         try:
             self.step(ids, self.step(ids, None)[1])
         except Exception as error:
-            raise ModelInvalid(f"{self.name}: transformers cannot run it token by token: {_first_line(error)}") from error
+            raise ModelInvalid(
+                f"{self.name}: transformers cannot run it token by token: {_first_line(error)}"
+            ) from error
 
     def state_bytes(self, lanes: int, window: int) -> int:
         """As for attention with a head of keys and values to each of queries, in float32."""
         config = self._model.config.get_text_config()
-        return 8 * lanes * window * int(getattr(config, "num_hidden_layers", 32)) * int(getattr(config, "hidden_size", 4096))
+        return (
+            8
+            * lanes
+            * window
+            * int(getattr(config, "num_hidden_layers", 32))
+            * int(getattr(config, "hidden_size", 4096))
+        )
 
     @staticmethod
     def _start(config: Any, n_vocab: int) -> int:

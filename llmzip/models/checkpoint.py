@@ -1,7 +1,8 @@
 """The exact checkpoint folder: names, shapes and types of its tensors, its fingerprint, reading and writing it.
 
-A folder holds `model.safetensors`, `model.json` (canonical JSON) and `tokenizer.json` (used for encoding only, so it is not fingerprinted:
-what the ids spell is in the tensors). Knows nothing of torch, of the arithmetic that is done with the tensors, or of where they came from.
+A folder holds `model.safetensors`, `model.json` (canonical JSON) and `tokenizer.json` (used for encoding only, so it is
+not fingerprinted: what the ids spell is in the tensors). Knows nothing of torch, of the arithmetic that is done with
+the tensors, or of where they came from.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from llmzip.errors import ModelError, ModelInvalid
+from llmzip.models.config import LlamaConfig
 from llmzip.models.magnitudes import check_magnitudes
 from llmzip.models.staging import place, staging
 
@@ -48,28 +50,7 @@ HIGHEST = {
 LEAST_EPS = 2.0**-120  # with it 1 / sqrt(eps) stays far from the largest float32
 
 # What the scores depend on, and its type; all of it is in the fingerprint.
-COMPUTED_KEYS: dict[str, type] = {
-    "format": int,
-    "numerics": int,
-    "architecture": str,
-    "n_layers": int,
-    "width": int,
-    "n_heads": int,
-    "n_kv_heads": int,
-    "head_dim": int,
-    "hidden": int,
-    "n_vocab": int,
-    "norm_eps": float,
-    "tied": bool,
-    "qkv_bias": bool,
-    "qk_norm": bool,
-    "sliding_window": int,
-    "max_window": int,
-    "digits": int,
-    "start_id": int,
-    "window": int,
-    "overlap": int,
-}
+COMPUTED_KEYS: dict[str, type] = {"format": int, "numerics": int, "architecture": str} | get_type_hints(LlamaConfig)
 # What is only told to people; none of it is in the fingerprint.
 DESCRIPTIVE_KEYS: dict[str, type] = {"name": str, "license": str, "source": str, "parameters": int, "fingerprint": str}
 
@@ -160,7 +141,9 @@ def check_config(config: Mapping[str, Any]) -> None:
         and 0 <= config["parameters"] < 1 << 62
     )
     if not sound:
-        raise ModelInvalid(f"{CONFIG_FILE}: heads, norm_eps, digits, start_id or the window sizes are out of their bounds")
+        raise ModelInvalid(
+            f"{CONFIG_FILE}: heads, norm_eps, digits, start_id or the window sizes are out of their bounds"
+        )
     if not re.fullmatch(r"[0-9a-f]{64}", config["fingerprint"]):
         raise ModelInvalid(f"{CONFIG_FILE}: the fingerprint is not 64 hexadecimal digits")
 
@@ -221,7 +204,8 @@ def refuse_pointer(path: Path) -> None:
         raise ModelInvalid(f"cannot read {path}: {error.strerror}") from error
     if is_pointer:
         raise ModelInvalid(
-            f"{path} is a git-lfs pointer, not the weights", hint="run `git lfs pull` in that folder, or download the file"
+            f"{path} is a git-lfs pointer, not the weights",
+            hint="run `git lfs pull` in that folder, or download the file",
         )
 
 
@@ -277,7 +261,9 @@ def put(made: Path, folder: Path) -> None:
 
     def same(there: Path) -> bool:
         if not {entry.name for entry in there.iterdir()} <= {WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE}:
-            raise ModelInvalid(f"{folder} holds other things than a model", hint="choose another name, or remove the folder")
+            raise ModelInvalid(
+                f"{folder} holds other things than a model", hint="choose another name, or remove the folder"
+            )
         return is_sound(there, print_of) and _tokenizer(there) == _tokenizer(made)
 
     for entry in made.iterdir():  # save_file and mkdtemp give their own, narrower modes

@@ -1,4 +1,7 @@
-"""The dimensions of a Llama-shaped model, and the bounds of the exact arithmetic at these dimensions. Knows nothing of files and tensors."""
+"""The dimensions of a Llama-shaped model, and the bounds of the exact arithmetic at these dimensions.
+
+Knows nothing of files and tensors.
+"""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +13,10 @@ from llmzip.errors import ModelInvalid
 
 @dataclass(frozen=True)
 class LlamaConfig:
-    """Field for field what `model.json` says (docs/exactness.md); sizes in elements, windows in tokens."""
+    """Field for field what `model.json` says (docs/exactness.md); sizes in elements, windows in tokens.
+
+    The one list of them: a checkpoint's keys and what a conversion plans are made from it.
+    """
 
     n_layers: int
     width: int
@@ -21,6 +27,8 @@ class LlamaConfig:
     n_vocab: int
     norm_eps: float
     tied: bool  # the embedding is the head
+    qkv_bias: bool
+    qk_norm: bool
     sliding_window: int  # 0: a position sees all before it
     max_window: int  # rows of the rotary tables
     digits: int  # int8 digits per activation, 1 or 2
@@ -43,7 +51,9 @@ class LlamaConfig:
         return {self.width, self.hidden, self.n_heads * self.head_dim}
 
     def check_bounds(self) -> None:
-        """Refuse what would overflow a sum of the reference forward. The fused kernels check their own, narrower bounds.
+        """Refuse what would overflow a sum of the reference forward.
+
+        The fused kernels check their own, narrower bounds.
 
         Raises ModelInvalid, naming the dimension.
         """
@@ -52,7 +62,9 @@ class LlamaConfig:
         _require(self.head_dim <= 1040, f"head_dim is {self.head_dim}: 127 * 127 * head_dim must stay below 2**24")
         _require(self.head_dim % 2 == 0, f"head_dim is {self.head_dim}: rotary positions need an even number")
         _require(self.n_heads % self.n_kv_heads == 0, "the number of heads is no multiple of the number of kv heads")
-        _require(self.max_window <= 1 << 15, f"max_window is {self.max_window}: 2**16 * positions must stay below 2**31")
+        _require(
+            self.max_window <= 1 << 15, f"max_window is {self.max_window}: 2**16 * positions must stay below 2**31"
+        )
         _require(self.n_vocab <= 1 << 20, f"the vocabulary has {self.n_vocab} tokens: the coder takes 2**20")
         _require(self.digits in (1, 2), f"{self.digits} digits: 1 or 2")
         _require(self.window <= self.max_window, "the window does not fit the rotary tables")

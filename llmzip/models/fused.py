@@ -1,4 +1,6 @@
-"""The exact Llama forward by the fused C kernels (CPU). Same bits as `models/reference.py`, which is the definition in torch operations.
+"""The exact Llama forward by the fused C kernels (CPU).
+
+Same bits as `models/reference.py`, which is the definition in torch operations.
 
 Knows nothing of bytes and of the coder. Weights are repacked once for the instruction set; K and V are kept as int8.
 """
@@ -60,20 +62,31 @@ def _oracle(weights: NDArray[np.int8], x: NDArray[np.float32], digits: int) -> N
     return out
 
 
-def _linear(level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int | None) -> NDArray[np.float32]:
+def _linear(
+    level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int | None
+) -> NDArray[np.float32]:
     assert native.library is not None
     rows = len(x)
     matrix = PackedMatrix(level, weights, np.ones(len(weights), dtype=np.float32), threads=threads)
     activations = ActivationBuffer(rows, matrix.struct.k_stride, digits)
     out = np.empty((rows, len(weights)), dtype=np.float32)
     native.library.llmzip_linear(
-        level, matrix.struct, activations.struct, native.pointer(x), rows, native.pointer(out), native.clip_threads(threads)
+        level,
+        matrix.struct,
+        activations.struct,
+        native.pointer(x),
+        rows,
+        native.pointer(out),
+        native.clip_threads(threads),
     )
     return out
 
 
 class PackedMatrix:
-    """An int8 matrix (n, k) in the layout of one instruction set, with its scales. `struct` is what the kernels read."""
+    """An int8 matrix (n, k) in the layout of one instruction set, with its scales.
+
+    `struct` is what the kernels read.
+    """
 
     def __init__(
         self,
@@ -92,7 +105,14 @@ class PackedMatrix:
         self._packed = np.empty(panels * 32 * k_stride, dtype=np.uint8)
         self._scale, self._bias = np.ascontiguousarray(scale), bias
         native.library.llmzip_pack(
-            level, native.pointer(weights), n, k, k_stride, paired, native.pointer(self._packed), native.clip_threads(threads)
+            level,
+            native.pointer(weights),
+            n,
+            k,
+            k_stride,
+            paired,
+            native.pointer(self._packed),
+            native.clip_threads(threads),
         )
         self.struct = native.Matrix(
             native.pointer(self._packed), native.pointer(self._scale), native.pointer(bias), n, k, k_stride
@@ -100,10 +120,11 @@ class PackedMatrix:
 
 
 class ActivationBuffer:
-    """Room for the quantised activations of `rows` rows."""
+    """Room for the quantized activations of `rows` rows."""
 
     def __init__(self, rows: int, k_stride: int, digits: int) -> None:
-        # Two int8 digits or one int16; the kernels compute whole tiles of 32 lines, and forget what comes from those that nobody wrote
+        # Two int8 digits or one int16; the kernels compute whole tiles of 32 lines, and forget what comes from those
+        # that nobody wrote
         self._lines = np.zeros((rows + 32) * k_stride * 2, dtype=np.uint8)
         self._scales = np.empty(rows, dtype=np.float32)
         self._sums = np.empty(rows, dtype=np.int64)
@@ -188,7 +209,7 @@ class FusedState:
     def __init__(self, model: FusedLlama, lanes: int, window: int, threads: int | None = None) -> None:
         self._threads = threads or sys.maxsize  # at most
         self._model, self._lanes = model, lanes
-        self._window = window
+        self._window, self._pos = window, 0
         self._rows = max(lanes, MAX_ROWS // lanes * lanes)
         self._make_cache(lanes, window)
         self._make_buffers(max(self._rows, lanes))
@@ -197,14 +218,16 @@ class FusedState:
         c = self._model.config
         capacity, dim = -(-window // 16) * 16, -(-c.head_dim // 16) * 16
         slots = c.n_layers * lanes * c.n_kv_heads
-        # Zeros cost nothing until they are touched; what nobody wrote, up to two positions past the last, is read but never used.
+        # Zeros cost nothing until they are touched; what nobody wrote, up to two positions past the last, is read
+        # but never used.
         self._k = np.zeros(slots * capacity * dim + 64, dtype=np.uint8)
         self._v = np.zeros((slots * capacity + 2) * dim + 64, dtype=np.int8)
         self._k_scale = np.zeros(slots * capacity, dtype=np.float32)
         self._v_scale = np.zeros(slots * capacity, dtype=np.float32)
         self._cache = native.Cache(
-            native.pointer(self._k), native.pointer(self._v), native.pointer(self._k_scale), native.pointer(self._v_scale),
-            lanes, capacity, 0, dim,
+            native.pointer(self._k), native.pointer(self._v), native.pointer(self._k_scale),
+            native.pointer(self._v_scale),
+            lanes, capacity, dim,
         )  # fmt: skip
 
     def _make_buffers(self, rows: int) -> None:
@@ -221,37 +244,57 @@ class FusedState:
         native.check_rounding(self._max_threads)
         self._scratch = np.empty(self._max_threads * per_thread * 12, dtype=np.uint8)
         self._buffers = native.Buffers(
-            native.pointer(self._x), native.pointer(self._wide), native.pointer(self._attended), native.pointer(self._logits),
+            native.pointer(self._x), native.pointer(self._wide), native.pointer(self._attended),
+            native.pointer(self._logits),
             self._activations.struct, native.pointer(self._scratch), per_thread,
         )  # fmt: skip
 
     def reset(self) -> None:
-        self._cache.pos = 0
+        self._pos = 0
 
     def prompt(self, ids: NDArray[np.int32]) -> None:
         for part in self._parts(ids):
-            self._run(part, None)
+            self._advance(part, None)
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         parts = []
         for part in self._parts(ids):
             scores = np.empty((*part.shape, self._model.n_entries), dtype=np.int16)
-            self._run(part, scores)
+            self._advance(part, scores)
             parts.append(scores)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def look(self, ids: NDArray[np.int32], lanes: NDArray[np.int32], positions: NDArray[np.int32]) -> NDArray[np.int16]:
+        scores = np.empty((len(ids), self._model.n_entries), dtype=np.int16)
+        self._run(ids, lanes, positions, scores)
+        return scores
 
     def _parts(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
         steps = max(1, self._rows // self._lanes)
         return [np.ascontiguousarray(ids[:, i : i + steps], dtype=np.int32) for i in range(0, ids.shape[1], steps)]
 
-    def _run(self, ids: NDArray[np.int32], scores: NDArray[np.int16] | None) -> None:
-        assert native.library is not None
+    def _advance(self, ids: NDArray[np.int32], scores: NDArray[np.int16] | None) -> None:
+        """All lanes together."""
         lanes, steps = ids.shape
-        if lanes != self._lanes or self._cache.pos + steps > self._window:
+        if lanes != self._lanes:
+            raise ValueError("more lanes than this state was opened for, or fewer")
+        positions = np.arange(self._pos, self._pos + steps, dtype=np.int32)
+        self._run(ids, np.repeat(np.arange(lanes, dtype=np.int32), steps), np.tile(positions, lanes), scores)
+        self._pos += steps
+
+    def _run(
+        self,
+        ids: NDArray[np.int32],
+        lanes: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        scores: NDArray[np.int16] | None,
+    ) -> None:
+        assert native.library is not None
+        if ids.size > len(self._x) or lanes[-1] >= self._lanes or positions[-1] >= self._window:
             raise ValueError("more lanes or positions than this state was opened for")
+        rows = native.Rows(native.pointer(ids), native.pointer(lanes), native.pointer(positions), ids.size)
         native.library.llmzip_forward(
             self._model.level, pointer(self._model.struct), pointer(self._cache), pointer(self._buffers),
-            native.pointer(ids), lanes, steps, native.pointer(scores),
+            pointer(rows), native.pointer(scores),
             min(self._max_threads, native.clip_threads(self._model.threads)),
         )  # fmt: skip
-        self._cache.pos += steps

@@ -1,4 +1,5 @@
-"""The exact engine: a Llama-shaped model from an exact checkpoint folder, on the fused kernels or on torch operations, with the same bits.
+"""The exact engine: a Llama-shaped model from an exact checkpoint folder, on the fused kernels or on torch operations,
+with the same bits.
 
 Implements `llmzip.models.Model`. Imports torch only where torch computes.
 """
@@ -37,7 +38,9 @@ class LlamaModel:
         self.name = str(values.get("name") or folder.name)
         self.fingerprint = bytes.fromhex(values["fingerprint"])
         self.strong = sum(each.size for name, each in self._tensors.items() if name.endswith(".weight")) > STRONG
-        self.tokenizer = Vocabulary(self._tensors["tokens.bytes"], self._tensors["tokens.ends"], folder / TOKENIZER_FILE)
+        self.tokenizer = Vocabulary(
+            self._tensors["tokens.bytes"], self._tensors["tokens.ends"], folder / TOKENIZER_FILE
+        )
         self.start_id, self.window, self.overlap = self.config.start_id, self.config.window, self.config.overlap
         self.max_window = self.config.max_window
         self.device = device or "cpu"
@@ -64,7 +67,11 @@ class LlamaModel:
         element = 1 if self._fused is not None else 4  # int8, and the float32 of torch
         position = 2 * (element * -(-c.head_dim // 16) * 16 + 4)
         row = 4 * (2 * c.width + c.hidden + 3 * c.n_heads * c.head_dim) + 2 * max(c.inner_sizes)
-        return c.n_layers * c.n_kv_heads * lanes * -(-window // 16) * 16 * position + (lanes + 288) * row + 64 * 4 * c.n_vocab
+        return (
+            c.n_layers * c.n_kv_heads * lanes * -(-window // 16) * 16 * position
+            + (lanes + 288) * row
+            + 64 * 4 * c.n_vocab
+        )
 
     def _check_window(self, window: int) -> None:
         if window > self.max_window:

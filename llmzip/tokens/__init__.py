@@ -14,8 +14,8 @@ def in_order(spelled: list[bytes]) -> NDArray[np.int32]:
 class Tokenizer(Protocol):
     """What the codec needs to know of a vocabulary.
 
-    Ids 0 .. n_vocab-1 are the model's tokens; ids n_vocab .. n_symbols-1 are escape symbols, one for each byte value that no token spells,
-    in ascending order of the byte.
+    Ids 0 .. n_vocab-1 are the model's tokens; ids n_vocab .. n_symbols-1 are escape symbols, one for each byte value
+    that no token spells, in ascending order of the byte.
     """
 
     n_vocab: int

@@ -1,4 +1,6 @@
-"""The text that is in a file: unpacked, decoded to UTF-8, without what is no text. What is left out is named, never passed over in silence.
+"""The text that is in a file: unpacked, decoded to UTF-8, without what is no text.
+
+What is left out is named, never passed over in silence.
 
 Packed files are known by their first bytes, whatever their names. Memory does not depend on the size of a file.
 """
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import llmzip
-from llmzip import container, segments
+from llmzip import container, primitives, segments
 from llmzip.errors import LlmzipError
 
 CHUNK = 1 << 20  # bytes of text looked at in one go
@@ -43,7 +45,7 @@ PACKED: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
     (b"\xfd7zXZ\0", lzma.open),
     (b"BZh", bz2.open),
     (b"\x28\xb5\x2f\xfd", _open_zstd),
-    (container.MAGIC, llmzip.open),
+    (primitives.MAGIC, llmzip.open),
 )
 BZIP2_BLOCK = b"1AY&SY"  # what follows "BZh9"; "BZh" alone may begin a text
 BOMS = (
@@ -97,7 +99,10 @@ def _encoding(head: bytes) -> tuple[bytes, str]:
 
 
 def _is_plain(head: bytes) -> bool:
-    """Whether it is text in UTF-8, with some NULs as the ends of documents; ASCII may look like UTF-16 in an Asian script."""
+    """Whether it is text in UTF-8, with some NULs as the ends of documents.
+
+    ASCII may look like UTF-16 in an Asian script.
+    """
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
     except UnicodeDecodeError:

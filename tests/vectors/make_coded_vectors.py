@@ -8,20 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmzip import codec
-from llmzip.container import (
-    BEGINS_GROUP,
-    CM,
-    HAS_LANES,
-    HAS_PARAMETERS,
-    LAST,
-    MODEL,
-    NO_MODEL,
-    STORED,
-    create_varint,
-    line_bits_of,
-)
+from llmzip.container import BEGINS_GROUP, CM, HAS_LANES, HAS_PARAMETERS, LAST, MODEL, NO_MODEL, STORED, line_bits_of
 from llmzip.models.toy import ToyModel
 from llmzip.predictor import Predictor
+from llmzip.primitives import create_varint
 
 TEXT = "the station and the nation are singing in the rain, and the cat is eating"
 TOY = ToyModel()

@@ -1,0 +1,333 @@
+"""The commands and their options.
+
+A command function only reads its options and returns a job, which `main` runs outside of typer.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmzip import __version__
+from llmzip.cli import fileio, listing, show
+from llmzip.cli.compressing import CompressFile
+from llmzip.cli.decompressing import CheckFile, DecompressFile
+from llmzip.cli.display import Display
+from llmzip.cli.jobs import Job, each_coded
+from llmzip.cli.options import (
+    Device,
+    EngineName,
+    Files,
+    Force,
+    IgnoreEngine,
+    Json,
+    Keep,
+    MaxSize,
+    Memory,
+    ModelName,
+    Output,
+    Quiet,
+    Stdout,
+    Suffix,
+    Threads,
+    Verbose,
+    parsed,
+    policy_of,
+    reading_of,
+    size_of,
+    source_of,
+    wanted_of,
+)
+from llmzip.cli.parts import JoinParts, PartPolicy, parse_part
+from llmzip.cli.ranges import ExtractRange
+from llmzip.cli.sources import model_of_level
+from llmzip.models import Engine
+from llmzip.models.known import DEFAULT_LEVEL, level_of
+
+app = typer.Typer(
+    name="llmzip",
+    help="Lossless file compression driven by a language model.",
+    epilog="Exit codes: 0 done, 1 error, 2 warning (a file was skipped), 130 interrupted.",
+    add_completion=False,
+    rich_markup_mode=None,  # rich takes a good part of a second to import
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(rich_markup_mode=None, help="List the models; pull or remove one.")
+app.add_typer(models_app, name="models")
+
+
+def _version(given: bool) -> None:
+    if given:
+        Display().result(f"llmzip {__version__}")
+        raise typer.Exit()
+
+
+def _license(given: bool) -> None:
+    if given:
+        Display().result("Apache License, Version 2.0")
+        raise typer.Exit()
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    license: Annotated[
+        bool, typer.Option("--license", "-L", callback=_license, is_eager=True, help="Print the license.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def compress(
+    files: Files = None,
+    output: Output = None,
+    stdout: Stdout = False,
+    keep: Keep = False,
+    force: Force = False,
+    rm: Annotated[bool, typer.Option("--rm", help="Delete the source once the result decodes to it.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Decode the result and compare it with the source.")] = False,
+    level: Annotated[
+        int | None,
+        typer.Option(
+            "-1...-9",
+            "--level",
+            min=1,
+            max=9,
+            show_default=False,
+            help="Fast ... small: models, lanes; 5 if not given.",
+        ),
+    ] = None,
+    model: ModelName = None,
+    engine: EngineName = Engine.exact,
+    device: Device = None,
+    threads: Threads = 0,
+    lanes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1024, help="Code in parallel: faster, larger.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(metavar="N", min=8, max=32768, help="Tokens that the model sees at once.")
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Tokens that a window takes from the one before; at most half."),
+    ] = None,
+    block_size: Annotated[str, typer.Option(metavar="SIZE", help="Content of a block, up to 64M.")] = "1M",
+    group_size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Content that is coded in one: large is small; up to 64M, 16M if not given."),
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option("--part", metavar="K/N", help="Only part K of N, to FILE.K-of-N.lmz; see join.")
+    ] = None,
+    suffix: Suffix = fileio.SUFFIX,
+    quiet: Quiet = 0,
+    verbose: Verbose = 0,
+) -> Job:
+    """Compress each FILE to FILE.lmz."""
+    names = files or [fileio.STDIO]
+    policy = policy_of(names, output, stdout, keep, force, rm, suffix)
+    display = Display(quiet=quiet, verbose=verbose)
+    coding = level_of(level or DEFAULT_LEVEL).coding.but(
+        block_size=size_of(block_size),
+        group_size=None if group_size is None else size_of(group_size),
+        lanes=lanes,
+        window=window,
+        overlap=overlap,
+    )
+    if part is not None:
+        if rm:
+            raise typer.BadParameter("--rm would delete what the other parts need")
+        policy = PartPolicy.of(policy, parsed(parse_part, part), coding.group_size)
+    if level and model is None and engine is Engine.exact:
+        model = model_of_level(level, display)
+    source = source_of(model, engine, device, threads, display)
+    work = CompressFile(display, source, policy, coding, verify or rm)
+    return lambda: work.each(names)
+
+
+@app.command()
+def decompress(
+    files: Files = None,
+    output: Output = None,
+    stdout: Stdout = False,
+    keep: Keep = False,
+    force: Force = False,
+    rm: Annotated[bool, typer.Option("--rm", help="Delete the source once the result is safe on the disk.")] = False,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Write what is whole of a damaged FILE; say what is not.")
+    ] = False,
+    span: Annotated[
+        str | None, typer.Option("--range", metavar="A-B", help="Bytes A to B, from 0; A-, -N: the last. To stdout.")
+    ] = None,
+    lines: Annotated[
+        str | None, typer.Option("--lines", metavar="A-B", help="Lines A to B, from 1; A-. To stdout.")
+    ] = None,
+    max_size: MaxSize = None,
+    memory: Memory = None,
+    model: ModelName = None,
+    engine: EngineName = Engine.exact,
+    device: Device = None,
+    threads: Threads = 0,
+    ignore_engine: IgnoreEngine = False,
+    suffix: Suffix = fileio.SUFFIX,
+    quiet: Quiet = 0,
+    verbose: Verbose = 0,
+) -> Job:
+    """Decompress each FILE.lmz to FILE."""
+    names = files or [fileio.STDIO]
+    wanted = wanted_of(span, lines, takes_all=rm or salvage)
+    policy = policy_of(names, output, stdout or (wanted is not None and output is None), keep, force, rm, suffix)
+    if salvage and rm:
+        raise typer.BadParameter("--rm would delete what --salvage could not read")
+    display = Display(quiet=quiet, verbose=verbose)
+    reading = reading_of(source_of(model, engine, device, threads, display), ignore_engine, max_size, memory)
+    if wanted is not None:
+        extract = ExtractRange(display, reading, policy, wanted)
+        return lambda: each_coded(names, display, extract)
+    work = DecompressFile(display, reading, policy, salvage)
+    return lambda: each_coded(names, display, work)
+
+
+@app.command()
+def join(
+    files: Annotated[list[str], typer.Argument(metavar="PART...", help="In their order.")],
+    output: Output = None,
+    stdout: Stdout = False,
+    force: Force = False,
+    one_index: Annotated[
+        bool, typer.Option("--one-index", help="One member with one index, which takes decoding them, or --source.")
+    ] = False,
+    original: Annotated[
+        str | None, typer.Option("--source", metavar="FILE", help="Compare each block with FILE, without decoding.")
+    ] = None,
+    max_size: MaxSize = None,
+    memory: Memory = None,
+    model: ModelName = None,
+    engine: EngineName = Engine.exact,
+    device: Device = None,
+    threads: Threads = 0,
+    ignore_engine: IgnoreEngine = False,
+    quiet: Quiet = 0,
+    verbose: Verbose = 0,
+) -> Job:
+    """Check the parts of a file and join them."""
+    policy = policy_of(files[:1], output, stdout or output is None, False, force, False, fileio.SUFFIX)
+    display = Display(quiet=quiet, verbose=verbose)
+    reading = reading_of(source_of(model, engine, device, threads, display), ignore_engine, max_size, memory)
+    work = JoinParts(display, reading, policy, one_index, original)
+    return lambda: work(files)
+
+
+@app.command()
+def test(
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="- or none: stdin.")] = None,
+    max_size: MaxSize = None,
+    memory: Memory = None,
+    model: ModelName = None,
+    engine: EngineName = Engine.exact,
+    device: Device = None,
+    threads: Threads = 0,
+    ignore_engine: IgnoreEngine = False,
+    quiet: Quiet = 0,
+    verbose: Verbose = 0,
+) -> Job:
+    """Decode each FILE and compare its checksums; write nothing."""
+    display = Display(quiet=quiet, verbose=verbose)
+    source = source_of(model, engine, device, threads, display)
+    work = CheckFile(display, reading_of(source, ignore_engine, max_size, memory))
+    return lambda: each_coded(files or [fileio.STDIO], display, work)
+
+
+@app.command()
+def info(
+    files: Annotated[list[str], typer.Argument(metavar="FILE")],
+    json: Json = False,
+    members: Annotated[
+        bool, typer.Option("--members", help="List what is in a tar: decodes the groups that hold its headers.")
+    ] = False,
+    quiet: Quiet = 0,
+    verbose: Verbose = 0,
+) -> Job:
+    """Show sizes, model and blocks of each FILE, from its headers alone."""
+    display = Display(quiet=quiet, verbose=verbose)
+    if members:
+        return lambda: listing.show_members(files, display, as_json=json)
+    return lambda: show.show_info(files, display, as_json=json)
+
+
+@app.command()
+def doctor(model: ModelName = None, device: Device = None, threads: Threads = 0) -> Job:
+    """Say what this machine offers, and check that its arithmetic is exact."""
+    return lambda: show.show_doctor(Display(), model, device, threads or None)
+
+
+@app.command()
+def bench(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The text to measure on.")],
+    size: Annotated[str, typer.Option(metavar="SIZE", help="Of its first bytes.")] = "100000",
+    lanes: Annotated[int, typer.Option("--lanes", min=0, help="0: as compress would choose.")] = 0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Medians are reported.")] = 3,
+    model: ModelName = None,
+    threads: Threads = 0,
+) -> Job:
+    """Measure speed and quality against float32 transformers with the same weights, windows and lanes, in one run."""
+    n_bytes = size_of(size)
+    return lambda: show.run_bench(file, n_bytes, lanes or None, rounds, model, threads or None)
+
+
+@app.command()
+def train(
+    corpora: Annotated[list[str], typer.Argument(metavar="CORPUS[=WEIGHT]...", help="Files or folders of text.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="The model; DIR.work keeps what a run needs.")
+    ],
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="Size: pocket-small, pocket, pocket-large.")
+    ] = "pocket",
+    init: Annotated[str | None, typer.Option("--init", metavar="NAME|PATH", help="Go on from this model.")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate", min=0, metavar="FACTOR", help="Multiply the learning rates. [default: 1; with --init 0.25]"
+        ),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", min=0.1, help="About how long.")] = None,
+    tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="How many; repeatable to the bit.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    device: Device = None,
+    threads: Threads = 0,
+    force: Annotated[
+        bool, typer.Option("-f", "--force", help="Replace a model that is at DIR; the cache keeps it.")
+    ] = False,
+    quiet: Quiet = 0,
+) -> Job:
+    """Train a model on your kind of text. The same command goes on with a run that was interrupted."""
+    if (minutes is None) == (tokens is None):
+        raise typer.BadParameter("say how long: --minutes or --tokens")
+    options = {
+        "preset": preset, "init": init, "minutes": minutes, "tokens": tokens, "rate": rate, "seed": seed,
+        "device": device, "threads": threads or None, "force": force,
+    }  # fmt: skip
+    return lambda: show.train_model(corpora, out, options, Display(quiet=quiet))
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context, json: Json = False) -> Job | None:
+    """List the models; pull or remove one."""
+    return None if context.invoked_subcommand else lambda: show.show_models(Display(), as_json=json)
+
+
+@models_app.command()
+def pull(name: Annotated[str, typer.Argument(metavar="NAME")], quiet: Quiet = 0) -> Job:
+    """Fetch a model into the cache."""
+    return lambda: show.pull_model(name, Display(quiet=quiet))
+
+
+@models_app.command()
+def remove(name: Annotated[str, typer.Argument(metavar="NAME")], quiet: Quiet = 0) -> Job:
+    """Delete a model from the cache."""
+    return lambda: show.remove_model(name, Display(quiet=quiet))

@@ -1,0 +1,66 @@
+"""Groups of blocks as they are written: one memory, one block after another."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from llmzip import blocks, container, workers
+from llmzip.blocks import Memory
+from llmzip.coding import Coding
+from llmzip.container import Block
+
+if TYPE_CHECKING:
+    from llmzip.models import Model
+
+LARGE_SIZE = 1 << 20  # bytes of content: above, a group has several blocks
+LARGE_SHARE = 0.9  # of the share, for such a group: what its blocks have in common helps, whoever codes them
+
+
+class Group:
+    """Blocks that are coded one after another in one memory."""
+
+    def __init__(self, coding: Coding, n_bytes: int, is_first: bool) -> None:
+        self._coding = coding
+        self._line_bits = container.line_bits_of(n_bytes, coding.line_bits)
+        self._is_first = is_first  # of its member
+        self._least = LARGE_SHARE if n_bytes > LARGE_SIZE else 1.0  # of the share that the model is held to
+        self._memory: Memory | None = None
+        self._blocks: list[tuple[bytes, bool]] = []  # content and whether it is text, of those that are to be coded
+        self.n_bytes = 0  # of content
+        self.ended = False  # no block is to come but those
+
+    def add(self, content: bytes, is_text: bool) -> None:
+        self._blocks.append((content, is_text))
+        self.n_bytes += len(content)
+
+    def code(
+        self, model: "Model", progress: workers.Progress, threads: int | None = None
+    ) -> Iterator[tuple[Block, str]]:
+        """The blocks, each with why it is so. `progress` is told bytes of all that are to be coded."""
+        done = 0
+
+        def tell(n: int) -> None:
+            progress(done + n)
+
+        while self._blocks:
+            content, is_text = self._blocks.pop(0)
+            begins = self._memory is None
+            if self._memory is None:
+                self._memory = Memory(self._line_bits)
+            self._memory.threads = threads
+            held = replace(self._coding, share=self._coding.share * self._least)
+            choice = blocks.compress(model, content, is_text, self._memory, held, progress=tell)
+            block = choice.block
+            if is_text and block.kind == container.CM:
+                self._least = 0.0  # what is known of a group by then is worth more than the model (lab-log.md)
+            is_default = self._is_first and self._line_bits == container.line_bits_of(block.body_size)
+            if block.kind == container.STORED and (begins or choice.spoils):
+                self._memory = None  # the next one that is coded begins the group, or another
+            elif begins and not is_default:
+                block = replace(block, line_bits=self._line_bits)
+            self._is_first = False
+            done += len(content)
+            progress(done)
+            yield block, choice.why
+        if self.ended:
+            self._memory = None
