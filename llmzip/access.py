@@ -80,7 +80,8 @@ class Contents:
         return self._go_to(i)
 
     def _take(self, group: "_Group", i: int) -> bytes:
-        """The content of block i of a group that is decoded beside."""
+        """The content of block i of a group that is decoded beside. The memory of the group before it is given back."""
+        self._memory, self._next = Memory(container.MIN_LINE_BITS), -1
         content = b""
         while i in group.to_come:
             result = group.results.next()
