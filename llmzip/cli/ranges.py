@@ -125,7 +125,7 @@ Wanted = Bytes | Lines
 
 @dataclass(frozen=True)
 class ExtractRange:
-    """`llmzip decompress --range` or `--lines` for one file."""
+    """The work of `--range` or `--lines` on one file."""
 
     display: Display
     reading: Reading
