@@ -229,8 +229,7 @@ def on_dask(client: Any, tasks: Sequence[Any], settings: Settings, work: Work = 
     """By the workers of a `dask.distributed.Client`, as they are done. Retries and the dashboard are Dask's."""
     from dask.distributed import as_completed
 
-    keys = [f"llmzip-{work.__name__}-{i}-{getattr(task, 'name', '')}" for i, task in enumerate(tasks)]
-    futures = client.map(work, tasks, settings=settings, key=keys, retries=RETRIES)
+    futures = client.map(work, tasks, settings=settings, pure=False, retries=RETRIES)
     for future in as_completed(futures):
         yield future.result()
 
@@ -241,9 +240,13 @@ def on_ray(tasks: Sequence[Any], settings: Settings, work: Work = compress) -> I
 
     remote = ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=True)(work)
     waiting = [remote.options(name=f"llmzip {getattr(task, 'name', '')}").remote(task, settings) for task in tasks]
-    while waiting:
-        done, waiting = ray.wait(waiting)
-        yield from ray.get(done)
+    try:
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            yield from ray.get(done)
+    finally:
+        for task in waiting:
+            ray.cancel(task)
 
 
 def join(records: Iterable[Record], target: str, settings: Settings) -> Record:

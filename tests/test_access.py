@@ -163,6 +163,7 @@ def test_what_cannot_be_opened_anew_is_not_pickled(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_of_fork_decodes_for_itself() -> None:
     with reader(threads=4) as file:
         file.seek(1)
