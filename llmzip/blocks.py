@@ -59,10 +59,13 @@ class Memory:
         if self.n_bytes > container.MAX_GROUP_SIZE:
             raise FormatError(f"the bodies of a group have more than {container.MAX_GROUP_SIZE} bytes together")
         if self._predictor is None:
-            from llmzip.predictor import Predictor
-
-            self._predictor = Predictor(self.line_bits)
+            self._predictor = self._made()
         return self._predictor
+
+    def _made(self) -> "Predictor":
+        from llmzip.predictor import Predictor
+
+        return Predictor(self.line_bits)
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def test_every_option_is_in_the_document() -> None:
     assert options_of("info") <= in_words(section("info")) | {"--quiet", "--verbose"}
 
 
-@pytest.mark.parametrize("name", ["train", "bench", "models", "doctor"])
+@pytest.mark.parametrize("name", ["train", "explain", "score", "bench", "models", "doctor"])
 def test_options_of_other_commands(name: str) -> None:
     text = section(name)
     known = options_of(name)
