@@ -129,6 +129,20 @@ class BlockInfo:
     overlap: int | None
     begins_group: bool  # the others go on from the block before
     transforms: tuple[str, ...]  # of the content before it was coded, in their order
+    file_offset: int  # of its header
+    content_offset: int  # in the content of the whole file
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInfo:
+    """Blocks that go on from each other: the least that is decoded for a part of them."""
+
+    member: int  # from 1
+    n_blocks: int
+    n_bytes: int  # of content
+    n_bytes_on_disk: int
+    file_offset: int
+    content_offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +167,15 @@ class Info:
         return tuple(block for member in self.members for block in member.blocks)
 
     @property
+    def groups(self) -> tuple[GroupInfo, ...]:
+        runs: list[list[BlockInfo]] = []
+        for block in self.blocks:
+            if block.begins_group:
+                runs.append([])
+            runs[-1].append(block)
+        return tuple(map(_group_info, runs))
+
+    @property
     def fingerprint(self) -> str:
         """Of the first member that needs a model; empty if none does."""
         return next((member.fingerprint for member in self.members if member.fingerprint), "")
@@ -161,6 +184,18 @@ class Info:
     def engine_note(self) -> str | None:
         """Of the first member that has one."""
         return next((member.engine_note for member in self.members if member.engine_note is not None), None)
+
+
+def _group_info(blocks: list[BlockInfo]) -> GroupInfo:
+    first = blocks[0]
+    return GroupInfo(
+        member=first.member,
+        n_blocks=len(blocks),
+        n_bytes=sum(block.n_bytes for block in blocks),
+        n_bytes_on_disk=sum(block.n_bytes_on_disk for block in blocks),
+        file_offset=first.file_offset,
+        content_offset=first.content_offset,
+    )
 
 
 def get_info(file: "FileArgument | Buffer", /) -> Info:
@@ -201,4 +236,6 @@ def _block_info(block: BlockEntry, member: int) -> BlockInfo:
         overlap=header.overlap,
         begins_group=block.begins_group,
         transforms=container.transform_names(header.mask),
+        file_offset=block.offset,
+        content_offset=block.content_offset,
     )

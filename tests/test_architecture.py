@@ -28,8 +28,9 @@ LAYERS = [
     ["trials"],
     ["blocks"],
     ["stream"],
-    ["damage"],
+    ["access", "damage"],
     ["api", "file"],
+    ["chunks", "distributed", "filesystem", "parts", "tars"],
     ["explain"],
     ["score"],
     ["cli", "bench", "train", "__main__", ""],  # "": llmzip itself, which only a program asks for its version
