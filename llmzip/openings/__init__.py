@@ -1,0 +1,109 @@
+"""Openings: content with the deflate streams and the base64 in it replaced by what they hold, and back to the bit (docs/format.md 3.6).
+
+A body is the content after that; its side information tells what was where, and how the streams were made.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from llmzip.errors import FormatError
+from llmzip.openings.finding import Incomplete, Judge, Search
+from llmzip.openings.numbers import Numbers
+from llmzip.openings.streams import WINDOW
+from llmzip.openings.views import Node, Reader, view_of, write
+
+__all__ = ["Closed", "Incomplete", "Judge", "Node", "Opening", "Search", "close_content", "open_content", "opening_of"]
+
+NOTHING, BEFORE, IN_FRONT = range(3)  # what a stream that goes on at the start of the content goes on from: where that is
+
+
+class Kinds(NamedTuple):
+    """What was opened of one kind."""
+
+    name: str
+    count: int
+    n_before: int  # bytes of content
+    n_after: int  # of the body
+
+
+class Opening(NamedTuple):
+    body: bytes
+    side: bytes
+    window: bytes  # what the next content goes on from; empty: from nothing
+    found: tuple[Kinds, ...]
+
+
+class Closed(NamedTuple):
+    content: bytes
+    window: bytes
+
+
+def opening_of(content: bytes, nodes: Sequence[Node], window: bytes = b"", before: bytes = b"") -> Opening | None:
+    """The opening of content in which these nodes have been found; None if it does not lead back to the very content.
+
+    `window`: what the first of them goes on from, if it does; `before`: the same, as far as the reader knows it. If it does not, it goes in front.
+    """
+    view = view_of(content, nodes)
+    numbers = Numbers()
+    place = NOTHING if not window else BEFORE if window == before else IN_FRONT
+    numbers.number("window", place)
+    body = view.body
+    if place == IN_FRONT:
+        numbers.number("window size", len(window))
+        body = window + body
+    write(numbers, view)
+    side = numbers.finish()
+    try:
+        closed = close_content(body, side, len(content), before)
+    except FormatError:
+        return None
+    if closed.content != content:
+        return None
+    return Opening(body, side, closed.window, _list(view.nodes))
+
+
+def _list(nodes: "Sequence[tuple[Node, int, object]]") -> tuple[Kinds, ...]:
+    found: dict[str, Kinds] = {}
+    for node, _, _ in nodes:
+        _add(found, node)
+    return tuple(found.values())
+
+
+def _add(found: dict[str, Kinds], node: Node) -> None:
+    name = node.kind.name
+    _, count, n_before, n_after = found.get(name, Kinds(name, 0, 0, 0))
+    found[name] = Kinds(name, count + 1, n_before + node.size, n_after + len(node.plain))
+    for other in node.inside:
+        _add(found, other)
+
+
+def open_content(content: bytes, *, max_body: int, judge: Judge = lambda plain, n_closed: True, before: bytes = b"") -> Opening | None:
+    """All that can be opened of the content, as a whole; None if nothing can. `before`: a stream goes on at its start, from this."""
+    search = Search(max_body, max_body, judge)
+    nodes: list[Node] = []
+    if before and (first := search.piece(content, 0, before)):
+        nodes.append(first)
+    nodes += search.nodes(content, nodes[0].end if nodes else 0)
+    while nodes and len(content) + sum(node.n_body - node.size for node in nodes) > max_body:
+        nodes.pop()
+    window = before if nodes and nodes[0].start == 0 and before else b""
+    return opening_of(content, nodes, window, before) if nodes else None
+
+
+def close_content(body: bytes, side: bytes, size: int, before: bytes = b"") -> Closed:
+    """The content, of `size` bytes at most, and what the next goes on from. `before`: what the one before has left for this.
+
+    FormatError, in bounded time and memory, for what no writer writes.
+    """
+    numbers = Numbers(side)
+    window, place = b"", numbers.number("window")
+    if place == BEFORE:
+        window = before
+    elif place == IN_FRONT:
+        n = numbers.number("window size")
+        window, body = body[:n], body[n:]
+    if place > IN_FRONT or len(window) > WINDOW or (place and not window):
+        raise FormatError("side information goes on from what is not there")
+    content, left = Reader(numbers, size, len(body)).content(body, window)
+    numbers.check_end()
+    return Closed(content, left)
