@@ -40,8 +40,9 @@ HAS_TRANSFORMS = 0x40
 BEGINS_GROUP = 0x80
 
 # Transforms, bits of the mask, in the order in which the encoder applies them (llmzip.transforms).
-UTF16LE, UTF16BE, BOM, CRLF, REPEATS, PACK, X86 = (1 << i for i in range(7))
+UTF16LE, UTF16BE, BOM, CRLF, REPEATS, PACK, X86, OPEN = (1 << i for i in range(8))  # but for OPEN, which is the first (llmzip.openings)
 TRANSFORM_NAMES = {
+    OPEN: "open",
     UTF16LE: "utf-16-le", UTF16BE: "utf-16-be", BOM: "bom", CRLF: "crlf", REPEATS: "repeats", PACK: "pack", X86: "x86",
 }  # fmt: skip
 
@@ -60,13 +61,14 @@ MAX_BLOCK_SIZE = 1 << 26
 MAX_GROUP_SIZE = 1 << 28  # bytes of the bodies that share a memory
 MIN_LINE_BITS, MAX_LINE_BITS = 10, 24  # of a memory: 2^line_bits lines of 64 bytes, 1 GiB at most
 MAX_EXPANSION = 64  # bytes of a coded body over those of the body
+MAX_OPENED_SIZE = MAX_BLOCK_SIZE  # bytes of content after OPEN
 MAX_BODY_GROWTH = 2  # bytes of body for each byte of content: UTF-16 to UTF-8 takes up to 1.5
 MAX_NOTE_SIZE = 4096
 MIN_LANES, MAX_LANES = 2, 1024  # as written; one lane is not written
 MIN_WINDOW, MAX_WINDOW = 8, 1 << 15
 MAX_POSITIONS = 1 << 17  # lanes x window: bounds the memory that a header can ask for; so does overlap <= window / 2 the time
 MAX_PARAMETERS_SIZE = 255  # so that a header has a greatest size
-MAX_HEADER_SIZE = 1 + 8 * MAX_VARINT_SIZE + MAX_PARAMETERS_SIZE + CHECK_SIZE
+MAX_HEADER_SIZE = 1 + 9 * MAX_VARINT_SIZE + MAX_PARAMETERS_SIZE + CHECK_SIZE
 
 
 # Blocks as the codec sees them
@@ -89,6 +91,7 @@ class Block:
     line_bits: int | None = None  # of the memory of the group that begins here
     mask: int = 0  # of transforms
     n_body: int | None = None  # None if and only if there are none: then the body is the content
+    n_opened: int | None = None  # bytes of the content after OPEN, if that is one of them
     side: bytes = b""
     covered: bytes = b""  # what the content check covers before the content: all of a short member, else nothing
 
@@ -203,6 +206,7 @@ class Header:
     line_bits: int | None = None  # of the memory of the group that begins here; None: it goes on
     mask: int = 0
     n_body: int | None = None
+    n_opened: int | None = None
     n_side: int = 0
     covered: bytes = b""  # of a short member: what comes before the payload
 
@@ -258,6 +262,7 @@ def _create_header_fields(block: Block, last: bool) -> bytes:
     if block.mask:
         kind |= HAS_TRANSFORMS
         fields += create_varint(block.mask) + create_varint(block.body_size) + create_varint(len(block.side))
+        fields += create_varint(block.n_opened or 0) if block.mask & OPEN else b""
     if block.line_bits is not None:
         kind |= BEGINS_GROUP
         fields += create_varint(block.line_bits)
@@ -282,11 +287,13 @@ def parse_header(data: bytes, where: str, before: bytes = b"", *, first: bool = 
     record = None
     if kind & HAS_PARAMETERS:
         record, at = _parse_record(data, at, where)
-    mask, n_body, n_side = 0, None, 0
+    mask, n_body, n_side, n_opened = 0, None, 0, None
     if kind & HAS_TRANSFORMS:
         mask, at = parse_varint(data, at, f"the transforms of {where}")
         n_body, at = parse_varint(data, at, f"the body size of {where}")
         n_side, at = parse_varint(data, at, f"the side size of {where}")
+        if mask & OPEN:
+            n_opened, at = parse_varint(data, at, f"the opened size of {where}")
         if kind & TYPE_BITS == STORED:
             n_payload = n_side + n_body
     if kind & BEGINS_GROUP:
@@ -308,6 +315,7 @@ def parse_header(data: bytes, where: str, before: bytes = b"", *, first: bool = 
         line_bits=line_bits,
         mask=mask,
         n_body=n_body,
+        n_opened=n_opened,
         n_side=n_side,
     )
     _check_known(header, where)
@@ -367,8 +375,11 @@ def _check_transforms(header: Header, where: str) -> None:
         raise FormatError(f"record of transforms of {where} is empty, or on a note")
     if header.mask & UTF16LE and header.mask & UTF16BE:
         raise FormatError(f"transforms of {where} contradict each other")
-    if not 1 <= header.n_body <= MAX_BODY_GROWTH * header.n_bytes:
-        raise FormatError(f"body size of {where} is {header.n_body}, not 1 to {MAX_BODY_GROWTH * header.n_bytes}")
+    n_opened = header.n_bytes if header.n_opened is None else header.n_opened
+    if header.n_opened is not None and (header.kind == STORED or n_opened > MAX_OPENED_SIZE):
+        raise FormatError(f"opened size of {where} is {n_opened}, above {MAX_OPENED_SIZE}, or it is stored")
+    if not 1 <= header.n_body <= MAX_BODY_GROWTH * n_opened:
+        raise FormatError(f"body size of {where} is {header.n_body}, not 1 to {MAX_BODY_GROWTH * n_opened}")
     if header.n_side > min(header.n_bytes, header.n_payload):
         raise FormatError(f"side size of {where} is {header.n_side}, above {min(header.n_bytes, header.n_payload)}")
 
@@ -421,6 +432,7 @@ def parse_block(data: bytes, header: Header, where: str) -> Block:
         line_bits=header.line_bits,
         mask=header.mask,
         n_body=header.n_body,
+        n_opened=header.n_opened,
         side=payload[: header.n_side],
         covered=header.covered + payload if header.covered else b"",
     )

@@ -5,10 +5,10 @@ One routine for both directions, as in the predictor: `number` and `recipe` are 
 
 from collections.abc import Hashable
 
-from llmzip.container import create_varint, parse_varint
 from llmzip.errors import FormatError, TruncatedError
 from llmzip.predictor import coder
 from llmzip.predictor.learning import learnt_cell, limited
+from llmzip.primitives import create_varint, parse_varint
 
 FIRST_CELL = 1 << 31  # a probability of one half that counts for nothing
 CELL_LIMIT = 30
