@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmzip import container
-from llmzip.container import BOM, CM, CRLF, MODEL, PACK, REPEATS, STORED, X86, Block, stored_block
+from llmzip.container import BOM, CM, CRLF, MODEL, OPEN, PACK, REPEATS, STORED, X86, Block, stored_block
 from llmzip.errors import ChecksumError, FormatError
-from llmzip.primitives import content_check
+from llmzip.primitives import content_check, create_varint, parse_varint
 
 if TYPE_CHECKING:
     from llmzip.models import Model
+    from llmzip.openings import Opening
     from llmzip.predictor import Predictor
 
 Progress = Callable[[int], object]  # bytes of content done
@@ -30,12 +31,13 @@ class Memory:
     def __init__(self, line_bits: int, threads: int | None = None) -> None:
         self.line_bits, self.threads = line_bits, threads
         self.n_bytes = 0  # of the bodies so far, which it holds
+        self.window = b""  # of a stream that has not ended with the last block that was coded: what the next goes on from
         self._predictor: Predictor | None = None
         self._spoiled = False
 
     def spoil(self) -> None:
         """A block has been lost: what goes on from it cannot be read."""
-        self._spoiled, self._predictor = True, None
+        self._spoiled, self._predictor, self.window = True, None, b""
 
     @contextmanager
     def at_stake(self, block: Block) -> Iterator[None]:
@@ -82,14 +84,25 @@ class Choice:
 
 
 def compress(
-    model: "Model", data: bytes, is_text: bool, memory: Memory, coding: Coding, *, progress: Progress | None = None
+    model: "Model",
+    content: bytes,
+    is_text: bool,
+    memory: Memory,
+    coding: Coding,
+    *,
+    opening: "Opening | None" = None,
+    progress: Progress | None = None,
 ) -> Choice:
-    """The block for these bytes, which goes on from what the memory has learnt. Raises ValueError for a coding outside the limits."""
+    """The block for these bytes, which goes on from what the memory has learnt. Raises ValueError for a coding outside the limits.
+
+    With an `opening` of them, that is coded; `is_text` is said of its body.
+    """
     from llmzip import segments, transforms, trials
 
-    found = [stored_block(data)]
+    data = content if opening is None else opening.body
+    found = [stored_block(content)]
     random = segments.is_random(data)
-    if random:
+    if random and not opening:
         found.append(_around(data, STORED, *transforms.apply(data, PACK)))
     mask, body, side = transforms.apply(data, segments.utf16(data) | BOM | CRLF if is_text else 0)
     if mask == BOM:  # alone it costs what it saves
@@ -98,13 +111,18 @@ def compress(
     mask, body, side = transforms.apply(data, mask | REPEATS)
     if not is_text and not hopeless and trials.is_better(code := transforms.apply(body, X86)[1], body):
         mask, body = mask | X86, code
-    found.append(_around(data, STORED, mask, body, side))  # without its repeats it may be such that no coder makes it smaller
+    if not opening:
+        found.append(_around(data, STORED, mask, body, side))  # without its repeats it may be such that no coder makes it smaller
     why = "looks " + ("random" if hopeless else "text" if is_text else "binary")
     if hopeless or not data:
         return Choice(min(found, key=_size), why)
-    tell = progress and (lambda done: progress(done * len(data) // len(body)))
+    tell = progress and (lambda done: progress(done * len(content) // len(body)))
     coded, share = _coded(model, body, is_text, memory, coding, tell)
-    coded = replace(coded, n_bytes=len(data), content_check=content_check(data), mask=mask, side=side, n_body=len(body) if mask else None)
+    if opening is not None:
+        mask, side = mask | OPEN, create_varint(len(opening.side)) + opening.side + side
+        coded, why = replace(coded, n_opened=len(data)), f"{why}; opened {opening.summary()}"
+    coded = replace(coded, n_bytes=len(content), content_check=content_check(content), mask=mask, side=side, n_body=len(body) if mask else None)
+    memory.window = opening.window if opening else b""
     least = min([coded, *found], key=_size)
     return Choice(least, why + share, spoils=least is not coded)
 
@@ -156,13 +174,32 @@ def decompress(block: Block, model: "Model | None", memory: Memory, progress: Pr
     Raises ChecksumError or FormatError when the bytes are not those that were compressed, and gives none of them out.
     """
     data = _body(block, model, memory, progress and (lambda done: progress(done * block.n_bytes // block.body_size)))
-    if block.mask:
+    window = b""
+    if block.mask & OPEN:
+        data, window = _closed(block, data, memory.window)
+    elif block.mask:
         from llmzip import transforms
 
         data = transforms.undo(block.mask, data, block.side, block.n_bytes)
     if not block.is_content(data):
         raise ChecksumError("the decoded bytes are not the ones that were compressed")
+    if block.kind != STORED:
+        memory.window = window
     return data
+
+
+def _closed(block: Block, body: bytes, before: bytes) -> tuple[bytes, bytes]:
+    """The content of a block that was opened, and the window that it leaves."""
+    from llmzip import openings, transforms
+
+    n_side, at = parse_varint(block.side, 0, "the side information")
+    assert block.n_opened is not None
+    if len(block.side) < at + n_side:
+        raise FormatError("side information is too short")
+    opened = transforms.undo(block.mask & ~OPEN, body, block.side[at + n_side :], block.n_opened)
+    if len(opened) != block.n_opened:
+        raise FormatError("the opened content has not the size that its block declares")
+    return openings.close_content(opened, block.side[at : at + n_side], block.n_bytes, before)
 
 
 def memory_needed(header: container.Header, model: "Model | None", memory: Memory) -> int:
@@ -174,7 +211,10 @@ def memory_needed(header: container.Header, model: "Model | None", memory: Memor
     if header.mask:
         from llmzip import transforms
 
-        held += 3 * transforms.most_on_the_way(header.mask, header.n_bytes)  # what one reads and makes, and its pieces
+        n_opened = header.n_bytes if header.n_opened is None else header.n_opened
+        held += 3 * transforms.most_on_the_way(header.mask, n_opened)  # what one reads and makes, and its pieces
+    if header.mask & OPEN:
+        held += 2 * header.n_bytes + 4 * n_opened  # what is made at each depth
     if header.kind in (CM, MODEL):
         from llmzip import predictor
 

@@ -17,6 +17,9 @@ SAMPLE_SIZE = 1 << 14  # bytes that what is not text is judged by
 HOPELESS = 1.0015  # coded share of a sample above which there is nothing to learn: noise takes 1.0043, bzip2 1.0022, a JPEG 0.998
 TRIAL_SIZE = 1 << 15  # bytes on which the model is tried, the last quarter of which counts: what comes before has been learnt by then
 TRIAL_SHARE = 8  # of the body at most: so much of its time is spent on trying
+OPENED_SHARE = 0.98  # of what a stream holds: one of more bytes than that holds what cannot be made smaller
+MIN_OPENED_TRIAL = 1 << 15  # bytes of what a stream holds, below which nothing is tried
+COLD_SHARE = 0.9  # of what a sample takes in a memory of its own: it takes less where others have taught
 MIN_TRIAL = 1 << 13  # bytes: below, the model nearly always earns its time
 
 
@@ -29,6 +32,21 @@ def is_hopeless(body: bytes) -> bool:
 def is_better(changed: bytes, body: bytes) -> bool:
     """Whether a body is coded smaller when changed so, in bytes where they are."""
     return _coded_size(_sample(changed), 0) < _coded_size(_sample(body), 0)
+
+
+def is_worth_opening(plain: bytes, n_closed: int) -> bool:
+    """Whether what a deflate stream of so many bytes holds is coded smaller than they are, for what is not text.
+
+    Short ones nearly always are, for the sake of what others like them have taught, and a sample says little of that.
+    """
+    if n_closed > OPENED_SHARE * len(plain):  # nothing was deflated
+        return False
+    if len(plain) < MIN_OPENED_TRIAL:
+        return True
+    sample = _sample(plain, max(SAMPLE_SIZE // 4, min(SAMPLE_SIZE, len(plain) // 16)))
+    strides = _strides(sample) if len(sample) == SAMPLE_SIZE else [0]
+    least = min(_coded_size(sample, stride) for stride in strides)
+    return COLD_SHARE * least * len(plain) < n_closed * len(sample)
 
 
 def stride_of(body: bytes) -> int:
@@ -49,10 +67,10 @@ def share_with_model(model: Model, body: bytes, shape: codec.Shape) -> float:
     return len(codec.write_tokens(joined, model, counted, shape)) / len(codec.write_bytes(without, counted, 0))
 
 
-def _sample(body: bytes) -> bytes:
+def _sample(body: bytes, size: int = SAMPLE_SIZE) -> bytes:
     """The middle of `body`, or all of it."""
-    start = max(0, len(body) - SAMPLE_SIZE) // 2
-    return body[start : start + SAMPLE_SIZE]
+    start = max(0, len(body) - size) // 2
+    return body[start : start + size]
 
 
 @lru_cache(maxsize=8)

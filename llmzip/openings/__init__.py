@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from llmzip.errors import FormatError
+from llmzip.openings.directory import DIRECTORY
 from llmzip.openings.finding import Incomplete, Judge, Search
+from llmzip.openings.kinds import ZIP
 from llmzip.openings.numbers import Numbers
 from llmzip.openings.streams import WINDOW
-from llmzip.openings.views import Node, Reader, view_of, write
+from llmzip.openings.views import Node, Reader, View, view_of, write
 
-__all__ = ["Closed", "Incomplete", "Judge", "Node", "Opening", "Search", "close_content", "open_content", "opening_of"]
+__all__ = [
+    "WINDOW", "ZIP", "Closed", "Incomplete", "Judge", "Node", "Opening", "Search",
+    "body_of", "close_content", "find_directory", "open_content", "opening_of",
+]  # fmt: skip
 
 NOTHING, BEFORE, IN_FRONT = range(3)  # what a stream that goes on at the start of the content goes on from: where that is
 
@@ -31,6 +36,10 @@ class Opening(NamedTuple):
     side: bytes
     window: bytes  # what the next content goes on from; empty: from nothing
     found: tuple[Kinds, ...]
+
+    def summary(self) -> str:
+        """What was opened, in words: "30 zip (18558 to 31350 bytes), 1 directory (2010 to 424 bytes)"."""
+        return ", ".join(f"{kind.count} {kind.name} ({kind.n_before} to {kind.n_after} bytes)" for kind in self.found)
 
 
 class Closed(NamedTuple):
@@ -62,7 +71,18 @@ def opening_of(content: bytes, nodes: Sequence[Node], window: bytes = b"", befor
     return Opening(body, side, closed.window, _list(view.nodes))
 
 
-def _list(nodes: "Sequence[tuple[Node, int, object]]") -> tuple[Kinds, ...]:
+def body_of(node: Node) -> bytes:
+    """What stands for it in a body."""
+    return node.head + view_of(node.plain, node.inside).body
+
+
+def find_directory(content: bytes) -> tuple[int, int]:
+    """Where the central directory of a zip archive begins and ends in this; both at its end if there is none."""
+    found = DIRECTORY.mark.search(content)
+    return (found.start(), DIRECTORY.end(content, found.start())) if found else (len(content), len(content))
+
+
+def _list(nodes: Sequence[tuple[Node, int, View]]) -> tuple[Kinds, ...]:
     found: dict[str, Kinds] = {}
     for node, _, _ in nodes:
         _add(found, node)
@@ -72,7 +92,7 @@ def _list(nodes: "Sequence[tuple[Node, int, object]]") -> tuple[Kinds, ...]:
 def _add(found: dict[str, Kinds], node: Node) -> None:
     name = node.kind.name
     _, count, n_before, n_after = found.get(name, Kinds(name, 0, 0, 0))
-    found[name] = Kinds(name, count + 1, n_before + node.size, n_after + len(node.plain))
+    found[name] = Kinds(name, count + 1, n_before + node.size, n_after + len(node.head) + len(node.plain))
     for other in node.inside:
         _add(found, other)
 

@@ -29,7 +29,11 @@ _KINDS: dict[str, Kind] = {kind.name: kind for kind in (ZIP, GZIP, PNG, PDF, ZLI
 
 
 class Incomplete(Exception):
-    """What begins here may go on after what is known of the content."""
+    """What begins at `at` may go on after what is known of the content."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at)
+        self.at = at
 
 
 @dataclass
@@ -41,7 +45,7 @@ class Search:
     judge: Judge
     n_lost: int = field(default=0, init=False)  # zlib headers that led nowhere
 
-    def nodes(self, content: bytes, start: int = 0, stop: int | None = None, *, more: bool = False, depth: int = 0) -> Iterator[Node]:
+    def nodes(self, content: bytes, start: int = 0, *, stop: int | None = None, more: bool = False, depth: int = 0) -> Iterator[Node]:
         """What is found from `start` on and begins before `stop`.
 
         Raises Incomplete, if there is `more` content to come, where something begins that does not end in what is there.
@@ -56,6 +60,11 @@ class Search:
                 start = at = node.end
             else:
                 at = found.end() if found.lastgroup == "base64" else found.start() + 1
+
+    def finds(self, content: bytes, stop: int) -> bool:
+        """Whether there is something to be tried that begins before `stop`."""
+        found = _PLACES.search(content)
+        return found is not None and found.start() < stop
 
     def piece(self, content: bytes, start: int, window: bytes) -> Node | None:
         """The piece of a stream that goes on at `start`."""
@@ -131,7 +140,7 @@ class Search:
         found = PNG.joined(content, start)
         if found is None or (more and found[2] + 12 > len(content)):
             if more and int.from_bytes(content[start : start + 4], "big") < self.max_plain and _may_go_on(content, start):
-                raise Incomplete
+                raise Incomplete(start)
             if found is None:
                 return None
         stream, chunk, end = found
@@ -149,7 +158,7 @@ class Search:
             return None
         plain, around = found
         if more and start + around.size + PATIENCE > len(content):
-            raise Incomplete
+            raise Incomplete(start)
         if len(plain) > self.max_plain:
             return None
         inside = self._inside(plain, depth)

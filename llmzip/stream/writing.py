@@ -4,7 +4,6 @@ Knows the order of blocks and which of them make a group; leaves bytes to `conta
 """
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from llmzip import blocks, container, workers
 from llmzip.blocks import Coding
 from llmzip.container import Block, Member
+from llmzip.cuts import Cutter
 from llmzip.handles import flat
 from llmzip.index import create_index
 from llmzip.models.source import ModelSource
@@ -40,6 +40,7 @@ class LmzCompressor:
     Text and binary stretches go into blocks of their own; one that is not text may have eight times `block_size`.
     Blocks of a group of `group_size` bytes go on from each other: large ones are smaller, small ones can be read on their own.
     Its memory has at most 2^`line_bits` lines of 64 bytes. The model is used where it makes `share` or less of a sample that is coded without.
+    Deflate streams and base64 in the content are opened, unless `opens` is false: what they hold is coded.
     One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each.
     """
 
@@ -55,6 +56,7 @@ class LmzCompressor:
         group_size: int = GROUP_SIZE,
         line_bits: int = LINE_BITS,
         share: float = SHARE,
+        opens: bool = True,
         device: str | None = None,
         threads: int | None = None,
         progress: Progress | None = None,
@@ -63,8 +65,7 @@ class LmzCompressor:
         if not 1 <= block_size <= container.MAX_BLOCK_SIZE:
             raise ValueError(f"block_size must be 1 to {container.MAX_BLOCK_SIZE}")
         self._source = ModelSource(model, device=device, threads=threads)
-        self._block_size = self._look_ahead = block_size
-        self._greatest = min(BINARY_FACTOR * block_size, container.MAX_BLOCK_SIZE)
+        self._cutter = Cutter(block_size, min(BINARY_FACTOR * block_size, container.MAX_BLOCK_SIZE), opens=opens)
         if lane_size is not None and lane_size < 1:
             raise ValueError("lane_size must be 1 or more bytes")
         if not 1 <= group_size <= MAX_GROUP_CONTENT:
@@ -164,46 +165,20 @@ class LmzCompressor:
         groups: list[Group] = []
         at = 0
         while not groups or len(groups) < self._source.n_threads:
-            runs, known = self._next_runs(at, last=last)
-            if not runs:
+            cuts, known = self._cutter.next(self._held, at, last=last)
+            if not cuts:
                 break
-            for n_bytes, is_text in runs:
-                if self._group is None or self._group.n_bytes + n_bytes > self._group_size:
+            for cut in cuts:
+                if self._group is None or self._group.n_bytes + cut.n_body > self._group_size:
                     is_first = self._member is None and self._group is None
                     if self._group is not None:
                         self._group.ended = True
                     self._group = Group(self._line_bits, min(known, self._group_size), is_first)
                 if not groups or groups[-1] is not self._group:
                     groups.append(self._group)
-                self._group.add(bytes(self._held[at : at + n_bytes]), is_text)
-                at += n_bytes
+                self._group.add(bytes(self._held[at : at + cut.n_bytes]), cut)
+                at += cut.n_bytes
         return groups
-
-    def _next_runs(self, at: int, *, last: bool) -> tuple[list[tuple[int, bool]], int]:
-        """Sizes of the next blocks, from `at` in what is held, and whether they are text; and how much content there is at least.
-
-        Depends on the content alone, not on the pieces in which it comes: decided once there is more of it than is looked at.
-        `last`: there will be no more.
-        """
-        while (n_left := len(self._held) - at) and (last or n_left > self._look_ahead):
-            from llmzip import segments
-
-            window = bytes(self._held[at : at + self._look_ahead])
-            runs = segments.runs(window)
-            more = n_left > len(window)
-            if more and self._look_ahead < self._greatest and runs != [(len(window), True)]:
-                self._look_ahead = self._greatest
-                continue
-            self._look_ahead = self._block_size
-            if more and len(runs) > 1:
-                runs.pop()  # it may be longer than what is seen of it
-            return [cut for n_bytes, is_text in runs for cut in self._cut(n_bytes, is_text)], sys.maxsize if more else n_left
-        return [], 0
-
-    def _cut(self, n_bytes: int, is_text: bool) -> Iterator[tuple[int, bool]]:
-        size = self._block_size if is_text else self._greatest
-        for at in range(0, n_bytes, size):
-            yield min(size, n_bytes - at), is_text
 
     def _add_block(self, block: Block, content: bytes, *, last: bool) -> bytes:
         done = self._whole_member(block, content) if last and self._member is None else b""
