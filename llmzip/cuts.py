@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llmzip.openings import Node, Opening, Search
+    from llmzip.openings import Node, Opening, Search, State
 
 LEAST_OPENED = 1 << 18  # bytes that a block of what was opened may have, however small blocks are to be: a deflate block may hold as many
 MOST_PIECE, MOST_PLAIN = 1 << 24, 1 << 25  # bytes that one piece of a stream may hold, and what is not in pieces: bounds what a block has
@@ -66,7 +66,7 @@ class Cutter:
         self._scan = self._needs = block_size  # bytes of content that are searched at a time; and above which that is worth a try
         self._opens = opens
         self._piece = min(max(block_size, LEAST_OPENED), MOST_PIECE)
-        self._window = b""  # of the stream that goes on after the last unit
+        self._left: State | None = None  # what a stream goes on from after the last unit
 
     def next(self, held: bytearray, at: int, *, last: bool) -> tuple[list[Cut], int]:
         """The next blocks, from `at` in what is held, none if more is needed; and how many bytes the bodies have that are to come, at least.
@@ -113,7 +113,7 @@ class Cutter:
         if not n_left or not (last or n_left > self._needs):
             return []
         content = bytes(held[at : at + most])
-        if not last and n_left <= most and (self._window or self._search().finds(content, self._scan)):
+        if not last and n_left <= most and (self._left is not None or self._search().finds(content, self._scan)):
             self._needs = most
             return []
         self._needs = self._scan
@@ -137,19 +137,18 @@ class Cutter:
         from llmzip import openings
 
         search = self._search()
-        window, self._window = self._window, b""
-        if window and (node := search.piece(content, 0, window)):
-            self._window = _left(node, window)
-            return [Unit(node.size, openings.body_of(node), node, window)]
+        before, self._left = self._left, None
+        if before is not None and (node := search.piece(content, before)):
+            self._left = node.left
+            return [Unit(node.size, openings.body_of(node), node, before.window)]
         units: list[Unit] = []
         at, end, n_body = 0, min(self._scan, len(content)), 0
         try:
             for node in search.nodes(content, stop=end, more=more):
                 units += [*self._closed(content[at : node.start], units), Unit(node.size, openings.body_of(node), node)]
                 at, n_body = node.end, n_body + len(units[-1].body)
-                if not node.ended:
-                    self._window = _left(node, b"")
-                if self._window or n_body > self._look:
+                self._left = node.left
+                if node.left is not None or n_body > self._look:
                     return units
         except openings.Incomplete as incomplete:
             end = incomplete.at
@@ -206,7 +205,7 @@ class Cutter:
                 yield _cut_of(block, is_text)
                 block = []
             block.append(unit)
-            if unit.node and not unit.node.ended:
+            if unit.node and unit.node.left is not None:
                 yield _cut_of(block, is_text)
                 block = []
         if block:
@@ -230,9 +229,3 @@ def _cut_of(units: list[Unit], is_text: bool) -> Cut:
         at += unit.size
     return Cut(at, sum(len(unit.body) for unit in units), is_text, tuple(nodes), units[0].window)
 
-
-def _left(node: "Node", window: bytes) -> bytes:
-    """What a stream goes on from after this piece of it."""
-    from llmzip import openings
-
-    return b"" if node.ended else (window + node.plain)[-openings.WINDOW :]

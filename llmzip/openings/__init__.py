@@ -9,13 +9,13 @@ from typing import NamedTuple
 from llmzip.errors import FormatError
 from llmzip.openings.directory import DIRECTORY
 from llmzip.openings.finding import Incomplete, Judge, Search
-from llmzip.openings.kinds import ZIP
+from llmzip.openings.kinds import RAW, ZIP
 from llmzip.openings.numbers import Numbers
-from llmzip.openings.streams import WINDOW
+from llmzip.openings.streams import WINDOW, State
 from llmzip.openings.views import Node, Reader, View, view_of, write
 
 __all__ = [
-    "WINDOW", "ZIP", "Closed", "Incomplete", "Judge", "Node", "Opening", "Search",
+    "ZIP", "Closed", "Incomplete", "Judge", "Node", "Opening", "Search", "State",
     "body_of", "close_content", "find_directory", "open_content", "opening_of",
 ]  # fmt: skip
 
@@ -68,7 +68,7 @@ def opening_of(content: bytes, nodes: Sequence[Node], window: bytes = b"", befor
         return None
     if closed.content != content:
         return None
-    return Opening(body, side, closed.window, _list(view.nodes))
+    return Opening(body, side, closed.window, _list(view, {}))
 
 
 def body_of(node: Node) -> bytes:
@@ -82,32 +82,28 @@ def find_directory(content: bytes) -> tuple[int, int]:
     return (found.start(), DIRECTORY.end(content, found.start())) if found else (len(content), len(content))
 
 
-def _list(nodes: Sequence[tuple[Node, int, View]]) -> tuple[Kinds, ...]:
-    found: dict[str, Kinds] = {}
-    for node, _, _ in nodes:
-        _add(found, node)
+def _list(view: View, found: dict[str, Kinds]) -> tuple[Kinds, ...]:
+    for node, _, inner in view.nodes:
+        name = node.kind.name
+        _, count, n_before, n_after = found.get(name, Kinds(name, 0, 0, 0))
+        found[name] = Kinds(name, count + 1, n_before + node.size, n_after + len(node.head) + len(node.plain))
+        _list(inner, found)
     return tuple(found.values())
 
 
-def _add(found: dict[str, Kinds], node: Node) -> None:
-    name = node.kind.name
-    _, count, n_before, n_after = found.get(name, Kinds(name, 0, 0, 0))
-    found[name] = Kinds(name, count + 1, n_before + node.size, n_after + len(node.head) + len(node.plain))
-    for other in node.inside:
-        _add(found, other)
-
-
-def open_content(content: bytes, *, max_body: int, judge: Judge = lambda plain, n_closed: True, before: bytes = b"") -> Opening | None:
+def open_content(content: bytes, *, max_body: int, judge: Judge = lambda plain, n_closed: True, before: State | None = None) -> Opening | None:
     """All that can be opened of the content, as a whole; None if nothing can. `before`: a stream goes on at its start, from this."""
     search = Search(max_body, max_body, judge)
     nodes: list[Node] = []
-    if before and (first := search.piece(content, 0, before)):
+    if before is not None and (first := search.piece(content, before)):
         nodes.append(first)
     nodes += search.nodes(content, nodes[0].end if nodes else 0)
     while nodes and len(content) + sum(node.n_body - node.size for node in nodes) > max_body:
         nodes.pop()
-    window = before if nodes and nodes[0].start == 0 and before else b""
-    return opening_of(content, nodes, window, before) if nodes else None
+    if not nodes:
+        return None
+    window = before.window if before is not None and nodes[0].kind is RAW else b""
+    return opening_of(content, nodes, window, window)
 
 
 def close_content(body: bytes, side: bytes, size: int, before: bytes = b"") -> Closed:

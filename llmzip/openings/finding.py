@@ -9,6 +9,7 @@ from llmzip.errors import FormatError
 from llmzip.openings import attachments, streams
 from llmzip.openings.attachments import BASE64
 from llmzip.openings.kinds import GZIP, MIN_PLAIN, PDF, PNG, RAW, ZIP, ZLIB, ZLIB_HEADER, Kind
+from llmzip.openings.streams import Opened, State
 from llmzip.openings.views import MAX_DEPTH, Node
 
 MAX_RATIO = 200  # bytes of what a piece holds for each of its own: zeros have 1030, logs 30
@@ -66,9 +67,9 @@ class Search:
         found = _PLACES.search(content)
         return found is not None and found.start() < stop
 
-    def piece(self, content: bytes, start: int, window: bytes) -> Node | None:
-        """The piece of a stream that goes on at `start`."""
-        return self._stream(RAW, content, start, 0, 0, window)
+    def piece(self, content: bytes, before: State) -> Node | None:
+        """The piece of a stream that goes on at the start of the content."""
+        return self._stream(RAW, content, 0, 0, 0, before)
 
     def _at(self, content: bytes, found: "re.Match[bytes]", more: bool, depth: int) -> Node | None:
         name = found.lastgroup
@@ -93,13 +94,13 @@ class Search:
             self.n_lost = 0
         return node
 
-    def _stream(self, kind: Kind, content: bytes, start: int, n_head: int, depth: int, window: bytes | None = None) -> Node | None:
+    def _stream(self, kind: Kind, content: bytes, start: int, n_head: int, depth: int, before: State | None = None) -> Node | None:
         first = start + n_head
-        opened = streams.open(content, first, self.max_piece, window)
+        opened = streams.open(content, first, self.max_piece, before)
         if opened is None or len(opened.plain) < MIN_PLAIN or len(opened.plain) > MAX_RATIO * opened.size:
             return None
-        if opened.state is not None or window is not None:
-            opened = self._cut(content, first, opened, window)
+        if opened.state is not None or before is not None:
+            opened = self._cut(content, first, opened, before)
         end = first + opened.size
         tail = content[end : end + 16]
         around = kind.unwrap(content[start:first], opened.plain, content[first:end], tail, opened.state is None)
@@ -108,13 +109,13 @@ class Search:
         inside = self._inside(opened.plain, depth)
         if not inside and not self._pays(opened.plain, opened.size - len(opened.recipe)):
             return None
-        return Node(kind, start, around.size, around.head, around.fields, opened.plain, inside, opened.recipe, opened.state is None)
+        return Node(kind, start, around.size, around.head, around.fields, opened.plain, inside, opened.recipe, opened.state)
 
-    def _cut(self, content: bytes, first: int, opened: streams.Opened, window: bytes | None) -> streams.Opened:
+    def _cut(self, content: bytes, first: int, opened: Opened, before: State | None) -> Opened:
         """A shorter piece of a long stream, if text ends in it, or begins."""
         size = segments.runs(opened.plain)[0][0]
         if MIN_PIECE <= size < len(opened.plain) - MIN_PIECE:
-            shorter = streams.open(content, first, size, window)
+            shorter = streams.open(content, first, size, before)
             if shorter is not None and len(shorter.plain) >= MIN_PIECE // 2:
                 return shorter
         return opened

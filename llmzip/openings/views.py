@@ -31,7 +31,7 @@ class Node:
     plain: bytes = b""
     inside: tuple["Node", ...] = ()
     recipe: bytes = b""
-    ended: bool = True  # False: what follows goes on with the same stream
+    left: streams.State | None = None  # what the same stream goes on from, after the node; None: it has ended
 
     @property
     def end(self) -> int:
