@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from llmzip import container, damage, filemap
 from llmzip.damage import Damage
+from llmzip.errors import LlmzipError
 from llmzip.file import FileArgument
 from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.handles import flat
@@ -35,11 +36,12 @@ def compress(
     window: int | None = None,
     overlap: int | None = None,
     group_size: int = GROUP_SIZE,
+    opens: bool = True,
     device: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
-    """Compress `data` into one member.
+    """Compress `data` into one member. What is deflated in it, or in base64, is opened, unless `opens` is false.
 
     Loads the model each time. In a loop, load it once (`llmzip.models.registry.load`, or `LmzCompressor.model`) and
     give it as `model`.
@@ -51,6 +53,7 @@ def compress(
         window=window,
         overlap=overlap,
         group_size=group_size,
+        opens=opens,
         device=device,
         threads=threads,
         progress=progress,
@@ -133,6 +136,8 @@ class BlockInfo:
     overlap: int | None
     begins_group: bool  # the others go on from the block before
     transforms: tuple[str, ...]  # of the content before it was coded, in their order
+    n_opened: int | None  # bytes of the content after what is deflated in it was opened; None: nothing was
+    opened: tuple[tuple[str, int], ...]  # kinds of what was opened, and how many of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ class MemberInfo:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a file says of itself. Not that its content is whole: no payload has been read."""
+    """What a file says of itself. Not that its content is whole: nothing coded has been read."""
 
     n_bytes: int
     n_bytes_on_disk: int
@@ -168,13 +173,13 @@ class Info:
 
 
 def get_info(file: "FileArgument | Buffer", /) -> Info:
-    """What is in an .lmz file, from its headers alone.
+    """What is in an .lmz file, from its headers and from what they say was opened.
 
     `file` is a path (str or PathLike), a file object with random access, or the bytes of a file.
     """
     with _opened(file) as opened:
         walked = filemap.walk_file(opened, opened.tell())
-    members = tuple(_member_info(member, i + 1) for i, member in enumerate(walked))
+        members = tuple(_member_info(opened, member, i + 1) for i, member in enumerate(walked))
     return Info(
         n_bytes=sum(member.n_bytes for member in members),
         n_bytes_on_disk=sum(member.n_bytes_on_disk for member in members),
@@ -182,17 +187,17 @@ def get_info(file: "FileArgument | Buffer", /) -> Info:
     )
 
 
-def _member_info(member: MemberEntry, number: int) -> MemberInfo:
+def _member_info(file: BinaryIO, member: MemberEntry, number: int) -> MemberInfo:
     return MemberInfo(
         n_bytes=member.n_bytes,
         n_bytes_on_disk=member.size,
         fingerprint="" if member.fingerprint == container.NO_MODEL else member.fingerprint.hex(),
         engine_note=member.note,
-        blocks=tuple(_block_info(block, number) for block in member.blocks),
+        blocks=tuple(_block_info(file, block, number) for block in member.blocks),
     )
 
 
-def _block_info(block: BlockEntry, member: int) -> BlockInfo:
+def _block_info(file: BinaryIO, block: BlockEntry, member: int) -> BlockInfo:
     header = block.header
     assert header is not None  # a walk reads them all
     return BlockInfo(
@@ -205,4 +210,15 @@ def _block_info(block: BlockEntry, member: int) -> BlockInfo:
         overlap=header.overlap,
         begins_group=block.begins_group,
         transforms=container.transform_names(header.mask),
+        n_opened=header.n_opened,
+        opened=_opened_kinds(file, block.offset + header.size, header.n_side) if header.n_opened is not None else (),
     )
+
+
+def _opened_kinds(file: BinaryIO, offset: int, n_side: int) -> tuple[tuple[str, int], ...]:
+    from llmzip import openings, transforms
+
+    try:
+        return openings.list_side(transforms.split_sides(filemap.read_at(file, offset, n_side))[0])
+    except LlmzipError:  # damaged: that is for `test` to tell
+        return ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from llmzip import container
 from llmzip.container import BOM, CM, CRLF, MODEL, OPEN, PACK, REPEATS, STORED, X86, Block, stored_block
 from llmzip.errors import ChecksumError, FormatError
-from llmzip.primitives import content_check, create_varint, parse_varint
+from llmzip.primitives import content_check
 
 if TYPE_CHECKING:
     from llmzip.models import Model
@@ -31,7 +31,9 @@ class Memory:
     def __init__(self, line_bits: int, threads: int | None = None) -> None:
         self.line_bits, self.threads = line_bits, threads
         self.n_bytes = 0  # of the bodies so far, which it holds
-        self.window = b""  # of a stream that has not ended with the last block that was coded: what the next goes on from
+        self.window = (
+            b""  # of a stream that has not ended with the last block that was coded: what the next goes on from
+        )
         self._predictor: Predictor | None = None
         self._spoiled = False
 
@@ -112,16 +114,25 @@ def compress(
     if not is_text and not hopeless and trials.is_better(code := transforms.apply(body, X86)[1], body):
         mask, body = mask | X86, code
     if not opening:
-        found.append(_around(data, STORED, mask, body, side))  # without its repeats it may be such that no coder makes it smaller
+        found.append(
+            _around(data, STORED, mask, body, side)
+        )  # without its repeats it may be such that no coder makes it smaller
     why = "looks " + ("random" if hopeless else "text" if is_text else "binary")
     if hopeless or not data:
         return Choice(min(found, key=_size), why)
     tell = progress and (lambda done: progress(done * len(content) // len(body)))
     coded, share = _coded(model, body, is_text, memory, coding, tell)
     if opening is not None:
-        mask, side = mask | OPEN, create_varint(len(opening.side)) + opening.side + side
+        mask, side = mask | OPEN, transforms.join_sides(opening.side, side)
         coded, why = replace(coded, n_opened=len(data)), f"{why}; opened {opening.summary()}"
-    coded = replace(coded, n_bytes=len(content), content_check=content_check(content), mask=mask, side=side, n_body=len(body) if mask else None)
+    coded = replace(
+        coded,
+        n_bytes=len(content),
+        content_check=content_check(content),
+        mask=mask,
+        side=side,
+        n_body=len(body) if mask else None,
+    )
     memory.window = opening.window if opening else b""
     least = min([coded, *found], key=_size)
     return Choice(least, why + share, spoils=least is not coded)
@@ -192,14 +203,12 @@ def _closed(block: Block, body: bytes, before: bytes) -> tuple[bytes, bytes]:
     """The content of a block that was opened, and the window that it leaves."""
     from llmzip import openings, transforms
 
-    n_side, at = parse_varint(block.side, 0, "the side information")
     assert block.n_opened is not None
-    if len(block.side) < at + n_side:
-        raise FormatError("side information is too short")
-    opened = transforms.undo(block.mask & ~OPEN, body, block.side[at + n_side :], block.n_opened)
+    own, side = transforms.split_sides(block.side)
+    opened = transforms.undo(block.mask & ~OPEN, body, side, block.n_opened)
     if len(opened) != block.n_opened:
         raise FormatError("the opened content has not the size that its block declares")
-    return openings.close_content(opened, block.side[at : at + n_side], block.n_bytes, before)
+    return openings.close_content(opened, own, block.n_bytes, before)
 
 
 def memory_needed(header: container.Header, model: "Model | None", memory: Memory) -> int:
@@ -218,7 +227,9 @@ def memory_needed(header: container.Header, model: "Model | None", memory: Memor
     if header.kind in (CM, MODEL):
         from llmzip import predictor
 
-        held += predictor.memory_needed(memory.line_bits) + 4 * memory.n_bytes + 2 * header.body_size  # all bodies, with flags; moved where they grow
+        held += (
+            predictor.memory_needed(memory.line_bits) + 4 * memory.n_bytes + 2 * header.body_size
+        )  # all bodies, with flags; moved where they grow
     if header.kind == MODEL:
         from llmzip import codec
 

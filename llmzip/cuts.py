@@ -13,9 +13,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llmzip.openings import Node, Opening, Search, State
 
-LEAST_OPENED = 1 << 18  # bytes that a block of what was opened may have, however small blocks are to be: a deflate block may hold as many
-MOST_PIECE, MOST_PLAIN = 1 << 24, 1 << 25  # bytes that one piece of a stream may hold, and what is not in pieces: bounds what a block has
-AHEAD = 1 << 16  # bytes beyond a piece of a stream that are looked at: what is deflated may be longer than what it holds
+LEAST_OPENED = (
+    1 << 18
+)  # bytes that a block of what was opened may have, however small blocks are to be: a deflate block may hold as many
+MOST_PIECE, MOST_PLAIN = (
+    1 << 24,
+    1 << 25,
+)  # bytes that one piece of a stream may hold, and what is not in pieces: bounds what a block has
+AHEAD = (
+    1 << 16
+)  # bytes beyond a piece of a stream that are looked at: what is deflated may be longer than what it holds
 NEAR = 1 << 10  # bytes by which a cut may be moved to where something opened begins or ends
 
 
@@ -63,7 +70,9 @@ class Cutter:
         self._block_size, self._greatest = block_size, greatest
         self._look = block_size  # bytes of bodies that are looked at before anything is cut
         self._units: deque[Unit] = deque()  # that are not cut yet
-        self._scan = self._needs = block_size  # bytes of content that are searched at a time; and above which that is worth a try
+        self._scan = self._needs = (
+            block_size  # bytes of content that are searched at a time; and above which that is worth a try
+        )
         self._opens = opens
         self._piece = min(max(block_size, LEAST_OPENED), MOST_PIECE)
         self._left: State | None = None  # what a stream goes on from after the last unit
@@ -99,7 +108,9 @@ class Cutter:
                 units = self._next_units(held, at, last)
             else:
                 content = bytes(held[at : at + self._look - known])
-                units = [Unit(len(content), content)] if content and (last or len(held) - at > self._look - known) else []
+                units = (
+                    [Unit(len(content), content)] if content and (last or len(held) - at > self._look - known) else []
+                )
             if not units:
                 return last and bool(self._units)
             known += sum(len(unit.body) for unit in units)
@@ -197,11 +208,15 @@ class Cutter:
     def _cut(self, units: list[Unit], is_text: bool) -> Iterator[Cut]:
         """Blocks of a run of units."""
         size = self._block_size if is_text else self._greatest
+        from llmzip import openings
+
         block: list[Unit] = []
         for unit in self._split(units, size):
             limit = max(size, LEAST_OPENED) if unit.node or any(other.node for other in block) else size
             n_before = max(sum(len(other.body) for other in block), sum(other.size for other in block))
-            if block and not unit.stays and (unit.window or n_before + max(len(unit.body), unit.size) > limit):
+            n_nodes = sum(other.node.n_nodes for other in (*block, unit) if other.node)
+            is_full = n_before + max(len(unit.body), unit.size) > limit or n_nodes > openings.MAX_NODES // 2
+            if block and not unit.stays and (unit.window or is_full):
                 yield _cut_of(block, is_text)
                 block = []
             block.append(unit)
@@ -228,4 +243,3 @@ def _cut_of(units: list[Unit], is_text: bool) -> Cut:
             nodes.append(replace(unit.node, start=at))
         at += unit.size
     return Cut(at, sum(len(unit.body) for unit in units), is_text, tuple(nodes), units[0].window)
-

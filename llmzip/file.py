@@ -205,6 +205,7 @@ class LmzFile(io.BufferedIOBase):
         window: int | None = None,
         overlap: int | None = None,
         group_size: int | None = None,
+        opens: bool = True,
         device: str | None = None,
         threads: int | None = None,
         ignore_engine: bool = False,
@@ -221,7 +222,9 @@ class LmzFile(io.BufferedIOBase):
         self._at_exit = self._to_be_emptied = False
         self._mode = _plain_mode(mode)
         if self._mode == "r":
-            _refuse_write_arguments(block_size=block_size, lanes=lanes, window=window, overlap=overlap, group_size=group_size)
+            _refuse_write_arguments(
+                block_size=block_size, lanes=lanes, window=window, overlap=overlap, group_size=group_size, opens=None if opens else 0
+            )
         else:
             for name, value in (("ignore_engine", ignore_engine or None), ("max_size", max_size), ("memory", memory)):
                 if value is not None:
@@ -233,6 +236,7 @@ class LmzFile(io.BufferedIOBase):
                 window=window,
                 overlap=overlap,
                 group_size=GROUP_SIZE if group_size is None else group_size,
+                opens=opens,
                 device=device,
                 threads=threads,
                 progress=progress,
@@ -505,6 +509,7 @@ def lmz_open(
     window: int | None = None,
     overlap: int | None = None,
     group_size: int | None = None,
+    opens: bool = True,
     device: str | None = None,
     threads: int | None = None,
     ignore_engine: bool = False,
@@ -535,6 +540,7 @@ def lmz_open(
         window=window,
         overlap=overlap,
         group_size=group_size,
+        opens=opens,
         device=device,
         threads=threads,
         ignore_engine=ignore_engine,

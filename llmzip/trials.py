@@ -15,7 +15,9 @@ from llmzip.predictor import Predictor
 
 SAMPLE_SIZE = 1 << 14  # bytes that what is not text is judged by
 HOPELESS = 1.0015  # coded share of a sample above which there is nothing to learn: noise takes 1.0043, bzip2 1.0022, a JPEG 0.998
-TRIAL_SIZE = 1 << 15  # bytes on which the model is tried, the last quarter of which counts: what comes before has been learnt by then
+TRIAL_SIZE = (
+    1 << 15
+)  # bytes on which the model is tried, the last quarter of which counts: what comes before has been learnt by then
 TRIAL_SHARE = 8  # of the body at most: so much of its time is spent on trying
 OPENED_SHARE = 0.98  # of what a stream holds: one of more bytes than that holds what cannot be made smaller
 MIN_OPENED_TRIAL = 1 << 15  # bytes of what a stream holds, below which nothing is tried

@@ -104,6 +104,9 @@ def compress(
     group_size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Content that is coded in one: large is small; up to 64M, 16M if not given.")
     ] = None,
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="Leave closed what is deflated inside: PDF, EPUB, DOCX, .gz, .zip, ...")
+    ] = False,
     suffix: Suffix = fileio.SUFFIX,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -115,6 +118,8 @@ def compress(
     coding = {"lanes": lanes, "window": window, "overlap": overlap, "group_size": group_size and size_of(group_size)}
     parameters = parameters_of_level(level) if level else {}
     parameters |= {"block_size": size_of(block_size)} | {key: value for key, value in coding.items() if value is not None}
+    if no_open:
+        parameters["opens"] = False
     if level:
         model = model or (model_of_level(level, display) if engine is Engine.exact else None)
     source = source_of(model, engine, device, threads, display)

@@ -12,21 +12,22 @@ from llmzip.openings.finding import Incomplete, Judge, Search
 from llmzip.openings.kinds import RAW, ZIP
 from llmzip.openings.numbers import Numbers
 from llmzip.openings.streams import WINDOW, State
-from llmzip.openings.views import Node, Reader, View, view_of, write
+from llmzip.openings.views import MAX_NODES, Node, Reader, View, count_kinds, view_of, write
 
 __all__ = [
-    "ZIP", "Closed", "Incomplete", "Judge", "Node", "Opening", "Search", "State",
-    "body_of", "close_content", "find_directory", "open_content", "opening_of",
+    "MAX_NODES", "ZIP", "Closed", "Incomplete", "Judge", "Node", "Opening", "Search", "State",
+    "body_of", "close_content", "find_directory", "list_side", "open_content", "opening_of",
 ]  # fmt: skip
 
-NOTHING, BEFORE, IN_FRONT = range(3)  # what a stream that goes on at the start of the content goes on from: where that is
+# Where that is from which a stream at the start of the content goes on: nowhere, in the memory of the group, in front of the body.
+NOTHING, BEFORE, IN_FRONT = range(3)
 
 
 class Kinds(NamedTuple):
     """What was opened of one kind."""
 
     name: str
-    count: int
+    n_streams: int
     n_before: int  # bytes of content
     n_after: int  # of the body
 
@@ -39,7 +40,9 @@ class Opening(NamedTuple):
 
     def summary(self) -> str:
         """What was opened, in words: "30 zip (18558 to 31350 bytes), 1 directory (2010 to 424 bytes)"."""
-        return ", ".join(f"{kind.count} {kind.name} ({kind.n_before} to {kind.n_after} bytes)" for kind in self.found)
+        return ", ".join(
+            f"{kind.n_streams} {kind.name} ({kind.n_before} to {kind.n_after} bytes)" for kind in self.found
+        )
 
 
 class Closed(NamedTuple):
@@ -85,25 +88,38 @@ def find_directory(content: bytes) -> tuple[int, int]:
 def _list(view: View, found: dict[str, Kinds]) -> tuple[Kinds, ...]:
     for node, _, inner in view.nodes:
         name = node.kind.name
-        _, count, n_before, n_after = found.get(name, Kinds(name, 0, 0, 0))
-        found[name] = Kinds(name, count + 1, n_before + node.size, n_after + len(node.head) + len(node.plain))
+        _, n_streams, n_before, n_after = found.get(name, Kinds(name, 0, 0, 0))
+        found[name] = Kinds(name, n_streams + 1, n_before + node.size, n_after + len(node.head) + len(node.plain))
         _list(inner, found)
     return tuple(found.values())
 
 
-def open_content(content: bytes, *, max_body: int, judge: Judge = lambda plain, n_closed: True, before: State | None = None) -> Opening | None:
+def open_content(
+    content: bytes, *, max_body: int, judge: Judge = lambda plain, n_closed: True, before: State | None = None
+) -> Opening | None:
     """All that can be opened of the content, as a whole; None if nothing can. `before`: a stream goes on at its start, from this."""
     search = Search(max_body, max_body, judge)
     nodes: list[Node] = []
     if before is not None and (first := search.piece(content, before)):
         nodes.append(first)
     nodes += search.nodes(content, nodes[0].end if nodes else 0)
-    while nodes and len(content) + sum(node.n_body - node.size for node in nodes) > max_body:
+    while nodes and (
+        len(content) + sum(node.n_body - node.size for node in nodes) > max_body
+        or sum(node.n_nodes for node in nodes) > MAX_NODES // 2
+    ):
         nodes.pop()
     if not nodes:
         return None
     window = before.window if before is not None and nodes[0].kind is RAW else b""
     return opening_of(content, nodes, window, window)
+
+
+def list_side(side: bytes) -> tuple[tuple[str, int], ...]:
+    """The kinds of what was opened, and how many of each. FormatError for what no writer writes."""
+    numbers = Numbers(side)
+    if numbers.number("window") == IN_FRONT:
+        numbers.number("window size")
+    return tuple(count_kinds(numbers).items())
 
 
 def close_content(body: bytes, side: bytes, size: int, before: bytes = b"") -> Closed:

@@ -44,7 +44,9 @@ class Base64(Kind):
             found = _lines(line, end).match(content, at)
             assert found is not None
             whole = content[at : found.end("whole")].removesuffix(ENDS[end])  # that belongs to what follows
-            texts = [found[0], whole] if found.end() > found.end("whole") else [whole]  # a shorter line may be none of it
+            texts = (
+                [found[0], whole] if found.end() > found.end("whole") else [whole]
+            )  # a shorter line may be none of it
         for text in texts:
             several = len(text) > line > 0
             if len(text) >= MIN_SIZE and (decoded := self._decoded(text, *((line, end) if several else (0, 0)))):

@@ -10,11 +10,12 @@ from llmzip.openings import attachments, streams
 from llmzip.openings.attachments import BASE64
 from llmzip.openings.kinds import GZIP, MIN_PLAIN, PDF, PNG, RAW, ZIP, ZLIB, ZLIB_HEADER, Kind
 from llmzip.openings.streams import Opened, State
-from llmzip.openings.views import MAX_DEPTH, Node
+from llmzip.openings.views import MAX_DEPTH, MAX_NODES, Node
 
 MAX_RATIO = 200  # bytes of what a piece holds for each of its own: zeros have 1030, logs 30
 MIN_PIECE = 1 << 16  # bytes of a piece that ends where the kind of what it holds changes
 MIN_LONE_BASE64 = 1 << 13  # bytes of what base64 holds, if it is not text and holds nothing in turn
+MAX_INSIDE = MAX_NODES >> 2  # nodes in what a stream holds
 MAX_UNMARKED = 1 << 15  # zlib headers that nothing announces and that lead nowhere, in one go
 PATIENCE = 1 << 6  # bytes that nothing is lost by, at the end of what is known: a header may be cut there
 
@@ -46,7 +47,9 @@ class Search:
     judge: Judge
     n_lost: int = field(default=0, init=False)  # zlib headers that led nowhere
 
-    def nodes(self, content: bytes, start: int = 0, *, stop: int | None = None, more: bool = False, depth: int = 0) -> Iterator[Node]:
+    def nodes(
+        self, content: bytes, start: int = 0, *, stop: int | None = None, more: bool = False, depth: int = 0
+    ) -> Iterator[Node]:
         """What is found from `start` on and begins before `stop`.
 
         Raises Incomplete, if there is `more` content to come, where something begins that does not end in what is there.
@@ -94,7 +97,9 @@ class Search:
             self.n_lost = 0
         return node
 
-    def _stream(self, kind: Kind, content: bytes, start: int, n_head: int, depth: int, before: State | None = None) -> Node | None:
+    def _stream(
+        self, kind: Kind, content: bytes, start: int, n_head: int, depth: int, before: State | None = None
+    ) -> Node | None:
         first = start + n_head
         opened = streams.open(content, first, self.max_piece, before)
         if opened is None or len(opened.plain) < MIN_PLAIN or len(opened.plain) > MAX_RATIO * opened.size:
@@ -109,7 +114,9 @@ class Search:
         inside = self._inside(opened.plain, depth)
         if not inside and not self._pays(opened.plain, opened.size - len(opened.recipe)):
             return None
-        return Node(kind, start, around.size, around.head, around.fields, opened.plain, inside, opened.recipe, opened.state)
+        return Node(
+            kind, start, around.size, around.head, around.fields, opened.plain, inside, opened.recipe, opened.state
+        )
 
     def _cut(self, content: bytes, first: int, opened: Opened, before: State | None) -> Opened:
         """A shorter piece of a long stream, if text ends in it, or begins."""
@@ -123,10 +130,10 @@ class Search:
     def _inside(self, plain: bytes, depth: int) -> tuple[Node, ...]:
         """What is in it, until that is too much."""
         found: list[Node] = []
-        n_body = 0
+        n_body = n_nodes = 0
         for node in self.nodes(plain, depth=depth + 1) if depth < MAX_DEPTH else ():
-            n_body += node.n_body
-            if n_body > self.max_plain:
+            n_body, n_nodes = n_body + node.n_body, n_nodes + node.n_nodes
+            if n_body > self.max_plain or n_nodes > MAX_INSIDE:
                 break
             found.append(node)
         return tuple(found)
@@ -140,7 +147,11 @@ class Search:
             return None
         found = PNG.joined(content, start)
         if found is None or (more and found[2] + 12 > len(content)):
-            if more and int.from_bytes(content[start : start + 4], "big") < self.max_plain and _may_go_on(content, start):
+            if (
+                more
+                and int.from_bytes(content[start : start + 4], "big") < self.max_plain
+                and _may_go_on(content, start)
+            ):
                 raise Incomplete(start)
             if found is None:
                 return None
@@ -148,7 +159,16 @@ class Search:
         opened = streams.open(stream, 2, self.max_plain)
         if opened is None or opened.state is not None or len(opened.plain) > MAX_RATIO * opened.size:
             return None
-        node = Node(PNG, start, end - start, PNG.TYPE, (int.from_bytes(stream[:2], "big"), chunk), opened.plain, (), opened.recipe)
+        node = Node(
+            PNG,
+            start,
+            end - start,
+            PNG.TYPE,
+            (int.from_bytes(stream[:2], "big"), chunk),
+            opened.plain,
+            (),
+            opened.recipe,
+        )
         if PNG.wrap(PNG.TYPE, node.plain, stream[2 : 2 + opened.size], node.fields) != content[start:end]:
             return None
         return node if self.judge(opened.plain, opened.size - len(opened.recipe)) else None

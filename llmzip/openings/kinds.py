@@ -129,12 +129,15 @@ class Zip(Kind):
     name = "zip"
     mark = re.compile(rb"PK\x03\x04.{4}\x08\x00", re.DOTALL)
     fields = ("sizes",)
-    NOWHERE, IN_HEADER, DESCRIPTOR, BARE_DESCRIPTOR = range(4)  # kept; bytes 14 to 25 of the header; after the stream, with PK 7 8 and without
+    NOWHERE, IN_HEADER, DESCRIPTOR, BARE_DESCRIPTOR = range(
+        4
+    )  # kept; bytes 14 to 25 of the header; after the stream, with PK 7 8 and without
     SIGNATURE = b"PK\x07\x08"
 
     def head_size(self, data: bytes, at: int, fields: tuple[int, ...] = ()) -> int:
         size = 18 if fields and fields[0] == self.IN_HEADER else 30
-        return size + sum(struct.unpack("<HH", data[at + size - 4 : at + size].ljust(4, b"\0")))
+        n_name, n_extra = data[at + size - 4 : at + size - 2], data[at + size - 2 : at + size]
+        return size + int.from_bytes(n_name, "little") + int.from_bytes(n_extra, "little")
 
     def unwrap(self, head: bytes, plain: bytes, stream: bytes, tail: bytes, ended: bool) -> Stream | None:
         sizes, size = self._sizes(plain, stream), len(head) + len(stream)

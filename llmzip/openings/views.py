@@ -16,6 +16,7 @@ from llmzip.openings.numbers import Numbers
 
 KINDS: tuple[Kind, ...] = (RAW, ZIP, GZIP, PDF, ZLIB, PNG, BASE64, DIRECTORY)
 MAX_DEPTH = 4  # of views in views
+MAX_NODES = 1 << 15  # of all views of a block: each takes time
 MAX_MADE = 4  # bytes of what streams hold, for each byte of the body: base64 makes 1.4 of one
 
 
@@ -36,6 +37,11 @@ class Node:
     @property
     def end(self) -> int:
         return self.start + self.size
+
+    @cached_property
+    def n_nodes(self) -> int:
+        """How many nodes it is, with those inside."""
+        return 1 + sum(node.n_nodes for node in self.inside)
 
     @cached_property
     def n_body(self) -> int:
@@ -70,9 +76,10 @@ def _with_directories(content: bytes, nodes: Sequence[Node]) -> Iterator[Node]:
     for node in [*nodes, None]:
         end = len(content) if node is None else node.start
         found = DIRECTORY.mark.search(content, at, end) if any(other.kind is ZIP for other in nodes) else None
-        if found and (records := DIRECTORY.find(content, found.start())) and found.start() + records[1].size <= end:
-            head, around = records
-            yield Node(DIRECTORY, found.start(), around.size, head, around.fields)
+        if found and (records := DIRECTORY.find(content, found.start())):
+            start, head, around = records
+            if start + around.size <= end:
+                yield Node(DIRECTORY, start, around.size, head, around.fields)
         if node is not None:
             yield node
             at = node.end
@@ -117,12 +124,38 @@ def _next_mark(kind: Kind, body: bytes, at: int) -> int:
     return found.end() if kind.announced else found.start()
 
 
+def count_kinds(numbers: Numbers, found: dict[str, int] | None = None, depth: int = 0) -> dict[str, int]:
+    """How many nodes of each kind there are, as the numbers alone tell."""
+    found = {} if found is None else found
+    number = 0
+    for _ in range(numbers.number("nodes")):
+        number = numbers.number(("kind", number))
+        if number >= len(KINDS) or depth > MAX_DEPTH or sum(found.values()) >= MAX_NODES:
+            raise FormatError("side information is damaged")
+        kind = KINDS[number]
+        found[kind.name] = found.get(kind.name, 0) + 1
+        numbers.number((kind.name, "gap" if kind.mark is None else "skipped"))
+        for name in kind.fields:
+            numbers.number((number, name))
+        if kind is DIRECTORY:
+            continue
+        numbers.number((number, "size"))
+        inside = numbers.number((number, "inside"))
+        if inside:
+            count_kinds(numbers, found, depth + 1)
+        if kind is not BASE64:
+            numbers.recipe()
+    return found
+
+
 class Reader:
     """Makes content, of `size` bytes at most, of a body and its side information."""
 
     def __init__(self, numbers: Numbers, size: int, n_body: int) -> None:
         self._numbers = numbers
         self._left = [size] + [MAX_MADE * n_body] * MAX_DEPTH  # bytes that may still be made, by depth
+        self._n_looked_back = sum(self._left)  # that directories may still look at
+        self._n_nodes = MAX_NODES
 
     def content(self, body: bytes, window: bytes, depth: int = 0) -> tuple[bytes, bytes]:
         """The content, and what a stream that has not ended at its end goes on from. `window`: what one at its start goes on from."""
@@ -130,7 +163,11 @@ class Reader:
             raise FormatError("side information is nested too deep")
         made, at, kind = bytearray(), 0, 0
         left = b""
-        for _ in range(self._numbers.number("nodes")):  # each takes a byte of the body
+        n_nodes = self._numbers.number("nodes")
+        self._n_nodes -= n_nodes
+        if self._n_nodes < 0:
+            raise FormatError("side information has too many nodes")
+        for _ in range(n_nodes):
             kind = self._numbers.number(("kind", kind))
             if kind >= len(KINDS):
                 raise FormatError("side information names a kind of stream that is not known")
@@ -160,12 +197,18 @@ class Reader:
             raise FormatError("side information names a place after the end of the body")
         return at
 
-    def _node(self, number: int, made: bytearray, body: bytes, at: int, window: bytes, depth: int) -> tuple[bytes, int, bytes]:
+    def _node(
+        self, number: int, made: bytearray, body: bytes, at: int, window: bytes, depth: int
+    ) -> tuple[bytes, int, bytes]:
         """What is put back, where it ends in the body, and what goes on from it."""
         kind = KINDS[number]
         fields = tuple(self._numbers.number((number, name)) for name in kind.fields)
         if kind is DIRECTORY:
-            return *DIRECTORY.put_back(bytes(made), body, at, fields), b""
+            back = fields[1]
+            if not 0 < back <= min(len(made), self._n_looked_back):
+                raise FormatError("a zip directory looks too far back")
+            self._n_looked_back -= back
+            return *DIRECTORY.put_back(bytes(made[len(made) - back :]), body, at, fields, self._left[depth]), b""
         head = body[at : at + kind.head_size(body, at, fields)]
         start = at + len(head)
         end = start + self._numbers.number((number, "size"))

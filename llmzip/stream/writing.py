@@ -126,7 +126,7 @@ class LmzCompressor:
             done.append(self._add_block(container.stored_block(b""), b"", last=True))
         assert self._member is not None
         if self._member.has_index:
-            done.append(create_index(self._member.index(self._digest.digest()[: CONTENT_CHECK_SIZE])))
+            done.append(create_index(self._member.index(self._digest.digest()[:CONTENT_CHECK_SIZE])))
             self._n_out += len(done[-1])
             self._tell(self._n_in)
         self._member, self._group, self._digest = None, None, hashlib.sha256()
@@ -156,7 +156,9 @@ class LmzCompressor:
                 start = self._n_in
                 done = self._add_block(block, content, last=last and not self._held)
                 if self._report is not None:
-                    self._report(f"{len(content)} bytes from {start}: {blocks.describe(block)}, {len(done)} bytes; {why}")
+                    self._report(
+                        f"{len(content)} bytes from {start}: {blocks.describe(block)}, {len(done)} bytes; {why}"
+                    )
                 yield done
         self._failed = False
 
