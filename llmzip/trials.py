@@ -21,7 +21,7 @@ TRIAL_SIZE = (
 TRIAL_SHARE = 8  # of the body at most: so much of its time is spent on trying
 OPENED_SHARE = 0.98  # of what a stream holds: one of more bytes than that holds what cannot be made smaller
 MIN_OPENED_TRIAL = 1 << 15  # bytes of what a stream holds, below which nothing is tried
-COLD_SHARE = 0.9  # of what a sample takes in a memory of its own: it takes less where others have taught
+TAUGHT = 0.2  # of what a sample of a share of one half takes in a memory of its own, twice the part that others spare it
 MIN_TRIAL = 1 << 13  # bytes: below, the model nearly always earns its time
 
 
@@ -47,8 +47,8 @@ def is_worth_opening(plain: bytes, n_closed: int) -> bool:
         return True
     sample = _sample(plain, max(SAMPLE_SIZE // 4, min(SAMPLE_SIZE, len(plain) // 16)))
     strides = _strides(sample) if len(sample) == SAMPLE_SIZE else [0]
-    least = min(_coded_size(sample, stride) for stride in strides)
-    return COLD_SHARE * least * len(plain) < n_closed * len(sample)
+    share = min(_coded_size(sample, stride) for stride in strides) / len(sample)
+    return share * (1 - TAUGHT * max(0.0, 1 - share)) * len(plain) < n_closed
 
 
 def stride_of(body: bytes) -> int:

@@ -13,6 +13,7 @@ from llmzip.errors import FormatError
 
 MIN_PLAIN = 24  # bytes of what a stream holds, below which it is not worth a place in the side information
 MIN_UNMARKED = 64  # the same, of a zlib stream that nothing announces
+MIN_CHUNK = 8  # bytes of the chunks of a PNG
 MAX_NAME = 4096  # bytes of a name or a comment in a head
 
 _HEADERS = sorted(
@@ -180,9 +181,9 @@ class Png(Kind):
 
     def wrap(self, head: bytes, plain: bytes, stream: bytes, fields: tuple[int, ...]) -> bytes:
         header, size = fields
-        data = header.to_bytes(2, "big") + stream + zlib.adler32(plain).to_bytes(4, "big")
-        if header >> 16 or (size and len(data) // size > len(data) >> 3):
+        if header >> 16 or 0 < size < MIN_CHUNK:
             raise FormatError("side information of a PNG is damaged")
+        data = header.to_bytes(2, "big") + stream + zlib.adler32(plain).to_bytes(4, "big")
         chunks = [data[at : at + size] for at in range(0, len(data), size)] if size else [data]
         return b"".join(self._chunk(chunk) for chunk in chunks)
 
@@ -200,7 +201,7 @@ class Png(Kind):
             pieces.append(data)
             at += size + 12
         first = len(pieces[0]) if pieces else 0
-        if first < 8 or any(len(piece) != first for piece in pieces[:-1]) or not 0 < len(pieces[-1]) <= first:
+        if first < MIN_CHUNK or any(len(piece) != first for piece in pieces[:-1]) or not 0 < len(pieces[-1]) <= first:
             return None
         return b"".join(pieces), first if len(pieces) > 1 else 0, at
 
