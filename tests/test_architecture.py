@@ -19,6 +19,7 @@ LAYERS = [
     ["container", "limits", "native", "tokens", "segments", "transforms"],
     ["models"],
     ["predictor"],
+    ["deflate"],
     ["codec"],
     ["trials"],
     ["blocks"],
