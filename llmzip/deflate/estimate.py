@@ -6,51 +6,106 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmzip.deflate.parameters import (
-    DEFAULT, FILTERED, FIRST_OF_GZIP, FIXED_CODES, HUFFMAN, LEVELS, MEMORIES, PRESETS, RUNS, Head, Parameters,
-    with_memory, with_window,
+    DEFAULT, FILTERED, FIRST_OF_GZIP, FIXED_CODES, FRESH, FULL_FLUSH, HUFFMAN, LEVELS, MEMORIES, OF_FOUR, OF_THREE, OTHERS, PRESETS, RUNS, SHIFTED, SYNC, WINDOW,
+    Head, Parameters, with_memory, with_window,
 )  # fmt: skip
 from llmzip.deflate.state import State
 
 if TYPE_CHECKING:
     from llmzip.deflate.fused import Stream
 
-STAGES = (500, 4000, 24000)  # tokens
+STAGES = (500, 4000, 24000, 250000)  # tokens
+ENOUGH = 24000  # where one is ahead
+FEW = 400  # tokens for each miss: so good that nothing better is looked for
+LEAST_TUNED, TUNED, ROUNDS = 2000, 6000, 2  # tokens of a stream whose free parameters are looked for, and on how many
+LONG = 1 << 31
+CHOICES = {
+    "hash": (SHIFTED, OF_THREE, OF_FOUR),
+    "max_distance": (WINDOW - 262, WINDOW, WINDOW - 1, 16384, 8192),
+    "fast": (0, 1),
+    "good": (4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 64, 258),
+    "lazy": (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 258),
+    "nice": (8, 10, 16, 20, 24, 32, 48, 64, 80, 96, 128, 130, 150, 200, 258),
+    "chain": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 35, 64, 100, 128, 256, 300, 512, 600, 1024, 4096),
+    "hash_bits": (12, 13, 14, 15, 16, 17),
+    "too_far": (0, 1024, 2048, 4096, 8191, 8192, 16384, WINDOW),
+    "any": (0, 1),
+}
 
 
 def guess(stream: "Stream", most: int, before: State | None) -> Iterator[bytes]:
     """Recipes for it, the smallest first, none longer than `most`."""
 
     def head(parameters: Parameters, *, exact: bool, tail: bool = False) -> bytes:
-        continued = before is not None
         lead, reach = (before.lead, before.reach) if before else (1, 0)
-        return Head(parameters, exact, stream.last, tail, continued, lead, reach).record()
+        return Head(parameters, exact, stream.last, tail, before is not None, lead, reach).record()
 
     candidates = _candidates(stream)
     if before and before.parameters:
         candidates = [before.parameters, *(each for each in candidates if each != before.parameters)]
     tail = _has_tail(stream)
-    for parameters in candidates:  # most are given up after a few tokens
+    for parameters in candidates if tail or not len(stream.flushes) else []:  # most are given up after a few tokens
         if stream.is_exact(parameters, tail=tail):
             yield head(parameters, exact=True, tail=tail)
             return
-    ranked = [(0, parameters) for parameters in candidates]
+    recipes = []
+    for parameters in _likely(stream, candidates):
+        recipe = head(parameters, exact=False)
+        corrections = stream.corrections(parameters, max(0, most - len(recipe)))
+        if corrections is not None:
+            recipes.append(recipe + corrections)
+            most = len(recipes[-1])
+    yield from sorted(recipes, key=len)
+
+
+def _likely(stream: "Stream", candidates: list[Parameters]) -> Iterator[Parameters]:
+    """Those that are worth their corrections: the best of the candidates, and what is better still."""
+    n_tokens = min(ENOUGH, len(stream.tokens))
+    missed, best = _race(stream, candidates)
+    yield best
+    if missed * FEW <= n_tokens:
+        return
+    others = [each._replace(limit=best.limit, flush=best.flush) for each in OTHERS]
+    missed_too, other = _race(stream, others)
+    if missed_too * FEW > n_tokens and len(stream.tokens) >= LEAST_TUNED:
+        other = _tuned(stream, other if missed_too < missed else best)
+    if other != best and stream.misses(other, n_tokens, missed) < missed:
+        yield other
+
+
+def _race(stream: "Stream", candidates: list[Parameters]) -> tuple[int, Parameters]:
+    """What the best of them misses, of ENOUGH tokens at most, and it. Those that fall behind are not counted to the end."""
+    missed = 0
     for n_tokens in STAGES:
-        ranked = _race(stream, [parameters for missed, parameters in ranked if missed <= ranked[0][0] * 9 // 8 + 1], n_tokens)
-    parameters = ranked[0][1]
-    recipe = head(parameters, exact=False)
-    corrections = stream.corrections(parameters, max(0, most - len(recipe)))
-    if corrections is not None:
-        yield recipe + corrections
+        best, ranked = LONG, []
+        for parameters in candidates:
+            count = stream.misses(parameters, n_tokens, best + best // 4 + 3)
+            best = min(best, count)
+            ranked.append((count, parameters))
+        ranked.sort(key=lambda each: each[0])
+        missed = best if n_tokens <= ENOUGH else missed
+        if n_tokens >= len(stream.tokens) or (n_tokens >= ENOUGH and (len(ranked) == 1 or best < ranked[1][0])):
+            break
+        candidates = [parameters for count, parameters in ranked if count <= best * 9 // 8 + 1]
+    return missed, ranked[0][1]
 
 
-def _race(stream: "Stream", candidates: list[Parameters], n_tokens: int) -> list[tuple[int, Parameters]]:
-    """Each with what it misses, best first; those that fall behind are not counted to the end."""
-    best, ranked = 1 << 30, []
-    for parameters in candidates:
-        missed = stream.misses(parameters, n_tokens, best + best // 4 + 3)
-        best = min(best, missed)
-        ranked.append((missed, parameters))
-    return sorted(ranked, key=lambda each: each[0])
+def _tuned(stream: "Stream", parameters: Parameters) -> Parameters:
+    """One field after the other as it misses least."""
+    best = stream.misses(parameters, TUNED, LONG)
+    for _ in range(ROUNDS):
+        before = parameters
+        for field, values in CHOICES.items():
+            for value in values:
+                other = parameters._replace(**{field: value})
+                if other.hash == SHIFTED and other.hash_bits > 16 or other == parameters:
+                    continue
+                missed = stream.misses(other, TUNED, best)
+                if missed < best:
+                    best, parameters = missed, other
+        if parameters == before:
+            break
+    return parameters
 
 
 def _candidates(stream: "Stream") -> list[Parameters]:
@@ -73,26 +128,28 @@ def _candidates(stream: "Stream") -> list[Parameters]:
         found += [with_window(each, fitting[0]) for each in found if not each.rule]
     if len(lengths) and lengths.min() > 5:
         found += [each._replace(strategy=FILTERED) for each in found if not each.fast and not each.rule and each.strategy == DEFAULT]
-    if not (stream.blocks["type"] == 2).any() and len(stream.blocks) > 1:
+    if (stream.blocks["type"] == 1).any() and not (stream.blocks["type"] == 2).any():
         found += [each._replace(strategy=FIXED_CODES) for each in found if not each.rule and each.strategy == DEFAULT]
+    if len(stream.flushes):
+        found = [each._replace(flush=kind) for each in found for kind in (SYNC, FULL_FLUSH, FRESH)]
     return found
 
 
 def _memories(stream: "Stream") -> tuple[list[int], bool]:
     """Memory levels, and whether it may be gzip, by how many tokens blocks have that are not the last before something else."""
-    counts = stream.blocks["n_tokens"][stream.blocks["type"] > 0]
+    stored = stream.blocks["type"] == 0
+    counts = stream.blocks["n_tokens"][~stored]
     most = int(counts.max(initial=0))
-    known = [memory for memory in MEMORIES if most == (1 << memory + 6) - 1 and len(counts) > 1]
+    known = [memory for memory in MEMORIES if most == (1 << memory + 6) - 1 and len(stream.blocks) > 1]
     if known:
         return known, known == [9]
+    longest = int(stream.blocks["length"][stored].max(initial=0))  # of tokens of one byte each, and a few longer ones
+    small = [memory for memory in MEMORIES if most < 1 << memory + 6 <= longest + 1][-1:]
     inner = counts[:-1]
-    gzip = len(inner) == 0 or bool(((inner == 32767) | (inner % 4096 == 0)).all())
-    return [memory for memory in (8, 9) if most < 1 << memory + 6], gzip and most <= 32767
+    gzip = bool(((inner == 32767) | (inner % 4096 == 0)).all()) and most <= 32767
+    return small + [memory for memory in (8, 9) if most < 1 << memory + 6 and memory not in small] or [9], gzip
 
 
 def _has_tail(stream: "Stream") -> bool:
-    """Whether it ends with a flush, as Microsoft Office does it."""
-    if len(stream.blocks) < 2 or not stream.last:
-        return False
-    (type_1, type_2), (length_1, length_2) = (stream.blocks[name][-2:].tolist() for name in ("type", "length"))
-    return (type_1, type_2, length_1, length_2) == (0, 1, 0, 0)
+    """Whether its only flush is at its end, as Microsoft Office does it."""
+    return stream.last and stream.flushes.tolist() == [len(stream.blocks) - 2]

@@ -116,6 +116,8 @@ class Stream:
     def __init__(self, s: _Inflation, last: bool, before: State | None, **arrays: NDArray[Any]) -> None:
         self.last, self.at, self._before = last, int(s.at), before
         self.blocks, self.tokens = arrays["blocks"][: s.n_blocks], arrays["tokens"][: s.n_tokens]
+        empty = (self.blocks["length"] == 0) & (self.blocks["final"] == 0) & (self.blocks["type"] < 2)
+        self.flushes = np.flatnonzero(empty)
         self.plain = arrays["x"][s.start : s.n].tobytes()
         self._reach = before.reach if before else 0
         self._work = _Work(arrays["x"], s.n, before)
