@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmzip.deflate.parameters import (
-    DEFAULT, FILTERED, FIRST_OF_GZIP, FIXED_CODES, FRESH, FULL_FLUSH, HUFFMAN, LEVELS, MEMORIES, OF_FOUR, OF_THREE, OTHERS, PRESETS, RUNS, SHIFTED, SYNC, WINDOW,
+    DEFAULT, FILTERED, FIRST_OF_GZIP, FIXED_CODES, FOLDED, FRESH, FULL_FLUSH, HUFFMAN, LEVELS, MEMORIES, OF_FOUR, OF_THREE, OTHERS, PRESETS, RUNS, SHIFTED, SYNC, WINDOW,
     Head, Parameters, with_memory, with_window,
 )  # fmt: skip
 from llmzip.deflate.state import State
@@ -20,11 +20,11 @@ FEW = 400  # tokens for each miss: so good that nothing better is looked for
 LEAST_TUNED, TUNED, ROUNDS = 2000, 6000, 2  # tokens of a stream whose free parameters are looked for, and on how many
 LONG = 1 << 31
 CHOICES = {
-    "hash": (SHIFTED, OF_THREE, OF_FOUR),
+    "hash": (SHIFTED, OF_THREE, OF_FOUR, FOLDED),
     "max_distance": (WINDOW - 262, WINDOW, WINDOW - 1, 16384, 8192),
-    "fast": (0, 1),
+    "fast": (0, 1, 2),
     "good": (4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 64, 258),
-    "lazy": (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 258),
+    "lazy": (0, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 258),
     "nice": (8, 10, 16, 20, 24, 32, 48, 64, 80, 96, 128, 130, 150, 200, 258),
     "chain": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 35, 64, 100, 128, 256, 300, 512, 600, 1024, 4096),
     "hash_bits": (12, 13, 14, 15, 16, 17),

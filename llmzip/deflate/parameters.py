@@ -6,7 +6,7 @@ from llmzip.container import create_varint, parse_varint
 from llmzip.errors import FormatError, TruncatedError
 
 DEFAULT, FILTERED, HUFFMAN, RUNS, FIXED_CODES = range(5)  # strategies
-SHIFTED, OF_THREE, OF_FOUR = range(3)  # hashes
+SHIFTED, OF_THREE, OF_FOUR, FOLDED = range(4)  # hashes
 SYNC, FULL_FLUSH, FRESH = range(3)  # flushes; FRESH: begun anew, with the window as a dictionary
 ZLIB, GZIP, GZIP_CUTTING = range(3)  # rules of blocks
 
@@ -36,13 +36,13 @@ class Parameters(NamedTuple):
 
 
 # The largest value of each field, and the smallest.
-MOST = Parameters(512, 512, 258, 1 << 15, 1, 1 << 15, WINDOW, FIXED_CODES, GZIP_CUTTING, 1 << 26, OF_FOUR, 17, 1, 15, FRESH)
+MOST = Parameters(512, 512, 258, 1 << 15, 2, 1 << 15, WINDOW, FIXED_CODES, GZIP_CUTTING, 1 << 26, FOLDED, 17, 1, 15, FRESH)
 LEAST = Parameters(1, 0, 3, 1, 0, 0, 1, 0, 0, 1, 0, 8, 0, 9, 0)
 
 LEVELS = (  # of zlib, then three that Microsoft Office has
-    Parameters(4, 4, 8, 4, 1),
-    Parameters(4, 5, 16, 8, 1),
-    Parameters(4, 6, 32, 32, 1),
+    Parameters(4, 4, 8, 4, 1, WINDOW),
+    Parameters(4, 5, 16, 8, 1, WINDOW),
+    Parameters(4, 6, 32, 32, 1, WINDOW),
     Parameters(4, 4, 16, 16),
     Parameters(8, 16, 32, 32),
     Parameters(8, 16, 128, 128),
@@ -51,7 +51,7 @@ LEVELS = (  # of zlib, then three that Microsoft Office has
     Parameters(32, 258, 258, 4096),
     Parameters(4, 4, 258, 128),
     Parameters(4, 4, 128, 32),
-    Parameters(4, 4, 128, 16, 1),
+    Parameters(4, 4, 128, 16, 1, WINDOW),
 )
 MEMORIES = range(1, 10)
 
@@ -77,6 +77,8 @@ OTHERS = (
     _greedy(258, 100, hash=OF_THREE, hash_bits=15),  # fflate
     Parameters(32, 258, 200, 128, too_far=8191, hash=OF_THREE, hash_bits=15),  # miniz
     LEVELS[8]._replace(too_far=WINDOW),  # zlib-ng 9
+    Parameters(258, 0, 258, 1, 1, too_far=8191, max_distance=WINDOW, hash=FOLDED, hash_bits=12, any=1),  # miniz 1
+    Parameters(4, 4, 8, 4, 2, too_far=WINDOW, hash=OF_FOUR, hash_bits=16),  # zlib-ng 2
 )
 PRESETS: tuple[Parameters, ...] = (
     *(with_memory(level, memory) for level in LEVELS for memory in MEMORIES),

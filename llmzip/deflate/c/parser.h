@@ -7,13 +7,13 @@
 
 enum { LOOKAHEAD = MAX_LENGTH + MIN_LENGTH + 1, UNKNOWN = 1 << 30 }; /* UNKNOWN: more than any stream has */
 enum { DEFAULT = 0, FILTERED = 1, HUFFMAN = 2, RUNS = 3, FIXED_CODES = 4 };
-enum { SHIFTED = 0, OF_THREE = 1, OF_FOUR = 2 };          /* hashes */
+enum { SHIFTED = 0, OF_THREE = 1, OF_FOUR = 2, FOLDED = 3 }; /* hashes; FOLDED: miniz's of three bytes */
 enum { SYNC = 0, FULL_FLUSH = 1, FRESH = 2 };             /* flushes; FRESH: begun anew, with the window as a dictionary */
 enum { ZLIB = 0, GZIP = 1, GZIP_CUTTING = 2 };            /* rules of blocks */
 enum { NO_MATCH = 0, PUT_OFF = 1, MATCH = 2, LONG_MATCH = 3 }; /* what a prediction is; LONG_MATCH: so long that no better one was looked for */
 
 typedef struct {
-    int32_t good, lazy, nice, chain, fast;                /* of zlib's table of levels */
+    int32_t good, lazy, nice, chain, fast;                /* of zlib's table of levels; fast: 2: what is skipped is so but for its last byte */
     int32_t too_far, max_distance, strategy, rule, limit; /* limit: tokens of a block */
     int32_t hash, hash_bits, any, window_bits, flush;     /* any: the first position may be a match, and the farthest one at any step */
 } Parameters;
@@ -39,6 +39,7 @@ static inline uint32_t hash_at(const Parser *p, int32_t at) {
         int shift = (p->q.hash_bits + 2) / 3;
         return ((uint32_t)s[0] << 2 * shift ^ (uint32_t)s[1] << shift ^ s[2]) & ((1u << p->q.hash_bits) - 1);
     }
+    if (p->q.hash == FOLDED) return (word_at(s, 3) ^ word_at(s, 3) >> 17) & ((1u << p->q.hash_bits) - 1);
     return (p->q.hash == OF_THREE ? word_at(s, 3) * 0x9E3779B1u : word_at(s, 4) * 0x1E35A7BDu) >> (32 - p->q.hash_bits);
 }
 
@@ -139,8 +140,8 @@ static Token predict(Parser *p, int32_t at) {
     if (p->pending) p->here = p->put_off;
     else {
         p->here = search(p, at, 2);
-        int far = !q->fast && p->here.length == MIN_LENGTH && p->here.distance > q->too_far;
-        if (far || (q->strategy == FILTERED && p->here.length <= 5)) p->here.length = 2;
+        if ((p->here.length == MIN_LENGTH && p->here.distance > q->too_far) || (q->strategy == FILTERED && p->here.length <= 5))
+            p->here.length = 2;
     }
     p->kind = p->here.length < MIN_LENGTH ? NO_MATCH : MATCH;
     if (p->kind == NO_MATCH) return 1;
@@ -163,7 +164,7 @@ static void follow(Parser *p, int32_t at, Token token, Token predicted) {
         insert_to(p, at);
         if (!distance_of(token)) return;
         if (length <= p->q.lazy && p->end - after >= MIN_LENGTH) insert_to(p, after - 1);
-        else if (p->next < after) p->next = after;
+        else if (p->next < after) p->next = after - (p->q.fast == 2);
         return;
     }
     p->pending = !distance_of(token) && token == predicted && p->kind == PUT_OFF;
