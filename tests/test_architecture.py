@@ -23,6 +23,7 @@ LAYERS = [
     ["filemap", "segments", "transforms"],
     ["models"],
     ["predictor"],
+    ["deflate"],
     ["codec"],
     ["trials"],
     ["blocks"],

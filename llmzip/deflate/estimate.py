@@ -1,0 +1,155 @@
+"""With which parameters a stream was made: a race between those that are known, on ever more tokens; then free ones."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llmzip.deflate.parameters import (
+    DEFAULT, FILTERED, FIRST_OF_GZIP, FIXED_CODES, FOLDED, FRESH, FULL_FLUSH, HUFFMAN, LEVELS, MEMORIES, OF_FOUR, OF_THREE, OTHERS, PRESETS, RUNS, SHIFTED, SYNC, WINDOW,
+    Head, Parameters, with_memory, with_window,
+)  # fmt: skip
+from llmzip.deflate.state import State
+
+if TYPE_CHECKING:
+    from llmzip.deflate.fused import Stream
+
+STAGES = (500, 4000, 24000, 250000)  # tokens
+ENOUGH = 24000  # where one is ahead
+FEW = 400  # tokens for each miss: so good that nothing better is looked for
+LEAST_TUNED, TUNED, ROUNDS = 2000, 6000, 2  # tokens of a stream whose free parameters are looked for, and on how many
+LONG = 1 << 31
+CHOICES = {
+    "hash": (SHIFTED, OF_THREE, OF_FOUR, FOLDED),
+    "max_distance": (WINDOW - 262, WINDOW, WINDOW - 1, 16384, 8192),
+    "fast": (0, 1, 2),
+    "good": (4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 64, 258),
+    "lazy": (0, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 258),
+    "nice": (8, 10, 16, 20, 24, 32, 48, 64, 80, 96, 128, 130, 150, 200, 258),
+    "chain": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 35, 64, 100, 128, 256, 300, 512, 600, 1024, 4096),
+    "hash_bits": (12, 13, 14, 15, 16, 17),
+    "too_far": (0, 1024, 2048, 4096, 8191, 8192, 16384, WINDOW),
+    "any": (0, 1),
+}
+
+
+def guess(stream: "Stream", most: int, before: State | None) -> Iterator[bytes]:
+    """Recipes for it, the smallest first, none longer than `most`."""
+
+    def head(parameters: Parameters, *, exact: bool, tail: bool = False) -> bytes:
+        lead, reach = (before.lead, before.reach) if before else (1, 0)
+        return Head(parameters, exact, stream.last, tail, before is not None, lead, reach).record()
+
+    candidates = _candidates(stream)
+    if before and before.parameters:
+        candidates = [before.parameters, *(each for each in candidates if each != before.parameters)]
+    tail = _has_tail(stream)
+    for parameters in candidates if tail or not len(stream.flushes) else []:  # most are given up after a few tokens
+        if stream.is_exact(parameters, tail=tail):
+            yield head(parameters, exact=True, tail=tail)
+            return
+    recipes = []
+    for parameters in _likely(stream, candidates):
+        recipe = head(parameters, exact=False)
+        corrections = stream.corrections(parameters, max(0, most - len(recipe)))
+        if corrections is not None:
+            recipes.append(recipe + corrections)
+            most = len(recipes[-1])
+    yield from sorted(recipes, key=len)
+
+
+def _likely(stream: "Stream", candidates: list[Parameters]) -> Iterator[Parameters]:
+    """Those that are worth their corrections: the best of the candidates, and what is better still."""
+    n_tokens = min(ENOUGH, len(stream.tokens))
+    missed, best = _race(stream, candidates)
+    yield best
+    if missed * FEW <= n_tokens:
+        return
+    others = [each._replace(limit=best.limit, flush=best.flush) for each in OTHERS]
+    missed_too, other = _race(stream, others)
+    if missed_too * FEW > n_tokens and len(stream.tokens) >= LEAST_TUNED:
+        other = _tuned(stream, other if missed_too < missed else best)
+    if other != best and stream.misses(other, n_tokens, missed) < missed:
+        yield other
+
+
+def _race(stream: "Stream", candidates: list[Parameters]) -> tuple[int, Parameters]:
+    """What the best of them misses, of ENOUGH tokens at most, and it. Those that fall behind are not counted to the end."""
+    missed = 0
+    for n_tokens in STAGES:
+        best, ranked = LONG, []
+        for parameters in candidates:
+            count = stream.misses(parameters, n_tokens, best + best // 4 + 3)
+            best = min(best, count)
+            ranked.append((count, parameters))
+        ranked.sort(key=lambda each: each[0])
+        missed = best if n_tokens <= ENOUGH else missed
+        if n_tokens >= len(stream.tokens) or (n_tokens >= ENOUGH and (len(ranked) == 1 or best < ranked[1][0])):
+            break
+        candidates = [parameters for count, parameters in ranked if count <= best * 9 // 8 + 1]
+    return missed, ranked[0][1]
+
+
+def _tuned(stream: "Stream", parameters: Parameters) -> Parameters:
+    """One field after the other as it misses least."""
+    best = stream.misses(parameters, TUNED, LONG)
+    for _ in range(ROUNDS):
+        before = parameters
+        for field, values in CHOICES.items():
+            for value in values:
+                other = parameters._replace(**{field: value})
+                if other.hash == SHIFTED and other.hash_bits > 16 or other == parameters:
+                    continue
+                missed = stream.misses(other, TUNED, best)
+                if missed < best:
+                    best, parameters = missed, other
+        if parameters == before:
+            break
+    return parameters
+
+
+def _candidates(stream: "Stream") -> list[Parameters]:
+    """What may have made it by its tokens and blocks, the likely first."""
+    distances = stream.tokens >> 9 & 0xFFFF
+    lengths = (stream.tokens & 511)[distances > 0]
+    farthest = int(distances.max(initial=0))
+    memories, gzip = _memories(stream)
+    if farthest <= 1:
+        strategies = [HUFFMAN, RUNS] if farthest == 0 else [RUNS]
+        few = [with_memory(LEVELS[5], memory)._replace(strategy=strategy) for memory in memories for strategy in strategies]
+    else:
+        few = []
+    levels = [LEVELS[i - 1] for i in (6, 9, 8, 7, 5, 4, 3, 2, 1, 10, 11, 12)]
+    found = few + [with_memory(level, memory) for memory in memories for level in levels]
+    if gzip:
+        found += [PRESETS[FIRST_OF_GZIP + i - 1] for i in (6, 9, 8, 7, 5, 4, 3, 2, 1)]
+    fitting = [bits for bits in range(9, 15) if farthest <= (1 << bits) - 262]
+    if fitting and farthest > 1 and len(stream.plain) > 4 << fitting[0]:
+        found += [with_window(each, fitting[0]) for each in found if not each.rule]
+    if len(lengths) and lengths.min() > 5:
+        found += [each._replace(strategy=FILTERED) for each in found if not each.fast and not each.rule and each.strategy == DEFAULT]
+    if (stream.blocks["type"] == 1).any() and not (stream.blocks["type"] == 2).any():
+        found += [each._replace(strategy=FIXED_CODES) for each in found if not each.rule and each.strategy == DEFAULT]
+    if len(stream.flushes):
+        found = [each._replace(flush=kind) for each in found for kind in (SYNC, FULL_FLUSH, FRESH)]
+    return found
+
+
+def _memories(stream: "Stream") -> tuple[list[int], bool]:
+    """Memory levels, and whether it may be gzip, by how many tokens blocks have that are not the last before something else."""
+    stored = stream.blocks["type"] == 0
+    counts = stream.blocks["n_tokens"][~stored]
+    most = int(counts.max(initial=0))
+    known = [memory for memory in MEMORIES if most == (1 << memory + 6) - 1 and len(stream.blocks) > 1]
+    if known:
+        return known, known == [9]
+    longest = int(stream.blocks["length"][stored].max(initial=0))  # of tokens of one byte each, and a few longer ones
+    small = [memory for memory in MEMORIES if most < 1 << memory + 6 <= longest + 1][-1:]
+    inner = counts[:-1]
+    gzip = bool(((inner == 32767) | (inner % 4096 == 0)).all()) and most <= 32767
+    return small + [memory for memory in (8, 9) if most < 1 << memory + 6 and memory not in small] or [9], gzip
+
+
+def _has_tail(stream: "Stream") -> bool:
+    """Whether its only flush is at its end, as Microsoft Office does it."""
+    return stream.last and stream.flushes.tolist() == [len(stream.blocks) - 2]
