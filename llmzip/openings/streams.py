@@ -4,13 +4,19 @@ from llmzip import deflate
 from llmzip.deflate import Opened, State
 
 WINDOW = 1 << 15  # bytes before a piece that it may refer to
+FACTOR, MOST = 8, 1 << 24  # of the bytes that a piece is to hold; bytes that it may hold
 
 __all__ = ["WINDOW", "Opened", "State", "close", "open"]
 
 
 def open(data: bytes, start: int, max_plain: int, before: State | None = None) -> Opened | None:
-    """What the stream at `start` holds, up to so many bytes; None: there is none, or it is not worth it. `before`: it goes on from there."""
-    return deflate.open_stream(data, start, max_plain=max_plain, before=before and before.alone)
+    """What the stream at `start` holds, up to so many bytes; None: there is none, or it is not worth it. `before`: it goes on from there.
+
+    Where not even its first block is so short, up to FACTOR times as many: what repeats itself is deflated to long blocks.
+    """
+    before = before and before.alone
+    opened = deflate.open_stream(data, start, max_plain=max_plain, before=before)
+    return opened or deflate.open_stream(data, start, max_plain=min(FACTOR * max_plain, MOST), before=before)
 
 
 def close(plain: bytes, recipe: bytes, window: bytes | None = None) -> tuple[bytes, bool]:
