@@ -95,8 +95,14 @@ class Cutter:
             self._look = self._block_size
             if more and len(runs) > 1:
                 runs.pop()  # it may be longer than what is seen of it
-            cuts = [cut for units, is_text in self._taken(runs) for cut in self._cut(units, is_text)]
-            return cuts, sys.maxsize if more else known
+            taken = list(self._taken(runs))
+            rest = len(held) - at - sum(unit.size for units, _ in taken for unit in units)
+            if last and 0 < rest < NEAR and taken[-1][0][-1].node:  # what follows a stream at the end
+                taken[-1][0].append(Unit(rest, bytes(held[-rest:]), stays=True))
+                self._units.clear()
+            return [
+                cut for units, is_text in taken for cut in self._cut(units, is_text)
+            ], sys.maxsize if more else known
         return [], 0
 
     def _look_at(self, held: bytearray, at: int, last: bool) -> bool:

@@ -21,7 +21,9 @@ TRIAL_SIZE = (
 TRIAL_SHARE = 8  # of the body at most: so much of its time is spent on trying
 OPENED_SHARE = 0.98  # of what a stream holds: one of more bytes than that holds what cannot be made smaller
 MIN_OPENED_TRIAL = 1 << 15  # bytes of what a stream holds, below which nothing is tried
-TAUGHT = 0.2  # of what a sample of a share of one half takes in a memory of its own, twice the part that others spare it
+TAUGHT = (
+    0.2  # of what a sample of a share of one half takes in a memory of its own, twice the part that others spare it
+)
 MIN_TRIAL = 1 << 13  # bytes: below, the model nearly always earns its time
 
 
@@ -46,7 +48,7 @@ def is_worth_opening(plain: bytes, n_closed: int) -> bool:
     if len(plain) < MIN_OPENED_TRIAL:
         return True
     sample = _sample(plain, max(SAMPLE_SIZE // 4, min(SAMPLE_SIZE, len(plain) // 16)))
-    strides = _strides(sample) if len(sample) == SAMPLE_SIZE else [0]
+    strides = _strides(sample, 1) if len(sample) == SAMPLE_SIZE else [0]
     share = min(_coded_size(sample, stride) for stride in strides) / len(sample)
     return share * (1 - TAUGHT * max(0.0, 1 - share)) * len(plain) < n_closed
 
@@ -81,10 +83,10 @@ def _coded_size(sample: bytes, stride: int) -> int:
     return len(codec.write_bytes(Predictor(line_bits_of(len(sample))), sample, stride))
 
 
-def _strides(sample: bytes) -> list[int]:
-    """None, what numbers mostly take, and the distances at which most bytes are the same."""
+def _strides(sample: bytes, most: int = 3) -> list[int]:
+    """None, and at most so many distances: those at which most bytes are the same, and what numbers mostly take."""
     data = np.frombuffer(sample, np.uint8)
     distances = np.arange(2, min(1024, len(data) // 4))
     same = np.array([np.count_nonzero(data[d:] == data[:-d]) / (len(data) - d) for d in distances])
-    likely = distances[np.argsort(-same, kind="stable")[:2]].tolist()
-    return list(dict.fromkeys([0, 4, *likely]))
+    likely = distances[np.argsort(-same, kind="stable")[: min(2, most)]].tolist()
+    return list(dict.fromkeys([0, 4, *likely] if most > 2 else [0, *likely]))

@@ -87,7 +87,8 @@ def _locals(content: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
         head = content[at : at + LOCAL_SIZE + n_name]
         follows = content.find(LOCAL, at + LOCAL_SIZE + (0 if flags & HAS_DESCRIPTOR else size))
         if flags & HAS_DESCRIPTOR and not any(head[14:26]):
-            end = len(content) if follows < 0 else follows
+            end = content.find(RECORD, at) if follows < 0 else follows
+            end = len(content) if end < 0 else end
             head = head[:14] + content[max(at, end - 12) : end].ljust(12, b"\0") + head[26:]
         yield offset + at & 0xFFFFFFFF, head
         at = follows

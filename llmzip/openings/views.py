@@ -105,23 +105,36 @@ def write(numbers: Numbers, view: View) -> None:
 
 
 def _write_place(numbers: Numbers, kind: Kind, body: bytes, at: int, start: int) -> None:
-    if kind.mark is None:
+    """How many marks of the kind lead to the place; where none does, or there are none, the distance."""
+    place, marks = _next_mark(kind, body, at), 1
+    while place is not None and place < start:
+        place, marks = _next_mark(kind, body, place + 1), marks + 1
+    if place != start:
+        marks = 0
+    if kind.mark is not None:
+        numbers.number((kind.name, "marks"), marks)
+    if not marks:
         numbers.number((kind.name, "gap"), start - at)
-        return
-    skipped = 0
-    while (place := _next_mark(kind, body, at)) != start:
-        at = place + 1
-        skipped += 1
-    numbers.number((kind.name, "skipped"), skipped)
 
 
-def _next_mark(kind: Kind, body: bytes, at: int) -> int:
-    """Where one of the kind may begin. FormatError if nowhere."""
-    assert kind.mark is not None
-    found = kind.mark.search(body, at)
-    if found is None:
-        raise FormatError(f"side information names a {kind.name} stream that is not there")
-    return found.end() if kind.announced else found.start()
+def _read_place(numbers: Numbers, kind: Kind, body: bytes, at: int) -> int:
+    marks = numbers.number((kind.name, "marks")) if kind.mark is not None else 0
+    if not marks:
+        at += numbers.number((kind.name, "gap"))
+    for i in range(marks):
+        place = _next_mark(kind, body, at + (i > 0))
+        if place is None:
+            raise FormatError(f"side information names a {kind.name} stream that is not there")
+        at = place
+    if at >= len(body):
+        raise FormatError("side information names a place after the end of the body")
+    return at
+
+
+def _next_mark(kind: Kind, body: bytes, at: int) -> int | None:
+    """Where one of the kind may begin."""
+    found = kind.mark.search(body, at) if kind.mark is not None else None
+    return None if found is None else found.end() if kind.announced else found.start()
 
 
 def count_kinds(numbers: Numbers, found: dict[str, int] | None = None, depth: int = 0) -> dict[str, int]:
@@ -134,7 +147,8 @@ def count_kinds(numbers: Numbers, found: dict[str, int] | None = None, depth: in
             raise FormatError("side information is damaged")
         kind = KINDS[number]
         found[kind.name] = found.get(kind.name, 0) + 1
-        numbers.number((kind.name, "gap" if kind.mark is None else "skipped"))
+        if kind.mark is None or not numbers.number((kind.name, "marks")):
+            numbers.number((kind.name, "gap"))
         for name in kind.fields:
             numbers.number((number, name))
         if kind is DIRECTORY:
@@ -171,7 +185,7 @@ class Reader:
             kind = self._numbers.number(("kind", kind))
             if kind >= len(KINDS):
                 raise FormatError("side information names a kind of stream that is not known")
-            start = self._place(KINDS[kind], body, at)
+            start = _read_place(self._numbers, KINDS[kind], body, at)
             self._check(depth, start - at)
             made += body[at:start]
             piece, at, left = self._node(kind, made, body, start, window if not made else b"", depth)
@@ -184,18 +198,6 @@ class Reader:
         self._left[depth] -= n_made
         if self._left[depth] < 0:
             raise FormatError("side information makes more bytes than there can be")
-
-    def _place(self, kind: Kind, body: bytes, at: int) -> int:
-        if kind.mark is None:
-            at += self._numbers.number((kind.name, "gap"))
-        else:
-            skipped = self._numbers.number((kind.name, "skipped"))
-            at = _next_mark(kind, body, at)
-            for _ in range(skipped):
-                at = _next_mark(kind, body, at + 1)
-        if at >= len(body):
-            raise FormatError("side information names a place after the end of the body")
-        return at
 
     def _node(
         self, number: int, made: bytearray, body: bytes, at: int, window: bytes, depth: int
