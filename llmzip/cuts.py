@@ -95,14 +95,13 @@ class Cutter:
             self._look = self._block_size
             if more and len(runs) > 1:
                 runs.pop()  # it may be longer than what is seen of it
-            taken = list(self._taken(runs))
+            taken = self._taken(runs)
             rest = len(held) - at - sum(unit.size for units, _ in taken for unit in units)
-            if last and 0 < rest < NEAR and taken[-1][0][-1].node:  # what follows a stream at the end
+            if last and 0 < rest < NEAR and any(unit.is_whole for unit in taken[-1][0]):  # what follows a stream at the end
                 taken[-1][0].append(Unit(rest, bytes(held[-rest:]), stays=True))
                 self._units.clear()
-            return [
-                cut for units, is_text in taken for cut in self._cut(units, is_text)
-            ], sys.maxsize if more else known
+            cuts = [cut for units, is_text in taken for cut in self._cut(units, is_text)]
+            return cuts, sys.maxsize if more else known
         return [], 0
 
     def _look_at(self, held: bytearray, at: int, last: bool) -> bool:
@@ -181,8 +180,9 @@ class Cutter:
         parts = [(content[:start], False), (content[start:end], True), (content[end:], False)]
         return [Unit(len(part), part, stays=stays) for part, stays in parts if part]
 
-    def _taken(self, runs: list[tuple[int, bool]]) -> Iterator[tuple[list[Unit], bool]]:
-        """The units of each run, whose ends are moved to where units may be cut."""
+    def _taken(self, runs: list[tuple[int, bool]]) -> list[tuple[list[Unit], bool]]:
+        """The units of each run, whose ends are moved to where units may be cut; of those in a row that are of one kind, together."""
+        taken: list[tuple[list[Unit], bool]] = []
         end = done = 0
         for n_bytes, is_text in runs:
             end += n_bytes
@@ -194,8 +194,12 @@ class Cutter:
                     self._units.appendleft(rest)
                 units.append(unit)
                 done += n
-            if units:
-                yield units, is_text
+            is_short = sum(len(unit.body) for unit in units) < NEAR and any(unit.is_whole for group, _ in taken[-1:] for unit in group)
+            if units and taken and (taken[-1][1] == is_text or is_short):
+                taken[-1][0].extend(units)
+            elif units:
+                taken.append((units, is_text))
+        return taken
 
     def _n_taken(self, n_left: int, *, first: bool) -> int:
         """Bytes of the body of the next unit that belong to a run that has so many left; `first`: it has none yet."""
