@@ -42,14 +42,11 @@ def open_stream(data: Data, start: int = 0, *, max_plain: int, before: State | N
     if stream is None:
         return None
     size = (stream.at >> 3) - start
-    for recipe in guess(stream, size // DEAREST, before):
-        try:
-            closed, state = close_stream(stream.plain, recipe, before)
-        except FormatError:  # more work than is allowed
-            continue
-        if closed == data[start : start + size]:
-            return Opened(stream.plain, recipe, size, state)
-    return None
+    recipe = guess(stream, size // DEAREST, before)
+    if recipe is None:
+        return None
+    closed, state = close_stream(stream.plain, recipe, before)
+    return Opened(stream.plain, recipe, size, state) if closed == data[start : start + size] else None
 
 
 def close_stream(plain: Data, recipe: bytes, before: State | None = None) -> tuple[bytes, State | None]:

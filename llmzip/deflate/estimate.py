@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llmzip.deflate.corrections import TooSlow
 from llmzip.deflate.parameters import (
     DEFAULT, FILTERED, FIRST_OF_GZIP, FIXED_CODES, FOLDED, FRESH, FULL_FLUSH, HUFFMAN, LEVELS, MEMORIES, OF_FOUR, OF_THREE, OTHERS, PRESETS, RUNS, SHIFTED, SYNC, WINDOW,
     Head, Parameters, with_memory, with_window,
@@ -33,8 +34,8 @@ CHOICES = {
 }
 
 
-def guess(stream: "Stream", most: int, before: State | None) -> Iterator[bytes]:
-    """Recipes for it, the smallest first, none longer than `most`."""
+def guess(stream: "Stream", most: int, before: State | None) -> bytes | None:
+    """The smallest recipe that is found for it; None: none of `most` bytes or less, or none that can be read fast enough."""
 
     def head(parameters: Parameters, *, exact: bool, tail: bool = False) -> bytes:
         lead, reach = (before.lead, before.reach) if before else (1, 0)
@@ -44,18 +45,20 @@ def guess(stream: "Stream", most: int, before: State | None) -> Iterator[bytes]:
     if before and before.parameters:
         candidates = [before.parameters, *(each for each in candidates if each != before.parameters)]
     tail = _has_tail(stream)
-    for parameters in candidates if tail or not len(stream.flushes) else []:  # most are given up after a few tokens
-        if stream.is_exact(parameters, tail=tail):
-            yield head(parameters, exact=True, tail=tail)
-            return
-    recipes = []
+    try:
+        for parameters in candidates if tail or not len(stream.flushes) else []:
+            if stream.is_exact(parameters, tail=tail):  # most are given up after a few tokens
+                return head(parameters, exact=True, tail=tail)
+    except TooSlow:
+        return None
+    recipe = None
     for parameters in _likely(stream, candidates):
-        recipe = head(parameters, exact=False)
-        corrections = stream.corrections(parameters, max(0, most - len(recipe)))
+        start = head(parameters, exact=False)
+        corrections = stream.corrections(parameters, most - len(start))
         if corrections is not None:
-            recipes.append(recipe + corrections)
-            most = len(recipes[-1])
-    yield from sorted(recipes, key=len)
+            recipe = start + corrections
+            most = len(recipe) - 1
+    return recipe
 
 
 def _likely(stream: "Stream", candidates: list[Parameters]) -> Iterator[Parameters]:
@@ -140,7 +143,7 @@ def _memories(stream: "Stream") -> tuple[list[int], bool]:
     stored = stream.blocks["type"] == 0
     counts = stream.blocks["n_tokens"][~stored]
     most = int(counts.max(initial=0))
-    known = [memory for memory in MEMORIES if most == (1 << memory + 6) - 1 and len(stream.blocks) > 1]
+    known = [memory for memory in MEMORIES if most == (1 << memory + 6) - 1 and len(stream.blocks["type"]) > 1]
     if known:
         return known, known == [9]
     longest = int(stream.blocks["length"][stored].max(initial=0))  # of tokens of one byte each, and a few longer ones
@@ -152,4 +155,4 @@ def _memories(stream: "Stream") -> tuple[list[int], bool]:
 
 def _has_tail(stream: "Stream") -> bool:
     """Whether its only flush is at its end, as Microsoft Office does it."""
-    return stream.last and stream.flushes.tolist() == [len(stream.blocks) - 2]
+    return stream.last and stream.flushes.tolist() == [len(stream.blocks["type"]) - 2]

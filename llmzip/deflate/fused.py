@@ -15,7 +15,7 @@ from llmzip.deflate.state import State
 from llmzip.errors import FormatError
 
 _AFTER = 8  # bytes after the plain text that may be read
-_GROW = -4
+_GROW, _TOO_MUCH = -4, -6
 _ROOM = 1 << 16  # of the first look at a stream
 _BLOCK = np.dtype([("header", "<i8"), *((name, "<i4") for name in ("type", "padding", "n_tokens", "first", "length", "final"))])
 
@@ -132,15 +132,20 @@ class Stream:
         return int(_functions().llmzip_deflate_misses(byref(self._work.job), n_tokens, stop))
 
     def is_exact(self, parameters: Parameters, *, tail: bool) -> bool:
-        """Whether a producer with these parameters would have made just this stream."""
+        """Whether a producer with these parameters would have made just this stream. Raises TooSlow."""
         self._work.set(parameters, last=self.last, reach=self._reach)
         self._work.job.silent, self._work.job.tail = True, tail
-        return bool(_functions().llmzip_deflate_write(byref(self._work.job)) == 0)
+        result = _functions().llmzip_deflate_write(byref(self._work.job))
+        if result == _TOO_MUCH:
+            raise twin.TooSlow
+        return bool(result == 0)
 
     def corrections(self, parameters: Parameters, most: int) -> bytes | None:
         """What such a producer would have made otherwise, if it takes `most` bytes or less."""
+        if most < 0:
+            return None
         self._work.set(parameters, last=self.last, reach=self._reach)
-        code = np.empty(most + 32, np.uint8)
+        code = np.empty(most + 64, np.uint8)  # what the coder holds back, and the zeros that it leaves out
         self._work.point(code=code)
         job = self._work.job
         job.silent, job.tail, job.code_size = False, False, len(code)

@@ -9,7 +9,7 @@
 #include "trees.h"
 
 enum { DIFFERS = -5, TOO_MUCH = -6 };                     /* beside those of the coder */
-enum { STEPS_EACH = 1024, STEPS_ALWAYS = 1 << 21, STEPS_OF_BLOCK = 2048, MOST_LOOKS = 4096, MOST_RANKS = 2048 };
+enum { STEPS_EACH = 256, STEPS_ALWAYS = 1 << 20, STEPS_OF_BLOCK = 1024, MOST_LOOKS = 4096, MOST_RANKS = 2048 };
 enum { ALL_BITS = 15, CELL_LIMIT = 255, NUMBER = 128, HALF = 1 << 23 };
 
 enum { /* places of the cells */
@@ -77,12 +77,18 @@ typedef struct {
     Coder coder;
     BitWriter out;
     int32_t at, index, reads, failed, was_stored, flush_at, flushed, gap, history, all_next;
-    int64_t budget;
     uint32_t cells[CELLS];
 } Walk;
 
 static void fail(Walk *w, int why) {
     if (!w->failed) w->failed = why;
+}
+
+/* Whether this many bytes have taken more work than is allowed: so neither a writer nor a reader is ever slow. */
+static inline int is_slow(const Parser *p, int32_t n) { return p->steps > STEPS_EACH * (int64_t)n + STEPS_ALWAYS; }
+
+static inline void check_pace(Walk *w, int32_t at) {
+    if (is_slow(&w->parser, at - w->job->window)) fail(w, TOO_MUCH);
 }
 
 /* ---- decisions ------------------------------------------------------------------------------------------------------------------ */
@@ -237,7 +243,7 @@ static void code_tokens(Walk *w, Block *b, Tally *t, int blind) {
     while (!w->failed && (by_rule ? w->at < p->end && !(t->n && is_full(&p->q, t)) : t->n < count)) {
         if (w->at >= p->end) fail(w, DAMAGED);
         if (!w->reads && !blind && t->n == b->n_tokens) fail(w, DIFFERS);
-        if (p->steps > w->budget) fail(w, TOO_MUCH);
+        check_pace(w, w->at);
         if (w->failed) return;
         Token predicted = predict(p, w->at);
         Token token = code_token(w, predicted, blind ? predicted : w->reads ? 0 : w->job->tokens[b->first + t->n]);
@@ -361,7 +367,7 @@ static int32_t follow_stored(Walk *w, int32_t stop, int *full) {
     int32_t at = w->at;
     *full = 0;
     while (at < stop && !*full) {
-        if (p->steps > w->budget) fail(w, TOO_MUCH);
+        check_pace(w, at);
         Token predicted = predict(p, at);
         if (w->failed || at + length_of(predicted) > stop) break;
         count_token(&t, predicted, w->job->x[at]);
@@ -489,11 +495,13 @@ static int code_block(Walk *w) {
     int expected = w->at >= job->n && (!job->last || (!full && w->flush_at < 0));
     int end = agree(w, END + 2 * (w->flush_at >= 0) + (w->at >= job->n), was_end == expected) ? expected : !expected;
     if (end && w->at < job->n) fail(w, DAMAGED);
-    if (w->parser.steps > w->budget) fail(w, TOO_MUCH);
+    check_pace(w, w->at);
     if (w->failed) return 1;
     b.final = end && job->last;
-    if (w->reads) put_block(w, &b, &h);
-    if (w->out.full) fail(w, TOO_MUCH);
+    if (w->reads) {
+        put_block(w, &b, &h);
+        if (w->out.full) fail(w, TOO_MUCH);
+    }
     if (!end && w->flush_at >= 0 && w->at >= w->flush_at && is_flush(&b)) {
         flush(&w->parser, w->at, job->n);
         start_segment(w);
@@ -507,7 +515,6 @@ static int walk(Walk *w, Job *job, int reads) {
     w->at = job->window;
     w->index = w->failed = w->was_stored = w->flushed = w->gap = w->history = w->all_next = 0;
     w->reads = reads;
-    w->budget = STEPS_EACH * (int64_t)(job->n - job->window) + STEPS_ALWAYS;
     if (!job->silent) {
         start_cells(w->cells);
         memset(job->all_head, 0, sizeof *job->all_head << ALL_BITS);
@@ -523,6 +530,7 @@ static int walk(Walk *w, Job *job, int reads) {
         job->padding = code_padding(w, 1, job->padding);
         put_padding(&w->out, (uint32_t)job->padding);
     }
+    if (w->out.full && reads) fail(w, TOO_MUCH);
     job->steps = w->parser.steps;
     return w->failed;
 }

@@ -8,7 +8,7 @@
 static int64_t count_misses(const Job *job, int64_t n_tokens, int64_t stop) {
     Parser p;
     int32_t at = job->window, to_flush;
-    int64_t missed = 0, budget = STEPS_EACH * (int64_t)(job->n - job->window) + STEPS_ALWAYS;
+    int64_t missed = 0;
     start_parser(&p, &job->parameters, job->x, job->window, job->n, job->base, job->last, job->marks, job->head, job->links);
     to_flush = next_flush(job, 0, at);
     p.end = to_flush < 0 ? job->n : to_flush;
@@ -22,7 +22,8 @@ static int64_t count_misses(const Job *job, int64_t n_tokens, int64_t stop) {
         for (int32_t k = 0; k < b->n_tokens; k++) {
             Token token = job->tokens[b->first + k], predicted = predict(&p, at);
             missed += (token & ~LONG) != predicted;
-            if (missed >= stop || --n_tokens <= 0 || p.steps > budget) return p.steps > budget ? stop : missed;
+            if (is_slow(&p, at - job->window)) return stop;
+            if (missed >= stop || --n_tokens <= 0) return missed;
             follow(&p, at, token, predicted);
             at += length_of(token);
         }

@@ -93,7 +93,7 @@ static int inflate_tokens(Inflation *s, BitReader *r, const Code *literals, cons
         int symbol = get_symbol(r, literals);
         if (symbol < 0 || r->at > r->size) return INVALID;
         if (symbol == END_OF_BLOCK) return 0;
-        if (s->n_tokens == s->token_room || s->n + MAX_LENGTH > s->room) return GROW;
+        if (s->n - s->start > s->most || s->n_tokens == s->token_room || s->n + MAX_LENGTH > s->room) return GROW;
         if (symbol < 256) {
             s->x[s->n++] = (uint8_t)symbol;
             s->tokens[s->n_tokens++] = 1;
