@@ -1,6 +1,6 @@
 """Compress a string in memory and get it back.
 
-    python examples/compress_a_string.py "To be, or not to be, that is the question."
+python examples/compress_a_string.py "To be, or not to be, that is the question."
 """
 
 import argparse

@@ -2,8 +2,9 @@
 
     python examples/large_files.py FOLDER
 
-The tars inside of source distributions come from the package index (PIP_INDEX_URL, or PyPI), the packages of Debian 12 from its archive
-(apt-get). Nothing of them is installed or run. The log is written by a fixed recipe. `large_table.py` compares compressors on all this.
+The tars inside of source distributions come from the package index (PIP_INDEX_URL, or PyPI), the packages of Debian 12
+from its archive (apt-get). Nothing of them is installed or run. The log is written by a fixed recipe. `large_table.py`
+compares compressors on all this.
 """
 
 import argparse
@@ -40,10 +41,15 @@ def sdist(filename: str) -> Callable[[Path, Path], None]:
 
     def make(folder: Path, target: Path) -> None:
         index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
-        request = urllib.request.Request(f"{index}/{project}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+        request = urllib.request.Request(
+            f"{index}/{project}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
+        )
         with urllib.request.urlopen(request) as answer:
             urls = {file["filename"]: file["url"] for file in json.load(answer)["files"]}
-        with urllib.request.urlopen(urllib.parse.urljoin(request.full_url, urls[filename])) as answer, target.open("wb") as file:
+        with (
+            urllib.request.urlopen(urllib.parse.urljoin(request.full_url, urls[filename])) as answer,
+            target.open("wb") as file,
+        ):
             unpacked = bz2.open(answer) if filename.endswith(".bz2") else gzip.open(answer)
             shutil.copyfileobj(unpacked, file)
 
@@ -64,10 +70,12 @@ def deb(package: str, version: str) -> Callable[[Path, Path], None]:
 
 
 class Strace:
-    """A log in the words of `strace -f -tt -T -y -s 48 sh -c 'tar -xf NAME.tar.gz; find NAME -type f | xargs sha256sum'`.
+    """A log in the words of `strace -f -tt -T -y -s 48 sh -c 'tar -xf NAME.tar.gz; find NAME -type f | xargs
+    sha256sum'`.
 
-    It is synthetic: a real one would be another each time, and has calls that are split ("unfinished", "resumed"), which this has not. The
-    names, sizes, times and bytes are those of real archives; the process ids and the microseconds come from a seed.
+    It is synthetic: a real one would be another each time, and has calls that are split ("unfinished", "resumed"),
+    which this has not. The names, sizes, times and bytes are those of real archives; the process ids and the
+    microseconds come from a seed.
     """
 
     HOME = "/srv/build"
@@ -134,14 +142,20 @@ class Strace:
     def digest_later(self, raw: IO[bytes], member: tarfile.TarInfo) -> Callable[[], None]:
         raw.seek(member.offset_data)
         digest = hashlib.sha256(raw.read(member.size)).hexdigest()
-        texts = [quoted(raw, member.offset_data + at, min(32768, member.size - at)) for at in range(0, member.size, 32768)]
+        texts = [
+            quoted(raw, member.offset_data + at, min(32768, member.size - at)) for at in range(0, member.size, 32768)
+        ]
         return lambda: self.digest(member, texts, digest)
 
     def digest(self, member: tarfile.TarInfo, texts: list[str], digest: str) -> None:
         fd = f"3<{self.HOME}/{member.name}>"
         self.call(f'openat(AT_FDCWD<{self.HOME}>, "{member.name}", O_RDONLY)', fd, least=12)
         self.call(f"fadvise64({fd}, 0, 0, POSIX_FADV_SEQUENTIAL)", 0)
-        self.call(f'newfstatat({fd}, "", {{st_mode=S_IFREG|{member.mode & 0o777:04o}, st_size={member.size}, ...}}, AT_EMPTY_PATH)', 0)
+        self.call(
+            f'newfstatat({fd}, "", {{st_mode=S_IFREG|{member.mode & 0o777:04o}, st_size={member.size}, ...}}, '
+            "AT_EMPTY_PATH)",
+            0,
+        )
         for i, text in enumerate(texts):
             self.call(f"read({fd}, {text}, 32768)", min(32768, member.size - 32768 * i), least=13)
         self.call(f'read({fd}, "", {32768 - member.size % 32768 // 4096 * 4096})', 0)
@@ -151,7 +165,15 @@ class Strace:
         self.call(f'write(1<pipe:[187343]>, "{digest[:48]}"..., {size})', size)
 
 
-ESCAPES = {ord("\n"): r"\n", ord("\t"): r"\t", ord("\r"): r"\r", ord("\v"): r"\v", ord("\f"): r"\f", ord('"'): r"\"", ord("\\"): r"\\"}
+ESCAPES = {
+    ord("\n"): r"\n",
+    ord("\t"): r"\t",
+    ord("\r"): r"\r",
+    ord("\v"): r"\v",
+    ord("\f"): r"\f",
+    ord('"'): r"\"",
+    ord("\\"): r"\\",
+}
 
 
 def escaped(data: bytes) -> str:
@@ -184,11 +206,31 @@ def strace(*names: str) -> Callable[[Path, Path], None]:
 
 # Python and translations, mostly translations, JSON, documentation in XML, a dictionary, a log.
 INPUTS = [
-    Input("django-5.2.8.tar", "511fd7fb4e3593a5dfe9c12e4fb05b7ffe1b8b399f5663761b600058d833c05f", sdist("django-5.2.8.tar.gz")),
-    Input("pootle-2.8.2.tar", "49f54f77a829a7e39ec08749f08d7090723652c890341b4441f59c04e6a4ab39", sdist("Pootle-2.8.2.tar.bz2")),
-    Input("botocore-1.20.0.tar", "5fbd9979c8eb0a404478e86e0254c84abb10618507730bcaaaf78ae6818dbb8f", sdist("botocore-1.20.0.tar.gz")),
-    Input("gnome-user-docs-43.0.tar", "e337b31f4ac60d6716ac59faac0d51ec72f7d55d6d340ace900b5c6ba263b7ff", deb("gnome-user-docs", "43.0-2")),
-    Input("wordnet-base-3.0.tar", "a756512b987f0a984897cb0ec6ddf1329cb9f449c5480c5b5e1e8f404ca4cbc1", deb("wordnet-base", "1:3.0-37")),
+    Input(
+        "django-5.2.8.tar",
+        "511fd7fb4e3593a5dfe9c12e4fb05b7ffe1b8b399f5663761b600058d833c05f",
+        sdist("django-5.2.8.tar.gz"),
+    ),
+    Input(
+        "pootle-2.8.2.tar",
+        "49f54f77a829a7e39ec08749f08d7090723652c890341b4441f59c04e6a4ab39",
+        sdist("Pootle-2.8.2.tar.bz2"),
+    ),
+    Input(
+        "botocore-1.20.0.tar",
+        "5fbd9979c8eb0a404478e86e0254c84abb10618507730bcaaaf78ae6818dbb8f",
+        sdist("botocore-1.20.0.tar.gz"),
+    ),
+    Input(
+        "gnome-user-docs-43.0.tar",
+        "e337b31f4ac60d6716ac59faac0d51ec72f7d55d6d340ace900b5c6ba263b7ff",
+        deb("gnome-user-docs", "43.0-2"),
+    ),
+    Input(
+        "wordnet-base-3.0.tar",
+        "a756512b987f0a984897cb0ec6ddf1329cb9f449c5480c5b5e1e8f404ca4cbc1",
+        deb("wordnet-base", "1:3.0-37"),
+    ),
     Input(
         "strace.log",
         "1d775ca147bf9186267551a800ec019da1d2723bc11b3c0229cb2a95f1cc6089",
@@ -213,7 +255,10 @@ def fetch(folder: Path) -> int:
         found = sha256(path)
         print(f"{found}  {path.stat().st_size:>9}  {item.name}", flush=True)
         if found != item.sha256:
-            print(f"{path}: not the file that was meant (SHA-256 {item.sha256}); remove it and fetch it again", file=sys.stderr)
+            print(
+                f"{path}: not the file that was meant (SHA-256 {item.sha256}); remove it and fetch it again",
+                file=sys.stderr,
+            )
             return 1
     return 0
 

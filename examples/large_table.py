@@ -1,10 +1,12 @@
-"""Compare llmzip with other compressors on the large files of a folder: sizes, speed and memory both ways, as a table in Markdown.
+"""Compare llmzip with other compressors on the large files of a folder.
+
+Sizes, speed and memory both ways, as a table in Markdown.
 
     python examples/large_files.py FOLDER
     python examples/large_table.py FOLDER --head 16M
 
-Each tool compresses and decompresses in processes of its own; what comes back is compared. Tools that are not installed are named and left
-out. Exit code 1 if anything does not come back the same.
+Each tool compresses and decompresses in processes of its own; what comes back is compared. Tools that are not installed
+are named and left out. Exit code 1 if anything does not come back the same.
 """
 
 import argparse
@@ -38,7 +40,8 @@ class Tool:
     hint: str  # how to install it
 
 
-# Each at its best. The kanzi of the package index is a port to Rust, which takes bytes: its memory holds Python and the file besides.
+# Each at its best. The kanzi of the package index is a port to Rust, which takes bytes: its memory holds Python and the
+# file besides.
 RIVALS = {
     "xz": Tool("xz -9e", "xz -9e -c source > packed", "xz -dc packed > back", "xz --version", "apt install xz-utils"),
     "zstd": Tool(
@@ -56,7 +59,11 @@ RIVALS = {
         "apt install zpaq",
     ),
     "bzip3": Tool(
-        "bzip3 -b 128", "bzip3 -e -b 128 -c source > packed", "bzip3 -d -c packed > back", "bzip3 --version", "apt install bzip3"
+        "bzip3 -b 128",
+        "bzip3 -e -b 128 -c source > packed",
+        "bzip3 -d -c packed > back",
+        "bzip3 --version",
+        "apt install bzip3",
     ),
     "kanzi": Tool(
         "kanzi -l 9 -b 128m",
@@ -88,7 +95,9 @@ def llmzip(model: str | None, options: str) -> Tool:
 
 def version(tool: Tool) -> str | None:
     """None if it is not installed: then the shell says something on stderr only."""
-    done = subprocess.run(tool.version, shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    done = subprocess.run(
+        tool.version, shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+    )
     found = re.search(r"\d+\.\d+(\.\d+)*", done.stdout)
     return found[0] if found else None
 
@@ -126,14 +135,18 @@ def measure(tool: Tool, path: Path, how: How) -> Measured:
             same &= sha256(back) == before
         kb_s = [n_bytes / 1000 / statistics.median(seconds for seconds, _ in runs) for runs in (there, again)]
         mib = [max(mib for _, mib in runs) for runs in (there, again)]
-        return Measured(n_bytes, packed.stat().st_size, kb_s, mib, model_size(packed) if LLMZIP in tool.compress else 0, same)
+        return Measured(
+            n_bytes, packed.stat().st_size, kb_s, mib, model_size(packed) if LLMZIP in tool.compress else 0, same
+        )
 
 
 def run(command: str, folder: Path, cpu: bool) -> tuple[float, float]:
     """Seconds and MiB. Linux counts what this script holds when it forks, too, so it must not hold a file."""
     with tempfile.TemporaryFile() as errors:
         began = time.perf_counter()
-        process = subprocess.Popen(command, shell=True, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
+        process = subprocess.Popen(
+            command, shell=True, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it, too
@@ -147,7 +160,9 @@ def run(command: str, folder: Path, cpu: bool) -> tuple[float, float]:
 def model_size(packed: Path) -> int:
     """Bytes of the models that the file asks for."""
     info, models = (
-        json.loads(subprocess.run(f"{LLMZIP} {command}", shell=True, cwd=packed.parent, capture_output=True, check=True).stdout)
+        json.loads(
+            subprocess.run(f"{LLMZIP} {command}", shell=True, cwd=packed.parent, capture_output=True, check=True).stdout
+        )
         for command in (f"info --json {packed.name}", "models --json")
     )
     asked = {member["fingerprint"] for file in info for member in file["members"] if member["fingerprint"]}
@@ -168,7 +183,19 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-COLUMNS = ["file", "bytes", "tool", "compressed", "bits/byte", "KB/s", "KB/s back", "MiB", "MiB back", "model", "model paid for from"]
+COLUMNS = [
+    "file",
+    "bytes",
+    "tool",
+    "compressed",
+    "bits/byte",
+    "KB/s",
+    "KB/s back",
+    "MiB",
+    "MiB back",
+    "model",
+    "model paid for from",
+]
 
 
 def cells(path: Path, tool: Tool, done: Measured, ours: Measured | None) -> list[str]:
@@ -180,7 +207,9 @@ def cells(path: Path, tool: Tool, done: Measured, ours: Measured | None) -> list
 
 
 def paid_from(ours: Measured, theirs: Measured) -> str:
-    """The size of file from which model and compressed file together are less than the rival's, at the ratios of this file."""
+    """The size of file from which model and compressed file together are less than the rival's, at the ratios of this
+    file.
+    """
     if ours.n_packed >= theirs.n_packed:
         return "never"
     return f"{ours.n_model * ours.n_bytes / (theirs.n_packed - ours.n_packed) / 1e6:.1f} MB"
@@ -229,14 +258,18 @@ def main() -> int:
     parser.add_argument("--files", nargs="+", metavar="NAME", help="only these of the folder")
     parser.add_argument("--head", type=size, metavar="SIZE", help="only the beginning of each file: 16M")
     parser.add_argument("--rounds", type=int, default=1, help="times are the median of so many")
-    parser.add_argument("--cpu", action="store_true", help="time of the processor, of all threads, not of the clock: on a busy machine")
+    parser.add_argument(
+        "--cpu", action="store_true", help="time of the processor, of all threads, not of the clock: on a busy machine"
+    )
     parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=list(RIVALS), help="only these")
     parser.add_argument("--without-llmzip", action="store_true")
     parser.add_argument("--model", help="llmzip's: a name or a folder; the default model if not given")
     parser.add_argument("--options", default="", help="more of llmzip's for compressing: --options='-T 1'")
     arguments = parser.parse_args()
 
-    paths = sorted(path for path in arguments.folder.iterdir() if path.is_file() and path.name in (arguments.files or [path.name]))
+    paths = sorted(
+        path for path in arguments.folder.iterdir() if path.is_file() and path.name in (arguments.files or [path.name])
+    )
     wanted = [] if arguments.without_llmzip else [llmzip(arguments.model, arguments.options)]
     wanted += [RIVALS[name] for name in arguments.rivals]
     versions = {tool: version(tool) for tool in wanted}
@@ -247,7 +280,8 @@ def main() -> int:
     print("".join(f"Missing: {tool.title} ({tool.hint}).\n" for tool in wanted if tool not in tools), end="")
     clock = "processor time" if arguments.cpu else "time"
     print(
-        f"KB/s: 1000 bytes by {clock}, median of {arguments.rounds}. MiB: the most that one process held. No program is counted in any size.\n"
+        f"KB/s: 1000 bytes by {clock}, median of {arguments.rounds}. MiB: the most that one process held."
+        " No program is counted in any size.\n"
     )
     print(line(COLUMNS), line(["---"] * len(COLUMNS)), sep="\n", flush=True)
     ok = all([*body(paths, tools, How(arguments.head, arguments.rounds, arguments.cpu))])

@@ -1,6 +1,6 @@
 """Read lines from the middle of an .lmz file. Only the blocks that they are in are decoded.
 
-    python examples/random_access.py
+python examples/random_access.py
 """
 
 import argparse

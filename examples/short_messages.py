@@ -2,7 +2,8 @@
 
     python examples/short_messages.py [--train-on FILE] [MESSAGE ...]
 
-zstd gets a dictionary made of the lines of FILE, which it has as llmzip has its model. Every message is decompressed and compared.
+zstd gets a dictionary made of the lines of FILE, which it has as llmzip has its model. Every message is decompressed
+and compared.
 """
 
 import argparse
@@ -18,9 +19,12 @@ MESSAGES = (
     "Running ten minutes late, start without me.",
     "Can you pick up some milk and bread on your way home? Thanks!",
     "Your verification code is 493027. It expires in 10 minutes. Do not share it with anyone.",
-    "The meeting has been moved to Thursday at 3 pm in the large conference room on the second floor. Please bring the budget figures.",
-    "Dear Ms. Keller, thank you for your order. The parcel was handed over to the carrier this morning and should reach you within three working days.",
-    '{"id": 48213, "status": "ok", "temperature": 21.5, "humidity": 48, "battery": 87, "timestamp": "2026-11-24T09:30:00Z"}',
+    "The meeting has been moved to Thursday at 3 pm in the large conference room on the second floor. "
+    "Please bring the budget figures.",
+    "Dear Ms. Keller, thank you for your order. The parcel was handed over to the carrier this morning and should "
+    "reach you within three working days.",
+    '{"id": 48213, "status": "ok", "temperature": 21.5, "humidity": 48, "battery": 87, '
+    '"timestamp": "2026-11-24T09:30:00Z"}',
     "2026-11-24 09:30:12 ERROR [worker-3] connection to database lost, retrying in 5 seconds (attempt 2 of 10)",
     "Bonjour, je serai en retard de vingt minutes à cause de la neige. Commencez sans moi, s'il vous plaît.",
 )  # fmt: skip
@@ -47,7 +51,11 @@ def main() -> None:
     parser.add_argument("--train-on", type=Path, metavar="FILE", help="text whose lines make the dictionary of zstd")
     arguments = parser.parse_args()
 
-    models = [registry.load(info.name) for info in registry.list_models() if info.installed and info.name in ("pocket", "smollm2-135m")]
+    models = [
+        registry.load(info.name)
+        for info in registry.list_models()
+        if info.installed and info.name in ("pocket", "smollm2-135m")
+    ]
     with tempfile.TemporaryDirectory() as folder:
         rivals: dict[str, list[str]] = {}
         if shutil.which("brotli"):

@@ -1,6 +1,6 @@
 """Compress and decompress a file of any size in pieces. At most about a block of it is in memory at a time.
 
-    python examples/stream_a_file.py FILE --block-size 65536
+python examples/stream_a_file.py FILE --block-size 65536
 """
 
 import argparse

@@ -3,7 +3,8 @@
     python examples/verify_folder.py FOLDER --limit 20000
     python examples/verify_folder.py FOLDER --rivals
 
-With --rivals the table also has the sizes that other compressors give, those of them that are installed. Nothing in FOLDER is changed. Exit code 1 if any file does not come back the same.
+With --rivals the table also has the sizes that other compressors give, those of them that are installed. Nothing in
+FOLDER is changed. Exit code 1 if any file does not come back the same.
 """
 
 import argparse
@@ -40,7 +41,15 @@ class Row:
     def __str__(self) -> str:
         ratio = f"{self.n_bytes / self.n_compressed:.2f}" if self.n_compressed else "-"
         bits = f"{8 * self.n_compressed / self.n_bytes:.3f}" if self.n_bytes else "-"
-        return line(self.name, str(self.n_bytes), str(self.n_compressed), ratio, bits, "ok" if self.ok else "FAILED", *map(str, self.rivals))
+        return line(
+            self.name,
+            str(self.n_bytes),
+            str(self.n_compressed),
+            ratio,
+            bits,
+            "ok" if self.ok else "FAILED",
+            *map(str, self.rivals),
+        )
 
 
 def line(name: str, *cells: str) -> str:
@@ -57,7 +66,13 @@ def llmzip(*argv: str) -> None:
 
 def rival_size(command: str, source: Path) -> int:
     target = source.with_name("rival")
-    subprocess.run(command.replace("SOURCE", source.name).replace("TARGET", target.name), shell=True, cwd=source.parent, capture_output=True, check=True)
+    subprocess.run(
+        command.replace("SOURCE", source.name).replace("TARGET", target.name),
+        shell=True,
+        cwd=source.parent,
+        capture_output=True,
+        check=True,
+    )
     found = list(target.parent.glob("rival*"))
     size = found[0].stat().st_size
     found[0].unlink()
@@ -69,7 +84,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(path: Path, name: str, model: list[str], lanes: list[str], limit: int | None, threads: int, rivals: list[str]) -> Row:
+def verify(
+    path: Path, name: str, model: list[str], lanes: list[str], limit: int | None, threads: int, rivals: list[str]
+) -> Row:
     n_bytes = n_compressed = 0
     with tempfile.TemporaryDirectory() as scratch:
         source, small, back = (Path(scratch) / part for part in ("source", "small.lmz", "back"))

@@ -1,4 +1,5 @@
-/* Fused kernels of the exact engine, called from native.py through ctypes: the same bits as the torch operations of models/ops.py, some times faster.
+/* Fused kernels of the exact engine, called from native.py through ctypes: the same bits as the torch operations of
+ * models/ops.py, several times faster.
  * No Python API is used: PyInit is there so that the build backend can treat this as an extension module.
  */
 #define _GNU_SOURCE
@@ -27,7 +28,7 @@ static inline int omp_thread(void) { return 0; }
 #define HEAD_ROWS 64
 #define MAX_LINES 32 /* activation lines, one for each digit, that meet a panel of weights at once */
 #define ESCAPE_SCORE -4096
-enum { STORE = 0, ADD = 1, SWIGLU = 2 };          /* what linear does with its result */
+enum { STORE = 0, ADD = 1, SWIGLU = 2 }; /* what linear does with its result */
 
 typedef struct {
     const uint8_t *packed;
@@ -44,9 +45,10 @@ typedef struct {
     const Layer *layers;
     const int8_t *embed;
     const float *embed_scale, *norm, *rope_cos, *rope_sin;
-    Matrix head;
+    Matrix head; /* rows in the order of what their tokens spell, with one for each escape, which says nothing */
+    const int32_t *escapes; /* (n_escapes) which rows these are */
     double norm_eps;
-    int64_t n_layers, n_vocab;
+    int64_t n_escapes, n_layers, n_vocab;
     int32_t width, n_heads, n_kv_heads, head_dim, hidden, sliding_window, start_id, digits;
     float to_log2; /* log2 e / sqrt(head_dim) */
 } Model;
@@ -154,12 +156,11 @@ EXPORT int llmzip_best_level(void) {
     return 0;
 }
 
-/* What Python mirrors by hand and native.py compares: how many numbers follow, a version, the structures in their order there, and the sizes that
- * arrays are made by. */
+/* What Python mirrors by hand and native.py compares: how many numbers follow, a version, the structures in their
+ * order there, and the sizes that arrays are made by. */
 EXPORT const int64_t *llmzip_layout(void) {
-    static const int64_t layout[] = {
-        10, 3, 6, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache), sizeof(Activations), sizeof(Buffers), HEAD_ROWS, MAX_HEAD_DIM,
-    };
+    static const int64_t layout[] = {10, 4, 6, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache),
+        sizeof(Activations), sizeof(Buffers), HEAD_ROWS, MAX_HEAD_DIM};
     return layout;
 }
 
@@ -172,25 +173,31 @@ EXPORT int llmzip_threaded(void) {
 }
 
 #if TILES
-#define DISPATCH(f, ...) \
-    (level == 3 ? f##_amx(__VA_ARGS__) : level == 2 ? f##_vnni(__VA_ARGS__) : level == 1 ? f##_avx2(__VA_ARGS__) : f##_portable(__VA_ARGS__))
+#define DISPATCH(f, ...)                                                                                               \
+    (level == 3      ? f##_amx(__VA_ARGS__)                                                                            \
+        : level == 2 ? f##_vnni(__VA_ARGS__)                                                                           \
+        : level == 1 ? f##_avx2(__VA_ARGS__)                                                                           \
+                     : f##_portable(__VA_ARGS__))
 #elif X86
-#define DISPATCH(f, ...) (level == 2 ? f##_vnni(__VA_ARGS__) : level == 1 ? f##_avx2(__VA_ARGS__) : f##_portable(__VA_ARGS__))
+#define DISPATCH(f, ...)                                                                                               \
+    (level == 2 ? f##_vnni(__VA_ARGS__) : level == 1 ? f##_avx2(__VA_ARGS__) : f##_portable(__VA_ARGS__))
 #else
 #define DISPATCH(f, ...) ((void)level, f##_portable(__VA_ARGS__))
 #endif
 
-EXPORT void llmzip_pack(int level, const int8_t *w, int64_t n, int64_t k, int64_t k_stride, int paired, uint8_t *out, int threads) {
+EXPORT void llmzip_pack(
+    int level, const int8_t *w, int64_t n, int64_t k, int64_t k_stride, int paired, uint8_t *out, int threads) {
     DISPATCH(pack, w, n, k, k_stride, paired, out, threads);
 }
 
-EXPORT void llmzip_forward(int level, const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes, int64_t steps, int64_t n_symbols,
-                    int16_t *scores, int threads) {
-    DISPATCH(forward, m, cache, b, ids, lanes, steps, n_symbols, scores, threads);
+EXPORT void llmzip_forward(int level, const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes,
+    int64_t steps, int16_t *scores, int threads) {
+    DISPATCH(forward, m, cache, b, ids, lanes, steps, scores, threads);
 }
 
 /* One linear layer by itself, for the self-test: x (rows, k) -> out (rows, n). */
-EXPORT void llmzip_linear(int level, const Matrix *w, Activations *a, const float *x, int64_t rows, float *out, int threads) {
+EXPORT void llmzip_linear(
+    int level, const Matrix *w, Activations *a, const float *x, int64_t rows, float *out, int threads) {
 #pragma omp parallel num_threads(threads)
     {
         DISPATCH(quantize_rows, x, rows, (int)w->k, (int)w->k_stride, a);
@@ -198,7 +205,8 @@ EXPORT void llmzip_linear(int level, const Matrix *w, Activations *a, const floa
     }
 }
 
-static volatile float one = 1, half = 0x1p-24f; /* of the last bit of 1; as local variables GCC computes with them itself */
+/* of the last bit of 1; as local variables GCC computes with them itself */
+static volatile float one = 1, half = 0x1p-24f;
 
 /* Whether each of so many threads rounds to the nearest. */
 EXPORT int llmzip_rounding(int threads) {

@@ -1,10 +1,13 @@
 /* The exact Llama forward and the coder's tables for one instruction set. Included by _kernels.c once per set, with
- *   NAME(f)  the suffix for this set     VNNI  1 for AVX-512 VNNI, and AMX 1 for its tiles, too     AVX2  1 for AVX2     (none: portable C)
- * Every set gives the same bits: sums are over integers within the bounds stated beside them, everything else is one correctly rounded
- * IEEE operation at a time (compiled with -ffp-contract=off; docs/exactness.md has the definition, models/ops.py the torch twin).
+ *   NAME(f)  the suffix for this set
+ *   VNNI     1 for AVX-512 VNNI, and AMX 1 for its tiles, too
+ *   AVX2     1 for AVX2 (none: portable C)
+ * Every set gives the same bits: sums are over integers within the bounds stated beside them, everything else is one
+ * correctly rounded IEEE operation at a time (compiled with -ffp-contract=off; docs/exactness.md has the definition,
+ * models/ops.py the torch twin).
  */
 
-/* ---- small exact pieces ------------------------------------------------------------------------------------------------- */
+/* ---- small exact pieces ------------------------------------------------------------------------------------------ */
 
 /* Round half to even, |x| <= 2^22: the sum has no fractional bits left. */
 static inline float NAME(rint)(float x) { return (x + 12582912.0f) - 12582912.0f; }
@@ -42,7 +45,8 @@ static inline float NAME(max_abs)(const float *x, int n) {
     return m > TINY ? m : TINY;
 }
 
-/* max x[i]. On the bits, too, so that it is done many at a time: negative ones are turned round, and order as integers do. */
+/* max x[i]. On the bits, too, so that it is done many at a time: negative ones are turned round, and order as
+ * integers do. */
 static inline float NAME(largest)(const float *x, int n) {
     int32_t best = INT32_MIN;
     for (int i = 0; i < n; i++) {
@@ -83,10 +87,12 @@ static void NAME(rmsnorm)(const float *x, const float *weight, int n, double eps
     }
 }
 
-/* ---- linear layers ------------------------------------------------------------------------------------------------------ */
+/* ---- linear layers ----------------------------------------------------------------------------------------------- */
 
-/* Activations of a row: VNNI: `digits` lines of int8 digits (high, low); else one line of int16. `sums` is 128 times the sum of the row. */
-static void NAME(quantize_row)(const float *x, int k, int k_stride, int digits, void *lines, int64_t row, float *scale, int64_t *sums) {
+/* Activations of a row: VNNI: `digits` lines of int8 digits (high, low); else one line of int16. `sums` is 128 times
+ * the sum of the row. */
+static void NAME(quantize_row)(
+    const float *x, int k, int k_stride, int digits, void *lines, int64_t row, float *scale, int64_t *sums) {
     float top = digits == 2 ? 16256.0f : 127.0f; /* 127 * 128: the high digit is at most 127 */
     float m = NAME(max_abs)(x, k), inverse = top / m;
     int64_t sum = 0;
@@ -122,7 +128,8 @@ static void NAME(quantize_row)(const float *x, int k, int k_stride, int digits, 
     *sums = 128 * sum;
 }
 
-/* Row of the weight matrix that column c (0..31) of panel p holds, or -1. Paired: 16 gates, then the 16 ups that belong to them. */
+/* Row of the weight matrix that column c (0..31) of panel p holds, or -1. Paired: 16 gates, then the 16 ups that
+ * belong to them. */
 static inline int64_t NAME(panel_row)(int64_t p, int c, int64_t n, int paired) {
     int64_t row = paired ? p * 16 + (c & 15) : p * 32 + c;
     if (row >= (paired ? n / 2 : n)) return -1;
@@ -147,9 +154,10 @@ static void NAME(pack)(const int8_t *w, int64_t n, int64_t k, int64_t k_stride, 
 }
 
 #if VNNI
-/* `count` lines times one panel: sums[line][32], of weight + 128 times digit. |sum| <= 255 * 127 * k < 2^31 for k <= 66 000 */
-static inline __attribute__((always_inline)) void NAME(lines_kernel)(const int8_t *a, int64_t stride, const uint8_t *panel, int64_t k, const int count,
-                                                                     int32_t *sums) {
+/* `count` lines times one panel: sums[line][32], of weight + 128 times digit. |sum| <= 255 * 127 * k < 2^31
+ * for k <= 66 000 */
+static inline __attribute__((always_inline)) void NAME(lines_kernel)(
+    const int8_t *a, int64_t stride, const uint8_t *panel, int64_t k, const int count, int32_t *sums) {
     __m512i acc[12][2];
 #pragma GCC unroll 12
     for (int r = 0; r < count; r++) acc[r][0] = acc[r][1] = _mm512_setzero_si512();
@@ -208,12 +216,13 @@ static inline void NAME(tile_kernel)(const int8_t *a, int64_t stride, const uint
 #endif
 
 /* Exact integer sums of `rows` rows times one panel as float32, rounded once: y[row][32]. */
-static void NAME(panel_sums)(const void *lines, int64_t row, int rows, int64_t k_stride, int digits, const int64_t *offsets, const uint8_t *panel,
-                             float *y) {
+static void NAME(panel_sums)(const void *lines, int64_t row, int rows, int64_t k_stride, int digits,
+    const int64_t *offsets, const uint8_t *panel, float *y) {
 #if VNNI
     int32_t sums[MAX_LINES * 32];
     const int8_t *a = (const int8_t *)lines + row * digits * k_stride;
-    int lines_done = rows * digits > 12 ? 32 : (rows * digits + 1) & ~1; /* the lines past the last give nothing, and cost less than odd ends */
+    /* the lines past the last give nothing, and cost less than odd ends */
+    int lines_done = rows * digits > 12 ? 32 : (rows * digits + 1) & ~1;
     switch (lines_done) {
 #if AMX
     case 32: NAME(tile_kernel)(a, k_stride, panel, k_stride, sums); break;
@@ -231,10 +240,13 @@ static void NAME(panel_sums)(const void *lines, int64_t row, int rows, int64_t k
         int64_t offset = offsets[row + r];
         if (digits == 1) {
             for (int c = 0; c < 32; c++) out[c] = (float)(high[c] - (int32_t)offset); /* <= 127 * 127 k < 2^31 */
-        } else if (k_stride <= 1040) { /* the true sum is <= 16256 * 127 * 1040 < 2^31; what wraps on the way there cancels */
-            for (int c = 0; c < 32; c++) out[c] = (float)(int32_t)((uint32_t)high[c] * 128u + (uint32_t)low[c] - (uint32_t)offset);
+        } else if (k_stride <= 1040) {
+            /* the true sum is <= 16256 * 127 * 1040 < 2^31; what wraps on the way there cancels */
+            for (int c = 0; c < 32; c++)
+                out[c] = (float)(int32_t)((uint32_t)high[c] * 128u + (uint32_t)low[c] - (uint32_t)offset);
         } else {
-            for (int c = 0; c < 32; c++) out[c] = (float)((double)high[c] * 128.0 + (double)low[c] - (double)offset); /* < 2^53 */
+            for (int c = 0; c < 32; c++) /* < 2^53 */
+                out[c] = (float)((double)high[c] * 128.0 + (double)low[c] - (double)offset);
         }
     }
 #else
@@ -275,10 +287,8 @@ static void NAME(panel_sums)(const void *lines, int64_t row, int rows, int64_t k
 #endif
 }
 
-
-/* y = q(x) W^T: out[row][column], stored, added, or silu(gate) * up. Called by every thread of a parallel region; ends in a barrier. */
-/* silu(g) u = g * 1/(1 + 2^(-g log2 e)) * u of 16 gates v[0..15] and v[16..31]. A function of its own, and clamps in a loop of their own:
- * inlined or together the compiler branches, and does one at a time. */
+/* silu(g) u = g * 1/(1 + 2^(-g log2 e)) * u of 16 gates v[0..15] and v[16..31]. A function of its own, and clamps in a
+ * loop of their own: inlined or together the compiler branches, and does one at a time. */
 __attribute__((noinline)) static void NAME(swiglu16)(const float *restrict v, float *restrict h) {
     float d[16];
     for (int c = 0; c < 16; c++) {
@@ -292,7 +302,10 @@ __attribute__((noinline)) static void NAME(swiglu16)(const float *restrict v, fl
     }
 }
 
-static void NAME(linear)(const Matrix *w, const Activations *x, int64_t first_row, int64_t rows, int mode, float *out, int64_t out_stride) {
+/* y = q(x) W^T: out[row][column], stored, added, or silu(gate) * up. Called by every thread of a parallel region;
+ * ends in a barrier. */
+static void NAME(linear)(
+    const Matrix *w, const Activations *x, int64_t first_row, int64_t rows, int mode, float *out, int64_t out_stride) {
     int64_t n = w->n, panels = mode == SWIGLU ? (n / 2 + 15) / 16 : (n + 31) / 32;
     int step = VNNI ? 12 / x->digits : 6, tiled = AMX && w->k_stride % 64 == 0 ? 32 / x->digits : 0;
 #if AMX
@@ -329,6 +342,8 @@ static void NAME(linear)(const Matrix *w, const Activations *x, int64_t first_ro
                     float *to = out + (row + r - first_row) * out_stride + p * 32;
                     if (mode == ADD)
                         for (int64_t c = 0; c < width; c++) to[c] = to[c] + v[c];
+                    else if (width == 32)
+                        memcpy(to, v, 32 * 4); /* of a size that the compiler knows: no call */
                     else
                         memcpy(to, v, (size_t)width * 4);
                 }
@@ -340,7 +355,7 @@ static void NAME(linear)(const Matrix *w, const Activations *x, int64_t first_ro
 #endif
 }
 
-/* ---- attention ---------------------------------------------------------------------------------------------------------- */
+/* ---- attention --------------------------------------------------------------------------------------------------- */
 
 static inline void NAME(rotate)(float *x, const float *cos_, const float *sin_, int half) {
     for (int i = 0; i < half; i++) {
@@ -351,10 +366,10 @@ static inline void NAME(rotate)(float *x, const float *cos_, const float *sin_, 
     }
 }
 
-/* The cache of one lane and kv head: K and V as int8, `capacity` positions (a multiple of 16) of `dim` (a multiple of 16), laid out
- * VNNI: K [position/16][dim/4][16][4] of k + 128, V [position/2][dim][2].  Else: [position][dim]. */
-static void NAME(store_kv)(const float *k, const float *v, int dim, int head_dim, int64_t pos, uint8_t *k_cache, int8_t *v_cache, float *k_scale,
-                           float *v_scale) {
+/* The cache of one lane and kv head: K and V as int8, `capacity` positions (a multiple of 16) of `dim` (a multiple of
+ * 16), laid out VNNI: K [position/16][dim/4][16][4] of k + 128, V [position/2][dim][2].  Else: [position][dim]. */
+static void NAME(store_kv)(const float *k, const float *v, int dim, int head_dim, int64_t pos, uint8_t *k_cache,
+    int8_t *v_cache, float *k_scale, float *v_scale) {
     int8_t q[MAX_HEAD_DIM] = {0};
     k_scale[pos] = NAME(quantize8)(k, head_dim, q);
 #if VNNI
@@ -374,22 +389,37 @@ static void NAME(store_kv)(const float *k, const float *v, int dim, int head_dim
 #endif
 }
 
+#if VNNI
+/* `blocks` times 16 positions from j on: several at once, since each sum waits for itself. */
+static inline __attribute__((always_inline)) void NAME(dots_of)(
+    const int8_t *q, const uint8_t *k_cache, int dim, int64_t j, const int blocks, __m512i correction, int32_t *dots) {
+    const uint8_t *block = k_cache + j * dim;
+    __m512i acc[4];
+#pragma GCC unroll 4
+    for (int b = 0; b < blocks; b++) acc[b] = _mm512_sub_epi32(_mm512_setzero_si512(), correction);
+    for (int d = 0; d < dim; d += 4) {
+        int32_t four;
+        memcpy(&four, q + d, 4);
+        __m512i digits = _mm512_set1_epi32(four);
+#pragma GCC unroll 4
+        for (int b = 0; b < blocks; b++)
+            acc[b] = _mm512_dpbusd_epi32(acc[b], _mm512_loadu_si512(block + b * 16 * dim + d * 16), digits);
+    }
+#pragma GCC unroll 4
+    for (int b = 0; b < blocks; b++) _mm512_storeu_si512(dots + j + b * 16, acc[b]);
+}
+#endif
+
 /* dots[j] = q . k[j], |.| <= 127 * 127 * dim < 2^31, for positions begin <= j < end (rounded outwards to 16). */
-static inline void NAME(dots)(const int8_t *q, const uint8_t *k_cache, int dim, int64_t begin, int64_t end, int32_t *dots) {
+static inline void NAME(dots)(
+    const int8_t *q, const uint8_t *k_cache, int dim, int64_t begin, int64_t end, int32_t *dots) {
 #if VNNI
     int32_t sum = 0;
     for (int d = 0; d < dim; d++) sum += q[d];
     __m512i correction = _mm512_set1_epi32(128 * sum);
-    for (int64_t j = begin & ~15; j < end; j += 16) {
-        const uint8_t *block = k_cache + j * dim;
-        __m512i acc = _mm512_setzero_si512();
-        for (int d = 0; d < dim; d += 4) {
-            int32_t four;
-            memcpy(&four, q + d, 4);
-            acc = _mm512_dpbusd_epi32(acc, _mm512_loadu_si512(block + d * 16), _mm512_set1_epi32(four));
-        }
-        _mm512_storeu_si512(dots + j, _mm512_sub_epi32(acc, correction));
-    }
+    int64_t j = begin & ~15;
+    for (; j + 48 < end; j += 64) NAME(dots_of)(q, k_cache, dim, j, 4, correction, dots);
+    for (; j < end; j += 16) NAME(dots_of)(q, k_cache, dim, j, 1, correction, dots);
 #else
     for (int64_t j = begin; j < end; j++) {
         const int8_t *k = (const int8_t *)k_cache + j * dim;
@@ -400,29 +430,39 @@ static inline void NAME(dots)(const int8_t *q, const uint8_t *k_cache, int dim, 
 #endif
 }
 
-/* acc[d] = sum of p[j] v[j][d], |.| <= 127 * (32640 + positions / 2) < 2^24. p is zero outside begin..end. */
-static inline void NAME(weighted)(const int16_t *p, const int8_t *v_cache, int dim, int64_t begin, int64_t end, int32_t *acc) {
 #if VNNI
-    for (int d = 0; d < dim; d += 16) {
-        __m512i sum = _mm512_setzero_si512(), sum2 = sum;
-        int64_t j = begin & ~1;
-        for (; j + 2 < end; j += 4) {
-            int32_t two, next;
-            memcpy(&two, p + j, 4);
-            memcpy(&next, p + j + 2, 4);
-            __m512i v = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v_cache + j * dim + 2 * d)));
-            __m512i w = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v_cache + (j + 2) * dim + 2 * d)));
-            sum = _mm512_dpwssd_epi32(sum, v, _mm512_set1_epi32(two));
-            sum2 = _mm512_dpwssd_epi32(sum2, w, _mm512_set1_epi32(next));
-        }
-        for (; j < end; j += 2) {
+/* `parts` times 16 of the dimensions, from d on, in two sums each. */
+static inline __attribute__((always_inline)) void NAME(weighted_of)(const int16_t *p, const int8_t *v_cache, int dim,
+    int64_t begin, int64_t end, int d, const int parts, int32_t *acc) {
+    __m512i sum[2][4];
+#pragma GCC unroll 4
+    for (int i = 0; i < parts; i++) sum[0][i] = sum[1][i] = _mm512_setzero_si512();
+    for (int64_t j = begin & ~1; j < end; j += 4) { /* p is zero after the end, and V is there */
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
             int32_t two;
-            memcpy(&two, p + j, 4);
-            __m512i v = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v_cache + j * dim + 2 * d)));
-            sum = _mm512_dpwssd_epi32(sum, v, _mm512_set1_epi32(two));
+            memcpy(&two, p + j + 2 * half, 4);
+            const int8_t *v = v_cache + (j + 2 * half) * dim + 2 * d;
+            __m512i weights = _mm512_set1_epi32(two);
+#pragma GCC unroll 4
+            for (int i = 0; i < parts; i++) {
+                __m512i values = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v + 32 * i)));
+                sum[half][i] = _mm512_dpwssd_epi32(sum[half][i], values, weights);
+            }
         }
-        _mm512_storeu_si512(acc + d, _mm512_add_epi32(sum, sum2));
     }
+#pragma GCC unroll 4
+    for (int i = 0; i < parts; i++) _mm512_storeu_si512(acc + d + 16 * i, _mm512_add_epi32(sum[0][i], sum[1][i]));
+}
+#endif
+
+/* acc[d] = sum of p[j] v[j][d], |.| <= 127 * (32640 + positions / 2) < 2^24. p is zero at begin - 1 and from end to end + 2. */
+static inline void NAME(weighted)(
+    const int16_t *p, const int8_t *v_cache, int dim, int64_t begin, int64_t end, int32_t *acc) {
+#if VNNI
+    int d = 0;
+    for (; d + 48 < dim; d += 64) NAME(weighted_of)(p, v_cache, dim, begin, end, d, 4, acc);
+    for (; d < dim; d += 16) NAME(weighted_of)(p, v_cache, dim, begin, end, d, 1, acc);
 #else
     memset(acc, 0, (size_t)dim * 4);
     for (int64_t j = begin; j < end; j++)
@@ -431,8 +471,8 @@ static inline void NAME(weighted)(const int16_t *p, const int8_t *v_cache, int d
 }
 
 /* One query head over positions begin <= j < end. `work` has room for capacity + 16 of each. */
-static void NAME(attend)(float *q, int head_dim, int dim, float to_log2, const uint8_t *k_cache, const int8_t *v_cache, const float *k_scale,
-                         const float *v_scale, int64_t begin, int64_t end, Scratch *work, float *out) {
+static void NAME(attend)(float *q, int head_dim, int dim, float to_log2, const uint8_t *k_cache, const int8_t *v_cache,
+    const float *k_scale, const float *v_scale, int64_t begin, int64_t end, Scratch *work, float *out) {
     int8_t q8[MAX_HEAD_DIM] = {0};
     int32_t acc[MAX_HEAD_DIM], *e = work->ints;
     float *s = work->floats;
@@ -445,16 +485,15 @@ static void NAME(attend)(float *q, int head_dim, int dim, float to_log2, const u
     }
     float best = NAME(largest)(s + begin, (int)(end - begin));
     int64_t mass = 0; /* <= 2^16 positions */
-    for (int64_t j = begin; j < end; j++) { /* a loop of its own: together with exp2 the compiler branches, and does one at a time */
+    /* a loop of its own: together with exp2 the compiler branches, and does one at a time */
+    for (int64_t j = begin; j < end; j++) {
         float d = s[j] - best;
         s[j] = d < -30.0f ? -30.0f : d;
     }
     for (int64_t j = begin; j < end; j++) e[j] = (int32_t)NAME(rint)(NAME(exp2)(s[j]) * 65536.0f);
     for (int64_t j = begin; j < end; j++) mass += e[j];
     float top = 0.0f;
-    for (int64_t j = begin; j < end; j++) {
-        s[j] = (float)e[j] * v_scale[j];
-    }
+    for (int64_t j = begin; j < end; j++) s[j] = (float)e[j] * v_scale[j];
     top = NAME(max_abs)(s + begin, (int)(end - begin));
     float inverse = 32767.0f / top;
     int64_t sum = 0; /* <= 2^15 positions */
@@ -464,7 +503,7 @@ static void NAME(attend)(float *q, int head_dim, int dim, float to_log2, const u
     }
     float total = (float)sum, share = 32640.0f / (total > 1.0f ? total : 1.0f);
     p[begin & ~1] = 0;
-    p[end] = 0;
+    p[end] = p[end + 1] = p[end + 2] = 0;
     for (int64_t j = begin; j < end; j++) p[j] = (int16_t)NAME(rint)((float)e[j] * share);
     NAME(weighted)(p, v_cache, dim, begin, end, acc);
     float unit = total * (1.0f / 32640.0f);
@@ -473,9 +512,10 @@ static void NAME(attend)(float *q, int head_dim, int dim, float to_log2, const u
     for (int d = 0; d < head_dim; d++) out[d] = (float)acc[d] * unit;
 }
 
-/* ---- the forward -------------------------------------------------------------------------------------------------------- */
+/* ---- the forward ------------------------------------------------------------------------------------------------- */
 
-static void NAME(norm_rows)(const float *x, const float *weight, int64_t rows, int width, double eps, int k_stride, Activations *to, Scratch *work) {
+static void NAME(norm_rows)(const float *x, const float *weight, int64_t rows, int width, double eps, int k_stride,
+    Activations *to, Scratch *work) {
 #pragma omp for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         NAME(rmsnorm)(x + r * width, weight, width, eps, work->floats);
@@ -489,9 +529,10 @@ static void NAME(quantize_rows)(const float *x, int64_t rows, int width, int k_s
         NAME(quantize_row)(x + r * width, width, k_stride, to->digits, to->lines, r, to->scales + r, to->sums + r);
 }
 
-static void NAME(attention)(const Model *m, const Layer *layer, const Cache *cache, int64_t index, int64_t lanes, int64_t steps, float *qkv, float *out,
-                            Scratch *work) {
-    int heads = m->n_heads, kv_heads = m->n_kv_heads, hd = m->head_dim, dim = cache->dim, row_width = (heads + 2 * kv_heads) * hd;
+static void NAME(attention)(const Model *m, const Layer *layer, const Cache *cache, int64_t index, int64_t lanes,
+    int64_t steps, float *qkv, float *out, Scratch *work) {
+    int heads = m->n_heads, kv_heads = m->n_kv_heads, hd = m->head_dim, dim = cache->dim,
+        row_width = (heads + 2 * kv_heads) * hd;
     int64_t per_head = cache->capacity * dim;
 #pragma omp for schedule(static)
     for (int64_t r = 0; r < lanes * steps; r++) { /* rotate q and k, fill the cache */
@@ -504,8 +545,9 @@ static void NAME(attention)(const Model *m, const Layer *layer, const Cache *cac
         }
         for (int h = 0; h < kv_heads; h++) {
             int64_t slot = (index * cache->lanes + lane) * kv_heads + h;
-            NAME(store_kv)(row + (heads + h) * hd, row + (heads + kv_heads + h) * hd, dim, hd, pos, cache->k + slot * per_head,
-                           cache->v + slot * per_head, cache->k_scale + slot * cache->capacity, cache->v_scale + slot * cache->capacity);
+            NAME(store_kv)(row + (heads + h) * hd, row + (heads + kv_heads + h) * hd, dim, hd, pos,
+                cache->k + slot * per_head, cache->v + slot * per_head, cache->k_scale + slot * cache->capacity,
+                cache->v_scale + slot * cache->capacity);
         }
     }
 #pragma omp for schedule(dynamic, 4)
@@ -514,28 +556,30 @@ static void NAME(attention)(const Model *m, const Layer *layer, const Cache *cac
         int64_t begin = m->sliding_window && end > m->sliding_window ? end - m->sliding_window : 0;
         for (int h = 0; h < heads; h++) {
             int64_t slot = (index * cache->lanes + lane) * kv_heads + h / (heads / kv_heads);
-            NAME(attend)(qkv + r * row_width + h * hd, hd, dim, m->to_log2, cache->k + slot * per_head, cache->v + slot * per_head,
-                         cache->k_scale + slot * cache->capacity, cache->v_scale + slot * cache->capacity, begin, end, work,
-                         out + (r * heads + h) * hd);
+            NAME(attend)(qkv + r * row_width + h * hd, hd, dim, m->to_log2, cache->k + slot * per_head,
+                cache->v + slot * per_head, cache->k_scale + slot * cache->capacity,
+                cache->v_scale + slot * cache->capacity, begin, end, work, out + (r * heads + h) * hd);
         }
     }
 }
 
 /* Logits of one row to scores: t * 256 log2 e - the largest, rounded, int16. */
-static void NAME(score_row)(float *t, int64_t n, int64_t n_symbols, int16_t *out) {
+static void NAME(score_row)(const Model *m, float *t, int16_t *out) {
+    int64_t n = m->head.n;
+    for (int64_t i = 0; i < m->n_escapes; i++) t[m->escapes[i]] = -FLT_MAX;
     float best = NAME(largest)(t, (int)n);
     for (int64_t i = 0; i < n; i++) {
         float d = t[i] - best;
         d = d < -32768.0f ? -32768.0f : d;
         out[i] = (int16_t)NAME(rint)(d);
     }
-    for (int64_t i = n; i < n_symbols; i++) out[i] = ESCAPE_SCORE;
+    for (int64_t i = 0; i < m->n_escapes; i++) out[m->escapes[i]] = ESCAPE_SCORE;
 }
 
-/* ids (lanes, steps) at positions pos.. of every lane -> scores (lanes * steps, n_symbols), or none. */
-static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes, int64_t steps, int64_t n_symbols,
-                          int16_t *scores, int threads) {
-    int64_t rows = lanes * steps;
+/* ids (lanes, steps) at positions pos.. of every lane -> scores (lanes * steps, rows of the head), or none. */
+static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes,
+    int64_t steps, int16_t *scores, int threads) {
+    int64_t rows = lanes * steps, n = m->head.n;
     int width = m->width, attended = m->n_heads * m->head_dim;
 #pragma omp parallel num_threads(threads)
     {
@@ -563,12 +607,12 @@ static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const 
             NAME(norm_rows)(b->x, m->norm, rows, width, m->norm_eps, m->head.k_stride, a, &work);
 #pragma omp for schedule(static)
             for (int64_t r = 0; r < rows; r++) a->scales[r] = a->scales[r] * 0x1.715476p+8f; /* 256 log2 e */
-            for (int64_t first = 0; first < rows; first += HEAD_ROWS) { /* logits of a few rows at a time: they stay in the cache */
+            /* logits of a few rows at a time: they stay in the cache */
+            for (int64_t first = 0; first < rows; first += HEAD_ROWS) {
                 int64_t count = rows - first < HEAD_ROWS ? rows - first : HEAD_ROWS;
-                NAME(linear)(&m->head, a, first, count, STORE, b->logits, m->n_vocab);
+                NAME(linear)(&m->head, a, first, count, STORE, b->logits, n);
 #pragma omp for schedule(static)
-                for (int64_t r = 0; r < count; r++)
-                    NAME(score_row)(b->logits + r * m->n_vocab, m->n_vocab, n_symbols, scores + (first + r) * n_symbols);
+                for (int64_t r = 0; r < count; r++) NAME(score_row)(m, b->logits + r * n, scores + (first + r) * n);
             }
         }
     }

@@ -82,7 +82,9 @@ def decompress(
     source = ModelSource(model, device=device, threads=threads)
     limits = Limits(max_size, memory)
     read = io.BytesIO(flat(data)).read
-    reader = MemberReader(read, source, ignore_engine=ignore_engine, limits=limits, progress=progress, side_by_side=True)
+    reader = MemberReader(
+        read, source, ignore_engine=ignore_engine, limits=limits, progress=progress, side_by_side=True
+    )
     return reader.read()
 
 

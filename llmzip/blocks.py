@@ -1,7 +1,7 @@
 """Blocks of any kind: how content is coded, and the content of a block. And what the blocks of a group share.
 
-Puts together what looks at content (`segments`, `trials`), what changes it (`transforms`) and what codes it (`codec`). Imports them where a
-block needs them, so that what is stored is read without numpy.
+Puts together what looks at content (`segments`, `trials`), what changes it (`transforms`) and what codes it (`codec`).
+Imports them where a block needs them, so that what is stored is read without numpy.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,7 +43,10 @@ class Memory:
 
     @contextmanager
     def at_stake(self, block: Block) -> Iterator[None]:
-        """While the block is decoded: if that fails, what goes on from it is lost, too. What is stored teaches nothing."""
+        """While the block is decoded: if that fails, what goes on from it is lost, too.
+
+        What is stored teaches nothing.
+        """
         try:
             yield
         except BaseException:
@@ -78,7 +81,10 @@ class Coding:
 
 @dataclass(frozen=True)
 class Choice:
-    """The block that was chosen, and in words why. `spoils`: the memory has learnt what no reader will: nothing can go on from it."""
+    """The block that was chosen, and in words why.
+
+    `spoils`: the memory has learnt what no reader will: nothing can go on from it.
+    """
 
     block: Block
     why: str
@@ -95,9 +101,10 @@ def compress(
     opening: "Opening | None" = None,
     progress: Progress | None = None,
 ) -> Choice:
-    """The block for these bytes, which goes on from what the memory has learnt. Raises ValueError for a coding outside the limits.
+    """The block for these bytes, which goes on from what the memory has learnt.
 
-    With an `opening` of them, that is coded; `is_text` is said of its body.
+    With an `opening` of them, that is coded; `is_text` is said of its body. Raises ValueError for a coding outside the
+    limits.
     """
     from llmzip import segments, transforms, trials
 
@@ -113,10 +120,8 @@ def compress(
     mask, body, side = transforms.apply(data, mask | REPEATS)
     if not is_text and not hopeless and trials.is_better(code := transforms.apply(body, X86)[1], body):
         mask, body = mask | X86, code
-    if not opening:
-        found.append(
-            _around(data, STORED, mask, body, side)
-        )  # without its repeats it may be such that no coder makes it smaller
+    if not opening:  # without its repeats it may be such that no coder makes it smaller
+        found.append(_around(data, STORED, mask, body, side))
     why = "looks " + ("random" if hopeless else "text" if is_text else "binary")
     if hopeless or not data:
         return Choice(min(found, key=_size), why)
@@ -214,7 +219,8 @@ def _closed(block: Block, body: bytes, before: bytes) -> tuple[bytes, bytes]:
 def memory_needed(header: container.Header, model: "Model | None", memory: Memory) -> int:
     """Bytes that decoding this block takes at most beside the weights of the model, within a factor of some two.
 
-    `memory`: of its group, before it. `model` None: it is not loaded yet, and what it takes for its positions is left out.
+    `memory`: of its group, before it. `model` None: it is not loaded yet, and what it takes for its positions is left
+    out.
     """
     held = (1 << 23) + 3 * header.n_payload + 2 * header.body_size  # as read, as cut; the body, and in one piece
     if header.mask:
@@ -227,9 +233,8 @@ def memory_needed(header: container.Header, model: "Model | None", memory: Memor
     if header.kind in (CM, MODEL):
         from llmzip import predictor
 
-        held += (
-            predictor.memory_needed(memory.line_bits) + 4 * memory.n_bytes + 2 * header.body_size
-        )  # all bodies, with flags; moved where they grow
+        # all bodies, with flags; moved where they grow
+        held += predictor.memory_needed(memory.line_bits) + 4 * memory.n_bytes + 2 * header.body_size
     if header.kind == MODEL:
         from llmzip import codec
 

@@ -1,9 +1,12 @@
-"""The core: a body to a payload and back, with a model or without, in the memory of its group. One loop for both directions.
+"""The core: a body to a payload and back, with a model or without, in the memory of its group.
 
-Knows protocols only: of models and tokenizers what `llmzip.models` and `llmzip.tokens` say, of the coder what `llmzip.predictor` says.
+One loop for both directions.
 
-With a model, the body is cut into L lanes of consecutive bytes that advance together; step t codes token t of every lane that has one
-(format.md 6.2).
+Knows protocols only: of models and tokenizers what `llmzip.models` and `llmzip.tokens` say, of the coder what
+`llmzip.predictor` says.
+
+With a model, the body is cut into L lanes of consecutive bytes that advance together; step t codes token t of every
+lane that has one (format.md 6.2).
 """
 
 import weakref
@@ -25,7 +28,8 @@ from llmzip.primitives import create_varint, parse_varint
 from llmzip.tokens import Tokenizer
 
 LANE_SIZE = 16384  # bytes; a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
-CHUNK_ROWS = 256  # rows of scores that an encoder asks for at a time: 25 MB at V = 49 152, and what the kernels take in one go
+# rows of scores that an encoder asks for at a time: 25 MB at V = 49 152, and what the kernels take in one go
+CHUNK_ROWS = 256
 MIN_TEAM = 4  # lanes: with fewer, passing them from thread to thread takes longer than it saves
 MAX_STRIDE = 4096  # bytes of a record
 STEP = 1 << 13  # bytes coded in one go: between two, Ctrl-C is heard
@@ -90,7 +94,9 @@ def write_tokens(memory: Predictor, model: Model, body: bytes, shape: Shape, pro
     spelling = spelling_of(model)
     sizes = lane_sizes(len(body), shape.lanes)
     ends = np.cumsum(sizes).tolist()
-    parts = [spelling.canonical(model.tokenizer.encode(body[end - n : end])) for end, n in zip(ends, sizes, strict=True)]
+    parts = [
+        spelling.canonical(model.tokenizer.encode(body[end - n : end])) for end, n in zip(ends, sizes, strict=True)
+    ]
     ids = np.zeros((shape.lanes, max(map(len, parts))), dtype=np.int32)
     for lane, part in enumerate(parts):
         ids[lane, : len(part)] = part
@@ -104,7 +110,8 @@ def read_tokens(
 ) -> bytes:
     """The body of a model block, of exactly `n_bytes`. Raises FormatError for what no writer writes."""
     sizes = lane_sizes(n_bytes, shape.lanes)
-    ids = np.zeros((shape.lanes, max(sizes)), dtype=np.int32)  # a token spells a byte or more; no memory before it is written
+    # a token spells a byte or more; no memory before it is written
+    ids = np.zeros((shape.lanes, max(sizes)), dtype=np.int32)
     memory.read(payload, n_bytes, sizes, spelling_of(model))
     transcode(model, memory, ids, shape, known=False, progress=progress)
     return memory.body()
@@ -116,12 +123,19 @@ def lane_sizes(n_bytes: int, lanes: int) -> list[int]:
 
 
 def transcode(
-    model: Model, memory: Predictor, ids: NDArray[np.int32], shape: Shape, *, known: bool, progress: Progress | None = None
+    model: Model,
+    memory: Predictor,
+    ids: NDArray[np.int32],
+    shape: Shape,
+    *,
+    known: bool,
+    progress: Progress | None = None,
 ) -> None:
     """Code every token of the open body, in (step, lane) order. Encoder and decoder run this very loop.
 
-    `ids` (L, T): the tokens of each lane, `known`, or found step by step. With two threads and more, tokens that are known are predicted
-    beside the coding of those before them; of others, the lanes are two teams: one is predicted while the other is coded.
+    `ids` (L, T): the tokens of each lane, `known`, or found step by step. With two threads and more, tokens that are
+    known are predicted beside the coding of those before them; of others, the lanes are two teams: one is predicted
+    while the other is coded.
     """
     beside = shape.threads > 1 and model.exact and (known or shape.lanes >= 2 * MIN_TEAM)
     n_teams = 2 if beside and not known else 1
@@ -139,14 +153,18 @@ def transcode(
 
 
 class _Team:
-    """Lanes of a block that are predicted together: scores are asked for as soon as the ids are known that they follow."""
+    """Lanes of a block that are predicted together.
+
+    Scores are asked for as soon as the ids are known that they follow.
+    """
 
     def __init__(
         self, model: Model, ids: NDArray[np.int32], lanes: slice, shape: Shape, known: bool, executor: Executor | None
     ) -> None:
         self.lanes = lanes
         self._known, self._executor = known, executor
-        chunk = max(1, CHUNK_ROWS // shape.lanes) if known and model.exact else 1  # not exact: the same calls in both directions
+        # not exact: the same calls in both directions
+        chunk = max(1, CHUNK_ROWS // shape.lanes) if known and model.exact else 1
         threads = max(1, shape.threads - 1) if executor is not None else shape.threads
         self._forwards = _forwards(model, ids[lanes], shape, chunk, threads)
         self._rows = np.empty((lanes.stop - lanes.start, 0, 0), dtype=np.int16)  # from the step _start on
@@ -178,7 +196,7 @@ class _Team:
 def _forwards(
     model: Model, ids: NDArray[np.int32], shape: Shape, chunk: int, threads: int
 ) -> Iterator[NDArray[np.int16]]:
-    """Scores (L, up to `chunk` steps, symbols), each after the ids before it, which must be known when it is asked for."""
+    """Scores (L, up to `chunk` steps, symbols), each after the ids before it: known when it is asked for"""
     state = model.open(len(ids), shape.window, threads)
     step = 0
     while step < ids.shape[1]:
@@ -192,7 +210,10 @@ def _forwards(
 
 
 def _open_window(model: Model, state: State, ids: NDArray[np.int32], step: int, overlap: int) -> NDArray[np.int32]:
-    """Start a window: the model's start token, then the last `overlap` tokens of each lane. Returns the id that is to be read next, (L, 1)."""
+    """Start a window: the model's start token, then the last `overlap` tokens of each lane.
+
+    Returns the id that is to be read next, (L, 1).
+    """
     state.reset()
     start = np.full((len(ids), 1), model.start_id, dtype=np.int32)
     prompt = np.concatenate([start, ids[:, max(0, step - overlap) : step]], axis=1)
@@ -225,7 +246,10 @@ def coding_of(model: Model, window: int | None, overlap: int | None, lanes: int)
 
 
 def memory_needed(header: Header, model: Model | None) -> int:
-    """Bytes that decoding a model block takes at most beside the memory of its group: ids and, if `model` is known, its positions and scores."""
+    """Bytes that decoding a model block takes at most beside the memory of its group.
+
+    Ids and, if `model` is known, its positions and scores.
+    """
     needed = 4 * (header.body_size + header.lanes)
     if model is not None:
         window = model.window if header.window is None else header.window

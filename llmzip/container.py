@@ -1,14 +1,15 @@
 """The bytes of a member of an .lmz file: preamble, blocks, notes (docs/format.md, sections 2-4).
 
-Knows nothing of models, tokens, coding or files: a payload is opaque here. `create_*` and `parse_*` come in pairs. Parsing
-works on the bytes at hand and raises TruncatedError where they end too early, so one parser serves a stream that is
-still growing, a whole file, and a walk over the headers.
+Knows nothing of models, tokens, coding or files: a payload is opaque here. `create_*` and `parse_*` come in pairs.
+Parsing works on the bytes at hand and raises TruncatedError where they end too early, so one parser serves a stream
+that is still growing, a whole file, and a walk over the headers. Errors name the field; the block is named by who knows
+which it is.
 """
 
 import struct
 from dataclasses import dataclass, field, replace
 
-from llmzip.errors import FormatError, TruncatedError, UnsupportedError
+from llmzip.errors import FormatError, TruncatedError, UnsupportedError, naming
 from llmzip.index import Index, IndexEntry
 from llmzip.primitives import (
     CHECK_SIZE,
@@ -66,7 +67,8 @@ MAX_BODY_GROWTH = 2  # bytes of body for each byte of content: UTF-16 to UTF-8 t
 MAX_NOTE_SIZE = 4096
 MIN_LANES, MAX_LANES = 2, 1024  # as written; one lane is not written
 MIN_WINDOW, MAX_WINDOW = 8, 1 << 15
-MAX_POSITIONS = 1 << 17  # lanes x window: bounds the memory that a header can ask for; so does overlap <= window / 2 the time
+# lanes x window: bounds the memory that a header can ask for; so does overlap <= window / 2 the time
+MAX_POSITIONS = 1 << 17
 MAX_PARAMETERS_SIZE = 255  # so that a header has a greatest size
 MAX_HEADER_SIZE = 1 + 9 * MAX_VARINT_SIZE + MAX_PARAMETERS_SIZE + CHECK_SIZE
 
@@ -101,7 +103,10 @@ class Block:
 
     def is_content(self, data: bytes) -> bool:
         """Whether the content check says that this is what was compressed."""
-        return len(data) == self.n_bytes and content_check(self.covered + data, len(self.content_check)) == self.content_check
+        return (
+            len(data) == self.n_bytes
+            and content_check(self.covered + data, len(self.content_check)) == self.content_check
+        )
 
 
 def stored_block(data: bytes) -> Block:
@@ -242,7 +247,8 @@ def _create_header(block: Block, last: bool, before: bytes) -> bytes:
     """What the reader itself takes: nothing else is written."""
     header = _create_header_fields(block, last)
     header += struct.pack("<H", crc16(before + header))
-    parse_header(header, f"the {KIND_NAMES[block.kind]} block to be written", before)
+    with naming(f"the {KIND_NAMES[block.kind]} block to be written"):
+        parse_header(header, before)
     return header
 
 
@@ -269,40 +275,42 @@ def _create_header_fields(block: Block, last: bool) -> bytes:
     return bytes([kind]) + fields
 
 
-def parse_header(data: bytes, where: str, before: bytes = b"", *, first: bool = False) -> Header:
-    """The header at the start of `data`, checked. `first`: of the first block of content, which begins a group in any case.
+def parse_header(data: bytes, before: bytes = b"", *, first: bool = False) -> Header:
+    """The header at the start of `data`, checked.
+
+    `first`: of the first block of content, which begins a group in any case.
 
     First its checksum, then what this version does not know, then the limits.
     """
     if not data:
-        raise TruncatedError(f"file ends before {where}")
+        raise TruncatedError("file ends before the header")
     kind = data[0]
-    n_bytes, at = parse_varint(data, 1, f"the content size of {where}")
+    n_bytes, at = parse_varint(data, 1, "the content size")
     n_payload = n_bytes
     if kind & TYPE_BITS != STORED:
-        n_payload, at = parse_varint(data, at, f"the payload size of {where}")
+        n_payload, at = parse_varint(data, at, "the payload size")
     lanes, line_bits = 1, None
     if kind & HAS_LANES:
-        lanes, at = parse_varint(data, at, f"the lanes of {where}")
+        lanes, at = parse_varint(data, at, "the lanes")
     record = None
     if kind & HAS_PARAMETERS:
-        record, at = _parse_record(data, at, where)
+        record, at = _parse_record(data, at)
     mask, n_body, n_side, n_opened = 0, None, 0, None
     if kind & HAS_TRANSFORMS:
-        mask, at = parse_varint(data, at, f"the transforms of {where}")
-        n_body, at = parse_varint(data, at, f"the body size of {where}")
-        n_side, at = parse_varint(data, at, f"the side size of {where}")
+        mask, at = parse_varint(data, at, "the transforms")
+        n_body, at = parse_varint(data, at, "the body size")
+        n_side, at = parse_varint(data, at, "the side size")
         if mask & OPEN:
-            n_opened, at = parse_varint(data, at, f"the opened size of {where}")
+            n_opened, at = parse_varint(data, at, "the opened size")
         if kind & TYPE_BITS == STORED:
             n_payload = n_side + n_body
     if kind & BEGINS_GROUP:
-        line_bits, at = parse_varint(data, at, f"the memory of {where}")
+        line_bits, at = parse_varint(data, at, "the memory")
     if len(data) < at + CHECK_SIZE:
-        raise TruncatedError(f"file ends in the header check of {where}")
+        raise TruncatedError("file ends in the header check")
     if crc16(before + data[:at]) != int.from_bytes(data[at : at + CHECK_SIZE], "little"):
-        raise FormatError(f"header check of {where} is wrong")
-    window, overlap = _parse_parameters(record, where) if record is not None else (None, None)
+        raise FormatError("header check is wrong")
+    window, overlap = _parse_parameters(record) if record is not None else (None, None)
     header = Header(
         kind=kind & TYPE_BITS,
         last=bool(kind & LAST),
@@ -318,108 +326,110 @@ def parse_header(data: bytes, where: str, before: bytes = b"", *, first: bool = 
         n_opened=n_opened,
         n_side=n_side,
     )
-    _check_known(header, where)
-    _check_limits(header, where, has_lanes=bool(kind & HAS_LANES))
+    _check_known(header)
+    _check_limits(header, has_lanes=bool(kind & HAS_LANES))
     if first and header.kind != NOTE and line_bits is None:
         header = replace(header, line_bits=line_bits_of(header.body_size))
     return header
 
 
-def _parse_record(data: bytes, at: int, where: str) -> tuple[bytes, int]:
-    length, at = parse_varint(data, at, f"the parameter length of {where}")
+def _parse_record(data: bytes, at: int) -> tuple[bytes, int]:
+    length, at = parse_varint(data, at, "the parameter length")
     if length > MAX_PARAMETERS_SIZE:
-        raise FormatError(f"parameter length of {where} is {length}, above {MAX_PARAMETERS_SIZE}")
+        raise FormatError(f"parameter length is {length}, above {MAX_PARAMETERS_SIZE}")
     if len(data) < at + length:
-        raise TruncatedError(f"file ends in the parameters of {where}")
+        raise TruncatedError("file ends in the parameters")
     return bytes(data[at : at + length]), at + length
 
 
-def _parse_parameters(record: bytes, where: str) -> tuple[int, int]:
+def _parse_parameters(record: bytes) -> tuple[int, int]:
     try:
-        window, at = parse_varint(record, 0, f"the window of {where}")
-        overlap, at = parse_varint(record, at, f"the overlap of {where}")
+        window, at = parse_varint(record, 0, "the window")
+        overlap, at = parse_varint(record, at, "the overlap")
     except TruncatedError:  # it is the record that ends here, not the file
-        raise FormatError(f"parameter record of {where} is too short") from None
+        raise FormatError("parameter record is too short") from None
     if at < len(record):
-        raise UnsupportedError(f"parameters of {where} are of a newer version", hint="update llmzip")
+        raise UnsupportedError("parameters are of a newer version", hint="update llmzip")
     return window, overlap
 
 
-def _check_known(header: Header, where: str) -> None:
+def _check_known(header: Header) -> None:
     if header.kind not in KIND_NAMES:
-        raise UnsupportedError(f"type of {where} is of a newer version: {header.kind}", hint="update llmzip")
+        raise UnsupportedError(f"type is of a newer version: {header.kind}", hint="update llmzip")
     if header.mask & ~sum(TRANSFORM_NAMES):
-        raise UnsupportedError(f"transforms of {where} are of a newer version: {header.mask:#x}", hint="update llmzip")
+        raise UnsupportedError(f"transforms are of a newer version: {header.mask:#x}", hint="update llmzip")
 
 
-def _check_limits(header: Header, where: str, *, has_lanes: bool) -> None:
-    _check_transforms(header, where)
-    _check_sizes(header, where)
+def _check_limits(header: Header, *, has_lanes: bool) -> None:
+    _check_transforms(header)
+    _check_sizes(header)
     if header.line_bits is not None and (header.kind == NOTE or not MIN_LINE_BITS <= header.line_bits <= MAX_LINE_BITS):
-        raise FormatError(f"memory of {where} is 2^{header.line_bits} lines, not 2^{MIN_LINE_BITS} to 2^{MAX_LINE_BITS}, or of a note")
+        raise FormatError(
+            f"memory is 2^{header.line_bits} lines, not 2^{MIN_LINE_BITS} to 2^{MAX_LINE_BITS}, or of a note"
+        )
     if header.kind != MODEL:
         if has_lanes or header.window is not None:
-            raise FormatError(f"lanes or parameters on {where}, which is {KIND_NAMES[header.kind]}")
+            raise FormatError(f"lanes or parameters on a {KIND_NAMES[header.kind]} block")
         return
     most = min(MAX_LANES, header.body_size)
     if has_lanes and not MIN_LANES <= header.lanes <= most:
-        raise FormatError(f"lanes of {where} are {header.lanes}, not {MIN_LANES} to {most}")
+        raise FormatError(f"lanes are {header.lanes}, not {MIN_LANES} to {most}")
     if header.window is not None and header.overlap is not None:
-        _check_window(header.window, header.overlap, header.lanes, where)
+        _check_window(header.window, header.overlap, header.lanes)
 
 
-def _check_transforms(header: Header, where: str) -> None:
+def _check_transforms(header: Header) -> None:
     if header.n_body is None:
         return
     if not header.mask or header.kind == NOTE:
-        raise FormatError(f"record of transforms of {where} is empty, or on a note")
+        raise FormatError("record of transforms is empty, or on a note")
     if header.mask & UTF16LE and header.mask & UTF16BE:
-        raise FormatError(f"transforms of {where} contradict each other")
+        raise FormatError("transforms contradict each other")
     n_opened = header.n_bytes if header.n_opened is None else header.n_opened
     if header.n_opened is not None and (header.kind == STORED or n_opened > MAX_OPENED_SIZE):
-        raise FormatError(f"opened size of {where} is {n_opened}, above {MAX_OPENED_SIZE}, or it is stored")
+        raise FormatError(f"opened size is {n_opened}, above {MAX_OPENED_SIZE}, or the block is stored")
     if not 1 <= header.n_body <= MAX_BODY_GROWTH * n_opened:
-        raise FormatError(f"body size of {where} is {header.n_body}, not 1 to {MAX_BODY_GROWTH * n_opened}")
+        raise FormatError(f"body size is {header.n_body}, not 1 to {MAX_BODY_GROWTH * n_opened}")
     if header.n_side > min(header.n_bytes, header.n_payload):
-        raise FormatError(f"side size of {where} is {header.n_side}, above {min(header.n_bytes, header.n_payload)}")
+        raise FormatError(f"side size is {header.n_side}, above {min(header.n_bytes, header.n_payload)}")
 
 
-def _check_sizes(header: Header, where: str) -> None:
+def _check_sizes(header: Header) -> None:
     n_coded, n_body = header.n_payload - header.n_side, header.body_size
     if header.n_bytes > MAX_BLOCK_SIZE:
-        raise FormatError(f"content size of {where} is {header.n_bytes}, above {MAX_BLOCK_SIZE}")
+        raise FormatError(f"content size is {header.n_bytes}, above {MAX_BLOCK_SIZE}")
     if header.kind == NOTE:
         if header.n_bytes or header.last:
-            raise FormatError(f"{where} is a note with content or the flag LAST")
+            raise FormatError("note with content or the flag LAST")
         if header.n_payload > MAX_NOTE_SIZE:
-            raise FormatError(f"payload size of {where} is {header.n_payload}, above {MAX_NOTE_SIZE} for a note")
+            raise FormatError(f"payload size is {header.n_payload}, above {MAX_NOTE_SIZE} for a note")
     elif n_coded > n_body + MAX_EXPANSION:
-        raise FormatError(f"payload size of {where} is {header.n_payload}, above {header.n_side + n_body + MAX_EXPANSION}")
+        raise FormatError(f"payload size is {header.n_payload}, above {header.n_side + n_body + MAX_EXPANSION}")
 
 
-def _check_window(window: int, overlap: int, lanes: int, where: str) -> None:
+def _check_window(window: int, overlap: int, lanes: int) -> None:
     if not MIN_WINDOW <= window <= MAX_WINDOW:
-        raise FormatError(f"window of {where} is {window}, not {MIN_WINDOW} to {MAX_WINDOW}")
+        raise FormatError(f"window is {window}, not {MIN_WINDOW} to {MAX_WINDOW}")
     if overlap > window // 2:
-        raise FormatError(f"overlap of {where} is {overlap}, above half the window of {window}")
+        raise FormatError(f"overlap is {overlap}, above half the window of {window}")
     if lanes * window > MAX_POSITIONS:
-        raise FormatError(f"lanes x window of {where} is {lanes * window}, above {MAX_POSITIONS}")
+        raise FormatError(f"lanes x window is {lanes * window}, above {MAX_POSITIONS}")
 
 
-def parse_block(data: bytes, header: Header, where: str) -> Block:
+def parse_block(data: bytes, header: Header) -> Block:
     """The block at the start of `data`, whose header has been parsed.
 
     Checks the payload (that of a short member is checked with its content); the content is for others to check.
     """
     end = header.size + header.n_payload
     if len(data) < end:
-        raise TruncatedError(f"file ends in the payload of {where}")
+        raise TruncatedError("file ends in the payload")
     if len(data) < header.block_size:
-        raise TruncatedError(f"file ends in the checks of {where}")
+        raise TruncatedError("file ends in the checks")
     payload = bytes(data[header.size : end])
     if not header.covered:
         if crc16(payload) != int.from_bytes(data[end : end + CHECK_SIZE], "little"):
-            raise FormatError(f"payload check of {where} is wrong")
+            raise FormatError("payload check is wrong")
         end += CHECK_SIZE
     return Block(
         kind=header.kind,
@@ -441,11 +451,11 @@ def parse_block(data: bytes, header: Header, where: str) -> Block:
 def parse_note(block: Block) -> str:
     assert block.kind == NOTE
     if content_check(block.payload) != block.content_check:
-        raise FormatError("content check of the note is wrong")
+        raise FormatError("content check is wrong")
     try:
         return block.payload.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise FormatError(f"note is not UTF-8: {error.reason}") from error
+        raise FormatError(f"it is not UTF-8: {error.reason}") from error
 
 
 # Short members
@@ -453,7 +463,13 @@ def parse_note(block: Block) -> str:
 
 def create_short(block: Block, content: bytes, fingerprint: bytes) -> bytes | None:
     """The member whose only block is this one, in the short form; None where that has no place for it."""
-    if len(content) > MAX_SHORT_SIZE or block.lanes > 1 or block.window is not None or block.mask or block.line_bits is not None:
+    if (
+        len(content) > MAX_SHORT_SIZE
+        or block.lanes > 1
+        or block.window is not None
+        or block.mask
+        or block.line_bits is not None
+    ):
         return None
     form = next(byte for byte, kind in SHORT_FORMS.items() if kind == block.kind)
     preamble = MAGIC[:1] + bytes([form]) + (fingerprint[:FINGERPRINT_SIZE] if block.kind == MODEL else b"")
@@ -461,25 +477,25 @@ def create_short(block: Block, content: bytes, fingerprint: bytes) -> bytes | No
     if block.kind != STORED:
         header += create_varint(len(block.payload))
     try:
-        parse_short_header(header, "the short member to be written", parse_preamble(preamble))
+        parse_short_header(header, parse_preamble(preamble))
     except FormatError:  # a payload as long as its content: that is for a block of the long form
         return None
     member = preamble + header + block.payload
     return member + content_check(member + content, SHORT_CHECK_SIZE)
 
 
-def parse_short_header(data: bytes, where: str, preamble: Preamble) -> Header:
+def parse_short_header(data: bytes, preamble: Preamble) -> Header:
     """What follows the preamble of a short member, up to its payload."""
     assert preamble.short is not None
     kind = preamble.short
-    n_bytes, at = parse_varint(data, 0, f"the content size of {where}")
+    n_bytes, at = parse_varint(data, 0, "the content size")
     n_payload = n_bytes
     if kind != STORED:
-        n_payload, at = parse_varint(data, at, f"the payload size of {where}")
+        n_payload, at = parse_varint(data, at, "the payload size")
         if n_payload >= n_bytes:
-            raise FormatError(f"payload size of {where} is {n_payload}, not below the content size {n_bytes}")
+            raise FormatError(f"payload size is {n_payload}, not below the content size {n_bytes}")
     if n_bytes > MAX_SHORT_SIZE:
-        raise FormatError(f"content size of {where} is {n_bytes}, above {MAX_SHORT_SIZE} for a short member")
+        raise FormatError(f"content size is {n_bytes}, above {MAX_SHORT_SIZE} for a short member")
     return Header(
         kind=kind,
         last=True,
@@ -492,6 +508,14 @@ def parse_short_header(data: bytes, where: str, preamble: Preamble) -> Header:
         line_bits=line_bits_of(n_bytes),
         covered=preamble.raw + bytes(data[:at]),
     )
+
+
+def parse_header_in(preamble: Preamble, data: bytes, before: bytes, *, first: bool) -> Header:
+    """The header of a block in a member with this preamble, in the form that it asks for."""
+    header = parse_short_header(data, preamble) if preamble.short else parse_header(data, before, first=first)
+    if header.kind == MODEL and preamble.fingerprint == NO_MODEL:
+        raise FormatError("it needs a model, and the preamble names none")
+    return header
 
 
 # A member, block by block
@@ -537,17 +561,15 @@ class Member:
         Changes nothing, so it can be asked again when there are more bytes.
         """
         assert not self.ended
-        if self.preamble.short:
-            header = parse_short_header(data, self.where, self.preamble)
-        else:
-            header = parse_header(data, self.where, self.next_before, first=self.n_blocks == 0)
+        if not data:
+            raise TruncatedError(f"file ends before {self.where}")
+        with naming(self.where):
+            header = parse_header_in(self.preamble, data, self.next_before, first=self.n_blocks == 0)
         if header.kind == NOTE:
             if self.entries:
                 raise FormatError(f"note before {self.where} is not at the start of the member")
         elif header.n_bytes == 0 and not (header.kind == STORED and header.last and self.n_blocks == 0):
             raise FormatError(f"{self.where} is empty")
-        if header.kind == MODEL and self.fingerprint == NO_MODEL:
-            raise FormatError(f"{self.where} needs a model, and the preamble names none")
         return header
 
     def add_header(self, header: Header) -> None:
@@ -556,7 +578,10 @@ class Member:
         self.add(header.kind, header.n_bytes, header.block_size, header.last, begins_group=begins_group)
 
     def add(self, kind: int, n_bytes: int, size: int, last: bool, *, begins_group: bool = False) -> None:
-        """Go past a block of this content size and this size in the file. The first block of content begins a group in any case."""
+        """Go past a block of this content size and this size in the file.
+
+        The first block of content begins a group in any case.
+        """
         begins_group = kind != NOTE and (begins_group or self.n_blocks == 0)
         self.entries.append(IndexEntry(n_bytes, size, begins_group))
         self.n_blocks += kind != NOTE

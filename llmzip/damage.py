@@ -28,12 +28,12 @@ from llmzip.container import (
     Member,
     Preamble,
 )
-from llmzip.errors import FormatError, LimitExceeded, LlmzipError, TruncatedError
+from llmzip.errors import FormatError, LimitExceeded, LlmzipError, TruncatedError, naming
 from llmzip.filemap import is_padding, read_at
 from llmzip.index import INDEX_END, Index, IndexEntry, check_index, create_index, parse_index
 from llmzip.limits import UNLIMITED, Limits
 from llmzip.models.source import ModelSource
-from llmzip.stream.opening import Opener, Place
+from llmzip.stream.opening import Opener, Place, parse_block, parse_note
 
 SEARCH_SIZE = 1 << 20  # bytes that are searched at a time
 MAX_INDEX_ENTRIES = 1 << 20  # of an index that is looked for: more blocks than that has no file that one mends
@@ -115,7 +115,7 @@ class _Salvage:
             preamble = container.parse_preamble(start)
             if preamble.short:
                 return (yield from self._short(offset, preamble))
-            container.parse_header(self._read(offset + PREAMBLE_SIZE, container.MAX_HEADER_SIZE), "block 1", start)
+            container.parse_header(self._read(offset + PREAMBLE_SIZE, container.MAX_HEADER_SIZE), start)
         except LimitExceeded:
             raise
         except LlmzipError as error:
@@ -179,9 +179,9 @@ class _Salvage:
         try:
             if end > self._end:
                 raise TruncatedError(f"file ends in {place}")
-            block = container.parse_block(self._read(at, header.block_size), header, str(place))
+            block = parse_block(self._read(at, header.block_size), header, place)
             if block.kind == NOTE:
-                self._note = container.parse_note(block)
+                self._note = parse_note(block)
                 return
             self._opener.check(header, place, self._memory)
             content = self._opener.open(block, header, place, self._memory, fingerprint=fingerprint, note=self._note)
@@ -237,9 +237,10 @@ class _Salvage:
             if place >= at:
                 try:
                     data = self._read(place, container.MAX_HEADER_SIZE)
-                    header = container.parse_header(data, f"block {number}", b"" if i else preamble.raw, first=number == 1)
-                    if (header.n_bytes, header.block_size) != (entry.n_bytes, entry.size):
-                        raise FormatError(f"index does not tell the sizes of block {number}")
+                    with naming(f"block {number}" if entry.n_bytes else "the note"):
+                        header = container.parse_header(data, b"" if i else preamble.raw, first=number == 1)
+                        if (header.n_bytes, header.block_size) != (entry.n_bytes, entry.size):
+                            raise FormatError("index does not tell its sizes")
                 except LlmzipError as error:
                     self._memory.spoil()
                     yield self._damage(place if i else at, place + entry.size, entry.n_bytes, error)
@@ -254,7 +255,7 @@ class _Salvage:
         for fingerprint in self._fingerprints(offset):
             preamble = container.parse_preamble(container.create_preamble(fingerprint))
             try:
-                container.parse_header(data, "block 1", preamble.raw)
+                container.parse_header(data, preamble.raw)
             except LlmzipError:
                 continue
             return preamble
@@ -268,7 +269,7 @@ class _Salvage:
                 try:
                     header = member.parse_header(data[:i] + bytes([byte]) + data[i + 1 :])
                     if header.size > i:
-                        container.parse_block(self._read(at, header.block_size), header, member.where)
+                        container.parse_block(self._read(at, header.block_size), header)
                         return header
                 except LlmzipError:
                     continue
@@ -301,7 +302,10 @@ class _Trail:
                     kind
                     for kind in range(256)
                     if kind & TYPE_BITS == MODEL
-                    or (kind & TYPE_BITS in (STORED, CM) and not kind & ~(TYPE_BITS | LAST | HAS_TRANSFORMS | BEGINS_GROUP))
+                    or (
+                        kind & TYPE_BITS in (STORED, CM)
+                        and not kind & ~(TYPE_BITS | LAST | HAS_TRANSFORMS | BEGINS_GROUP)
+                    )
                 )
             ),
         ),
@@ -363,7 +367,7 @@ class _Trail:
                 data = chunk[match.start() : match.start() + container.MAX_HEADER_SIZE]
                 try:
                     preamble = container.parse_preamble(data) if data[0] == primitives.MAGIC[0] else None
-                    if preamble is None and container.parse_header(data, "a block").n_bytes == 0:
+                    if preamble is None and container.parse_header(data).n_bytes == 0:
                         continue
                 except LlmzipError:
                     continue
@@ -402,7 +406,7 @@ class _Trail:
     def _past_block(self, at: int, *, inside: bool) -> tuple[int, Header]:
         """Where a block ends that begins here, with its member unless `inside` one, and its header."""
         if inside:
-            header = container.parse_header(self._read(at, container.MAX_HEADER_SIZE), "a block")
+            header = container.parse_header(self._read(at, container.MAX_HEADER_SIZE))
         else:
             member = Member(container.parse_preamble(self._read(at, PREAMBLE_SIZE)))
             at += len(member.preamble.raw)

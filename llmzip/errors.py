@@ -11,9 +11,12 @@
         ├── ModelInvalid       a model folder that is damaged, incomplete or beyond a bound of the exact arithmetic
         └── EngineMismatch     the file is bound to another device, dtype or library version
 
-Every error has a message that says what is wrong, in lower case without a full stop, and may have a `hint` that says what to do.
-This module imports nothing.
+Every error has a message that says what is wrong, in lower case without a full stop, and may have a `hint` that says
+what to do. What parses names the field; who knows the block adds its name (`naming`).
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class LlmzipError(Exception):
@@ -58,3 +61,17 @@ class ModelInvalid(ModelError):
 
 class EngineMismatch(ModelError):
     """The file was written by an engine that is bound to one kind of machine, and this is another."""
+
+
+def named(error: LlmzipError, what: object) -> LlmzipError:
+    """The error of what does not know what it works on, with the name of that in front."""
+    return type(error)(f"{what}: {error}", hint=error.hint)
+
+
+@contextmanager
+def naming(what: object) -> Iterator[None]:
+    """Errors of what is done here are about this: `block 2: header check is wrong`."""
+    try:
+        yield
+    except LlmzipError as error:
+        raise named(error, what) from error

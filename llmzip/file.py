@@ -9,20 +9,21 @@ import builtins
 import io
 import os
 import stat
+import sys
 import warnings
 import weakref
 from bisect import bisect_right
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from llmzip import container, filemap, handles
 from llmzip.blocks import Memory
 from llmzip.container import Header
-from llmzip.errors import FormatError, LlmzipError
+from llmzip.errors import FormatError, LlmzipError, naming
 from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.limits import Limits
 from llmzip.stream import BLOCK_SIZE, CHUNK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
-from llmzip.stream.opening import Opener, Place, named
+from llmzip.stream.opening import Opener, Place, parse_block
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -37,8 +38,8 @@ NOBODY = -1  # as a process: what is written now is for no one to finish
 class _Blocks:
     """Content of a mapped file at any offset, as far as the file is whole.
 
-    Keeps the last block that it decoded, and what its group has learnt by then: the blocks of a group are decoded in their order. Stored
-    ones are read on their own.
+    Keeps the last block that it decoded, and what its group has learnt by then: the blocks of a group are decoded in
+    their order. Stored ones are read on their own.
     """
 
     def __init__(self, file: BinaryIO, start: int, opener: Opener) -> None:
@@ -72,7 +73,10 @@ class _Blocks:
         return self._content[at : at + size]
 
     def _go_to(self, i: int) -> None:
-        """Decode block i, after those of its group before it that are not decoded yet. Stored ones neither need nor teach."""
+        """Decode block i, after those of its group before it that are not decoded yet.
+
+        Stored ones neither need nor teach.
+        """
         self._cached = -1
         header = self._enter(i)
         if header.kind != container.STORED:
@@ -87,10 +91,8 @@ class _Blocks:
         """The header of block i. Where a group begins, its memory is made."""
         member, entry = self._blocks[i]
         self._opener.limits.check_size(entry.content_offset + entry.n_bytes)
-        try:
+        with naming(self._place(i)):
             header = filemap.read_header(self._file, member, entry)
-        except LlmzipError as error:
-            raise named(error, self._place(i)) from error
         if header.line_bits is not None:
             self._memory, self._next = Memory(header.line_bits), i
         if header.kind == container.STORED and self._next == i:
@@ -105,10 +107,12 @@ class _Blocks:
         """The content of block i, which is stored, or goes on from the memory as it is."""
         (member, entry), place = self._blocks[i], self._place(i)
         self._opener.check(header, place, self._memory)
-        block = container.parse_block(filemap.read_at(self._file, entry.offset, entry.size), header, str(place))
+        block = parse_block(filemap.read_at(self._file, entry.offset, entry.size), header, place)
         if header.kind != container.STORED:
             self._next = -1  # until it has been decoded
-        content = self._opener.open(block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note)
+        content = self._opener.open(
+            block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note
+        )
         if header.kind != container.STORED:
             self._next = i + 1
         return content
@@ -223,7 +227,12 @@ class LmzFile(io.BufferedIOBase):
         self._mode = _plain_mode(mode)
         if self._mode == "r":
             _refuse_write_arguments(
-                block_size=block_size, lanes=lanes, window=window, overlap=overlap, group_size=group_size, opens=None if opens else 0
+                block_size=block_size,
+                lanes=lanes,
+                window=window,
+                overlap=overlap,
+                group_size=group_size,
+                opens=None if opens else 0,
             )
         else:
             for name, value in (("ignore_engine", ignore_engine or None), ("max_size", max_size), ("memory", memory)):
@@ -453,8 +462,17 @@ _writers: weakref.WeakSet[LmzFile] = weakref.WeakSet()  # that are open
 def _finish_writers() -> None:
     """While everything still works that compressing needs. One that fails does not keep the others from it."""
     with ExitStack() as stack:
+        stack.callback(_keep_interrupt)
         for file in list(_writers):
             stack.callback(file._finish_at_exit)
+
+
+def _keep_interrupt() -> None:
+    """A program that Ctrl-C has ended dies of SIGINT, which tells its shell to stop as well; CPython forgets that it
+    has to as soon as anything runs `exec`, as modules do that are imported for the last blocks. So remind it."""
+    if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")
 
 
 def _take_texts() -> None:

@@ -9,8 +9,6 @@ from typing import BinaryIO
 
 from llmzip.container import (
     MAX_HEADER_SIZE,
-    MODEL,
-    NO_MODEL,
     NOTE,
     PREAMBLE_SIZE,
     Block,
@@ -20,11 +18,11 @@ from llmzip.container import (
     check_continuation,
     parse_block,
     parse_header,
+    parse_header_in,
     parse_note,
     parse_preamble,
-    parse_short_header,
 )
-from llmzip.errors import FormatError, LlmzipError, TruncatedError, UnsupportedError
+from llmzip.errors import FormatError, LlmzipError, TruncatedError, UnsupportedError, naming
 from llmzip.index import INDEX_END, Index, check_index, create_index, parse_index
 from llmzip.primitives import END_MAGIC
 
@@ -123,23 +121,20 @@ def is_padding(file: BinaryIO, at: int) -> bool:
 
 def read_header(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Header:
     """Read the header of one block of a mapped file."""
-    where = f"block {entry.number}"
     data = read_at(file, entry.offset, MAX_HEADER_SIZE)
-    if member.preamble.short:
-        header = parse_short_header(data, where, member.preamble)
-    else:
-        header = parse_header(data, where, _before(member, entry.offset), first=entry.number == 1)
-    if (header.n_bytes, header.block_size, header.line_bits is not None) != (entry.n_bytes, entry.size, entry.begins_group):
-        raise FormatError(f"index does not tell the sizes of {where}")
-    if header.kind == NOTE or (header.kind == MODEL and member.fingerprint == NO_MODEL):
-        raise FormatError(f"{where} is of a type that cannot be here")
+    header = parse_header_in(member.preamble, data, _before(member, entry.offset), first=entry.number == 1)
+    listed = entry.n_bytes, entry.size, entry.begins_group
+    if (header.n_bytes, header.block_size, header.line_bits is not None) != listed:
+        raise FormatError("index does not tell its sizes")
+    if header.kind == NOTE:
+        raise FormatError("it is a note, and the index has content there")
     return header
 
 
 def read_block(file: BinaryIO, member: MemberEntry, entry: BlockEntry) -> Block:
     """Read one block of a mapped file."""
     header = read_header(file, member, entry)
-    return parse_block(read_at(file, entry.offset, entry.size), header, f"block {entry.number}")
+    return parse_block(read_at(file, entry.offset, entry.size), header)
 
 
 def end_of(file: BinaryIO) -> int:
@@ -196,7 +191,7 @@ def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: Preamble, 
         if entry.n_bytes:
             blocks.append(BlockEntry(len(blocks) + 1, at, entry.size, 0, entry.n_bytes, entry.begins_group, None))
         elif i == 0:
-            note = _read_note(file, at, parse_header(read_at(file, at, MAX_HEADER_SIZE), "the note", preamble.raw))
+            note = _read_note(file, at, parse_header(read_at(file, at, MAX_HEADER_SIZE), preamble.raw))
         else:
             raise FormatError("index lists an empty block")
         at += entry.size
@@ -208,7 +203,8 @@ def _member_of_index(file: BinaryIO, offset: int, end: int, preamble: Preamble, 
 def _read_note(file: BinaryIO, offset: int, header: Header) -> str:
     if header.kind != NOTE:
         raise FormatError("first block has no content and is not a note")
-    return parse_note(parse_block(read_at(file, offset, header.block_size), header, "the note"))
+    with naming("the note"):
+        return parse_note(parse_block(read_at(file, offset, header.block_size), header))
 
 
 def _walk(file: BinaryIO, start: int, end: int) -> tuple[list[MemberEntry], LlmzipError | None]:

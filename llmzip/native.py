@@ -1,6 +1,9 @@
-"""The C library `_kernels` through ctypes: finding it, and choosing the instruction set. Absent, everything works without it.
+"""The C library `_kernels` through ctypes: finding it, and choosing the instruction set.
 
-Knows nothing of models but the C structures that `models/fused.py` fills. The kernels give the same bits as their numpy and torch twins.
+Absent, everything works without it.
+
+Knows nothing of models but the C structures that `models/fused.py` fills. The kernels give the same bits as their numpy
+and torch twins.
 """
 
 import ctypes
@@ -52,7 +55,9 @@ class Model(Structure):
         ("rope_cos", c_void_p),
         ("rope_sin", c_void_p),
         ("head", Matrix),
+        ("escapes", c_void_p),
         ("norm_eps", c_double),
+        ("n_escapes", c_int64),
         ("n_layers", c_int64),
         ("n_vocab", c_int64),
         ("width", c_int32),
@@ -97,7 +102,8 @@ class Buffers(Structure):
 
 
 STRUCTS: tuple[type[Structure], ...] = (Matrix, Layer, Model, Cache, Activations, Buffers)
-VERSION = 3  # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
+# of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
+VERSION = 4
 MORE_THREADS = 16  # than cores are allowed up to here, for tests of exactness on small machines; waiting threads cost
 
 
@@ -113,8 +119,8 @@ def _find() -> str:
 
 def _load(path: str) -> ctypes.CDLL:
     """Raises OSError or AttributeError where the file is no library, or not the one that belongs to this code."""
-    # Threads that wait should sleep: a forward has hundreds of barriers, and on a busy machine spinning costs 50 times the
-    # speed. The library for threads reads this when it is loaded; nobody else is to see it.
+    # Threads that wait should sleep: a forward has hundreds of barriers, and on a busy machine spinning costs 50 times
+    # the speed. The library for threads reads this when it is loaded; nobody else is to see it.
     before = os.environ.get("GOMP_SPINCOUNT")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     try:
@@ -145,7 +151,7 @@ def _declare(library: ctypes.CDLL) -> None:
     ]  # fmt: skip
     library.llmzip_linear.restype = None
     library.llmzip_forward.argtypes = [
-        c_int, POINTER(Model), POINTER(Cache), POINTER(Buffers), c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int,
+        c_int, POINTER(Model), POINTER(Cache), POINTER(Buffers), c_void_p, c_int64, c_int64, c_void_p, c_int,
     ]  # fmt: skip
     library.llmzip_forward.restype = None
 
@@ -167,7 +173,9 @@ def _load_or_say_why() -> tuple[ctypes.CDLL | None, str]:
 
 
 def check_sizes(layout: str, sizes: Sequence[int]) -> None:
-    """Compare sizes of structures and arrays that the C code has in its own constants; `layout`: the function that tells them, how many first.
+    """Compare sizes of structures and arrays that the C code has in its own constants.
+
+    `layout`: the function that tells them, how many first.
 
     Raises LlmzipError: with other sizes it would write beyond the arrays.
     """
@@ -175,7 +183,10 @@ def check_sizes(layout: str, sizes: Sequence[int]) -> None:
     theirs.restype = POINTER(c_int64)
     found = theirs()
     if found[: 1 + len(sizes)] != [len(sizes), *sizes]:
-        raise LlmzipError("the compiled kernels belong to another version of llmzip", hint="install llmzip again: pip install --force-reinstall")
+        raise LlmzipError(
+            "the compiled kernels belong to another version of llmzip",
+            hint="install llmzip again: pip install --force-reinstall",
+        )
 
 
 def check_rounding(threads: int = 1) -> None:
@@ -185,10 +196,14 @@ def check_rounding(threads: int = 1) -> None:
     """
     one, half = 1.0, 2.0**-53  # of the last bit of 1
     up, down, even = one + half, -one - half, (one + 2 * half) + half
-    if (up, down, even) != (1.0, -1.0, 1.0 + 2.0**-51) or (library is not None and not library.llmzip_rounding(threads)):
+    if (up, down, even) != (1.0, -1.0, 1.0 + 2.0**-51) or (
+        library is not None and not library.llmzip_rounding(threads)
+    ):
         raise LlmzipError(
-            "this process has changed how floating-point numbers are rounded, so nothing it wrote could be decoded elsewhere",
-            hint="restore the default, rounding to nearest (fesetround), before llmzip is used, or run llmzip in a process of its own",
+            "this process has changed how floating-point numbers are rounded, "
+            "so nothing it wrote could be decoded elsewhere",
+            hint="restore the default, rounding to nearest (fesetround), before llmzip is used, "
+            "or run llmzip in a process of its own",
         )
 
 
@@ -229,14 +244,15 @@ class _Pool:
 def clip_threads(wanted: int | None) -> int:
     """How many threads a call of the library uses, if a caller wants so many; None or 0: one for each core at hand.
 
-    No more than the cores (or MORE_THREADS), and no more than the system lets this process start. A child of fork has none
-    of the threads that its parent has started, and would wait for them for ever: it gets one. Never changes a bit.
+    No more than the cores (or MORE_THREADS), and no more than the system lets this process start. A child of fork has
+    none of the threads that its parent has started, and would wait for them for ever: it gets one. Never changes a bit.
     Raises ValueError for a negative number.
     """
     if wanted is not None and wanted < 0:
         raise ValueError("threads must be 0 or more")
     n = min(wanted or _n_cores(), max(MORE_THREADS, os.cpu_count() or 1))
-    if n == 1 or _pool.lost or _pool.process not in (0, os.getpid()):  # a fork by other means than Python's is seen by its number
+    # a fork by other means than Python's is seen by its number
+    if n == 1 or _pool.lost or _pool.process not in (0, os.getpid()):
         return 1
     if n > getattr(_pool.of_thread, "n", 1):
         n = _n_startable(n)

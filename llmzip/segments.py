@@ -1,4 +1,6 @@
-"""What content looks like: where in it there is text, and whether anything could be gained from it. A cheap look at the bytes, no model.
+"""What content looks like: where in it there is text, and whether anything could be gained from it.
+
+A cheap look at the bytes, no model.
 
 Wrong guesses cost size or time, never bytes: what is called text is coded as bytes as well, and the smallest is kept.
 """
@@ -57,7 +59,10 @@ def utf16(content: bytes) -> int:
 
 
 def is_random(content: bytes) -> bool:
-    """Whether the bytes that occur do so equally often: encrypted, compressed, or such data in base64 or hexadecimal."""
+    """Whether the bytes that occur do so equally often.
+
+    Encrypted, compressed, or such data in base64 or hexadecimal.
+    """
     counts = np.bincount(np.frombuffer(content, np.uint8), minlength=256)
     shares = counts[counts > 0] / max(1, len(content))
     entropy = -float(shares @ np.log2(shares)) if len(shares) else 0.0

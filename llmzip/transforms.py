@@ -1,7 +1,9 @@
-"""Reversible transforms in front of the coder: content to a body that a model reads better, and back (docs/format.md 3.3).
+"""Reversible transforms in front of the coder.
 
-Pure functions of bytes. `apply` gives the body and the *side information* that undoes what was done; `undo` takes any bytes for both and raises
-FormatError, or gives bytes that the content check refuses, in bounded memory.
+Content to a body that a model reads better, and back (docs/format.md 3.3).
+
+Pure functions of bytes. `apply` gives the body and the *side information* that undoes what was done; `undo` takes any
+bytes for both and raises FormatError, or gives bytes that the content check refuses, in bounded memory.
 """
 
 import codecs
@@ -18,7 +20,8 @@ from llmzip.primitives import create_varint, parse_varint
 
 UTF8_BOM = b"\xef\xbb\xbf"
 MAX_LONE_ENDS = 1 << 16  # line ends that are no CR LF: so many numbers at most are held in memory
-MIN_COPY = 4096  # bytes: a copy costs some 8 bytes, and so much does the adaptive layer take for a repeat of this size (lab-log.md)
+# bytes: a copy costs some 8 bytes, and so much does the adaptive layer take for a repeat of this size (lab-log.md)
+MIN_COPY = 4096
 MIN_COPY_WRITTEN = 256  # what the format allows: bounds the number of copies in a body
 HASHED = 1024  # bytes hashed together; two copies of MIN_COPY bytes share a hashed block whatever their offsets
 HASH_BITS = 20
@@ -167,7 +170,8 @@ def _with_bom(body: bytes, side: Side, limit: int) -> bytes:
     return UTF8_BOM + body
 
 
-# CR LF to LF. A CR that stands alone stays; so does a lone LF, whose number among the LFs of the body goes into the side.
+# CR LF to LF. A CR that stands alone stays; so does a lone LF, whose number among the LFs of the body goes into the
+# side.
 
 
 def _without_cr(data: bytes) -> Applied | None:
@@ -218,7 +222,10 @@ def _read_gaps(side: Side, n: int, limit: int) -> NDArray[np.int64]:
 
 
 def _places(content: NDArray[np.uint8], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where the line ends of these ascending numbers are; looked for piece by piece, for there may be as many as bytes."""
+    """Where the line ends of these ascending numbers are.
+
+    Looked for piece by piece, for there may be as many as bytes.
+    """
     found, before = [], 0
     for at in range(0, len(content), PIECE):
         ends = np.flatnonzero(content[at : at + PIECE] == ord("\n"))
@@ -295,7 +302,9 @@ def _hashes(content: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def _candidates(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Positions whose hash is that of an earlier block that starts at a multiple of HASHED, and the first such block of each."""
+    """Positions whose hash is that of an earlier block that starts at a multiple of HASHED, and the first such block of
+    each.
+    """
     known, first = np.unique(hashes[::HASHED], return_index=True)
     low = (1 << HASH_BITS) - 1
     filled = np.zeros(1 << HASH_BITS, dtype=bool)  # most positions are sorted out by this alone
@@ -392,7 +401,9 @@ def _read_alphabet(side: Side) -> list[int]:
 
 
 def _filter_x86(data: bytes) -> Applied:
-    """Branches of x86 code with their targets absolute instead of relative (BCJ), so that all calls of a function are the same bytes."""
+    """Branches of x86 code with their targets absolute instead of relative (BCJ), so that all calls of a function are
+    the same bytes.
+    """
     return _code_and_decode(data, with_filter=True, then_with_filter=False), b""
 
 

@@ -1,4 +1,6 @@
-"""What a sample of a body says: whether anything is to be gained, how long its records are, whether a model earns its time.
+"""What a sample of a body says.
+
+Whether anything is to be gained, how long its records are, whether a model earns its time.
 
 Samples are coded in a memory of their own. Wrong guesses cost size or time, never bytes.
 """
@@ -14,10 +16,11 @@ from llmzip.models import Model
 from llmzip.predictor import Predictor
 
 SAMPLE_SIZE = 1 << 14  # bytes that what is not text is judged by
-HOPELESS = 1.0015  # coded share of a sample above which there is nothing to learn: noise takes 1.0043, bzip2 1.0022, a JPEG 0.998
-TRIAL_SIZE = (
-    1 << 15
-)  # bytes on which the model is tried, the last quarter of which counts: what comes before has been learnt by then
+# coded share of a sample above which there is nothing to learn: noise takes 1.0043, bzip2 1.0022, a JPEG 0.998
+HOPELESS = 1.0015
+# bytes on which the model is tried, the last quarter of which counts: what comes before has been learnt by then
+TRIAL_SIZE = 1 << 15
+TRIAL_BITS = 20  # of their memories at most: more would take longer to clear than it is worth
 TRIAL_SHARE = 8  # of the body at most: so much of its time is spent on trying
 OPENED_SHARE = 0.98  # of what a stream holds: one of more bytes than that holds what cannot be made smaller
 MIN_OPENED_TRIAL = 1 << 15  # bytes of what a stream holds, below which nothing is tried
@@ -64,7 +67,7 @@ def share_with_model(model: Model, body: bytes, shape: codec.Shape) -> float:
     size = min(TRIAL_SIZE, max(MIN_TRIAL, len(body) // TRIAL_SHARE), len(body))
     start = (len(body) - size) // 2
     learnt, counted = body[start : start + size * 3 // 4], body[start + size * 3 // 4 : start + size]
-    without, joined = (Predictor(line_bits_of(size)) for _ in range(2))
+    without, joined = (Predictor(line_bits_of(size, TRIAL_BITS)) for _ in range(2))
     codec.write_bytes(without, learnt, 0)
     shape = replace(shape, lanes=1)
     codec.write_tokens(joined, model, learnt, shape)

@@ -1,4 +1,4 @@
-"""Jobs side by side: their results in order, as they come, and an end to all of them when they are not wanted any more."""
+"""Jobs side by side: their results in order, as they come, and an end to all when they are not wanted any more."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +26,10 @@ class _Ended:
 
 @contextmanager
 def beside() -> Iterator[Executor | None]:
-    """A thread beside this one; None where none can be started: while the interpreter ends, or at a limit of the system."""
+    """A thread beside this one.
+
+    None where none can be started: while the interpreter ends, or at a limit of the system.
+    """
     with ThreadPoolExecutor(1) as executor:
         yield executor if _starts(executor) else None
 
@@ -40,7 +43,10 @@ def _starts(executor: Executor) -> bool:
 
 
 def run(jobs: Sequence[Job[Result]], n_threads: int, progress: Progress | None = None) -> Iterator[Result]:
-    """The results of the first job, then those of the second, and so on. `progress` gets the sum of what all have done, from any thread."""
+    """The results of the first job, then those of the second, and so on.
+
+    `progress` gets the sum of what all have done, from any thread.
+    """
     stop = threading.Event()
     done = [0] * len(jobs)
 
@@ -68,7 +74,8 @@ def run(jobs: Sequence[Job[Result]], n_threads: int, progress: Progress | None =
             if result.error is not None:
                 raise result.error
     finally:
-        # Does not wait for the threads: one that is given up is collected by any thread, which may hold what they need to end.
+        # Does not wait for the threads: one that is given up is collected by any thread, which may hold what they need
+        # to end.
         stop.set()
         executor.shutdown(wait=False, cancel_futures=True)
 

@@ -27,7 +27,10 @@ WORDS = tuple("".join(random.Random(i).choices("aeioubdgklmnprstvzéß", k=7)) f
 
 
 def tiny_tokenizer(path: Path, *, vocab: int = 600, seed: int = 0) -> Path:
-    """A byte-level BPE tokenizer.json, trained on invented words: 256 bytes, merges, one special token, `<|endoftext|>`, as id 0."""
+    """A byte-level BPE tokenizer.json, trained on invented words.
+
+    256 bytes, merges, one special token, `<|endoftext|>`, as id 0.
+    """
     chooser = random.Random(seed)
     text = [" ".join(chooser.choices(WORDS, k=12)) + ".\n" for _ in range(300)]
     tokenizer = Tokenizer(models.BPE())
@@ -140,5 +143,8 @@ def float_logits(config: dict[str, Any], tensors: dict[str, np.ndarray], ids: li
 
 
 def invented_text(n_words: int, seed: int = 0) -> bytes:
-    """Of words that tiny tokenizers have as tokens: what even a model of random weights knows better than a coder of bytes, for the first kilobyte."""
+    """Of words that tiny tokenizers have as tokens.
+
+    What even a model of random weights knows better than a coder of bytes, for the first kilobyte.
+    """
     return " ".join(random.Random(seed).choices(WORDS, k=n_words)).encode()

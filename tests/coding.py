@@ -16,13 +16,27 @@ LINE_BITS = 14  # of a memory for small blocks
 
 
 def model_block(
-    model: Model, content: bytes, memory: Memory | None = None, *, lanes: int = 1, window: int | None = None, overlap: int | None = None
+    model: Model,
+    content: bytes,
+    memory: Memory | None = None,
+    *,
+    lanes: int = 1,
+    window: int | None = None,
+    overlap: int | None = None,
 ) -> Block:
     """The block of this content by the model. It goes on from the memory, or stands alone with that of its size."""
     memory = memory or Memory(container.line_bits_of(len(content)))
-    payload = codec.write_tokens(memory.take(len(content)), model, content, codec.Shape(lanes, *codec.coding_of(model, window, overlap, lanes)))
+    payload = codec.write_tokens(
+        memory.take(len(content)), model, content, codec.Shape(lanes, *codec.coding_of(model, window, overlap, lanes))
+    )
     return Block(
-        container.MODEL, len(content), payload, primitives.content_check(content), lanes=lanes, window=window, overlap=overlap
+        container.MODEL,
+        len(content),
+        payload,
+        primitives.content_check(content),
+        lanes=lanes,
+        window=window,
+        overlap=overlap,
     )
 
 

@@ -6,7 +6,9 @@ import random
 import zlib
 from collections.abc import Callable
 
-WORDS = "the of and to in a is that for it as was with be by on not he his but at are this have from or had an they".split()
+WORDS = (
+    "the of and to in a is that for it as was with be by on not he his but at are this have from or had an they".split()
+)
 
 
 def text(chance: random.Random, n: int) -> bytes:

@@ -1,11 +1,13 @@
-"""Same bits everywhere: one file, written once, is read and written again under other threads, kernels and instruction sets.
+"""Same bits everywhere: one file, written once, is read and written again under other threads, kernels and instruction
+sets.
 
     python tests/exactness_matrix.py MODEL FILE [BYTES] [LANES] [KERNELS]
 
-Each case is a fresh process. The columns are what it ran under, whether it decoded the file to the original bytes, and whether it wrote the
-identical file. Exit code 1 if any case differs. KERNELS under torch's and oneDNN's limits are "torch" (torch operations) or "default" (what a
-user gets). The test suite runs this on a tiny model; on SmolLM2 it takes three quarters of an hour. The predictor is that of the library in
-all cases: tests/test_predictor.py compares it with its twin.
+Each case is a fresh process. The columns are what it ran under, whether it decoded the file to the original bytes, and
+whether it wrote the identical file. Exit code 1 if any case differs. KERNELS under torch's and oneDNN's limits are
+"torch" (torch operations) or "default" (what a user gets). The test suite runs this on a tiny model; on SmolLM2 it
+takes three quarters of an hour. The predictor is that of the library in all cases: tests/test_predictor.py compares it
+with its twin.
 """
 
 import itertools
@@ -46,9 +48,12 @@ def pack(data: bytes, model: Model, lanes: int) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
-def case(model: str, source: Path, packed: Path, lanes: int, threads: int, environment: dict[str, str]) -> tuple[str, bool, bool]:
+def case(
+    model: str, source: Path, packed: Path, lanes: int, threads: int, environment: dict[str, str]
+) -> tuple[str, bool, bool]:
     result = subprocess.run(
-        [sys.executable, "-c", CASE, model, str(source), str(packed), str(threads), str(lanes), str(Path(__file__).parent)],
+        [sys.executable, "-c", CASE, model, str(source), str(packed), str(threads), str(lanes),
+        str(Path(__file__).parent)],
         env={**os.environ, **environment}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     kernels, flags = result.stdout.splitlines()

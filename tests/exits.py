@@ -63,21 +63,25 @@ PATTERNS = {
         'f = llmzip.open(path, "wb"); f.write(data); f.flush(); f.write(data); os.kill(os.getpid(), 9)', exit_code=-9
     ),
     "killed after a flush of text": Pattern(
-        'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines); f.flush(); f.write(lines); os.kill(os.getpid(), 9)',
+        'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines); f.flush(); f.write(lines); '
+        "os.kill(os.getpid(), 9)",
         exit_code=-9,
     ),
     "killed before there is a block": Pattern(
-        'with llmzip.open(path, "wb") as f: f.write(data)\nf = llmzip.open(path, "wb"); f.write(b"new"); os.kill(os.getpid(), 9)',
+        'with llmzip.open(path, "wb") as f: f.write(data)\n'
+        'f = llmzip.open(path, "wb"); f.write(b"new"); os.kill(os.getpid(), 9)',
         exit_code=-9,
     ),
     "logging, killed": Pattern(
-        'h = logging.StreamHandler(llmzip.open(path, "wt", encoding="utf-8")); logging.basicConfig(handlers=[h], format="%(message)s")\n'
+        'h = logging.StreamHandler(llmzip.open(path, "wt", encoding="utf-8")); '
+        'logging.basicConfig(handlers=[h], format="%(message)s")\n'
         'for i in range(5): logging.warning("%s", text[:-1])\nos.kill(os.getpid(), 9)',
         exit_code=-9,
     ),
     "append": Pattern('llmzip.open(path, "wb").close(); f = llmzip.open(path, "ab"); f.write(data)'),
     "many writers": Pattern(
-        'files = [llmzip.open(path if i == 7 else f"{path}.{i}", "wb") for i in range(9)]\nfor f in files: f.write(data)'
+        'files = [llmzip.open(path if i == 7 else f"{path}.{i}", "wb") for i in range(9)]\n'
+        "for f in files: f.write(data)"
     ),
     "one that fails among many": Pattern(
         "class Full:\n    def write(self, data): raise OSError(28, 'full')\n"
@@ -90,7 +94,8 @@ PATTERNS = {
         'class C: pass\nc = C(); c.f = llmzip.open(path, "wb"); c.me = c; c.f.write(data); del c'
     ),
     "collected cycle": Pattern(
-        'import gc\nclass C: pass\nc = C(); c.f = llmzip.open(path, "wb"); c.me = c; c.f.write(data); del c; gc.collect(); os._exit(0)'
+        'import gc\nclass C: pass\nc = C(); c.f = llmzip.open(path, "wb"); c.me = c; c.f.write(data); del c; '
+        "gc.collect(); os._exit(0)"
     ),
     "thread-local": Pattern('local = threading.local(); local.f = llmzip.open(path, "wb"); local.f.write(data)'),
     "local of a function": Pattern('def g():\n    h = llmzip.open(path, "wb"); h.write(data)\ng(); os._exit(0)'),
@@ -98,11 +103,13 @@ PATTERNS = {
         'def g():\n    with llmzip.open(path, "wb") as f:\n        f.write(data); yield\nit = g(); next(it)'
     ),
     "exit stack": Pattern(
-        'import contextlib\nstack = contextlib.ExitStack(); f = stack.enter_context(llmzip.open(path, "wb")); f.write(data)'
+        'import contextlib\nstack = contextlib.ExitStack(); f = stack.enter_context(llmzip.open(path, "wb")); '
+        "f.write(data)"
     ),
     "attribute of a module": Pattern('sys.kept = llmzip.open(path, "wb"); sys.kept.write(data)'),
     "coroutine that never ends": Pattern(
-        "import asyncio\nasync def g():\n    f = llmzip.open(path, 'wb'); f.write(data); kept.append(f)\nkept = []; asyncio.run(g())"
+        "import asyncio\nasync def g():\n    f = llmzip.open(path, 'wb'); f.write(data); kept.append(f)\n"
+        "kept = []; asyncio.run(g())"
     ),
     # What is around it, and below
     "text": Pattern('f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines)'),
@@ -129,7 +136,8 @@ PATTERNS = {
     "file object": Pattern('f = llmzip.LmzFile(open(path, "wb"), "w"); f.write(data)'),
     "file object that is kept": Pattern('raw = open(path, "wb"); f = llmzip.LmzFile(raw, "w"); f.write(data)'),
     "logging": Pattern(
-        'h = logging.StreamHandler(llmzip.open(path, "wt", encoding="utf-8")); logging.basicConfig(handlers=[h], format="%(message)s")\n'
+        'h = logging.StreamHandler(llmzip.open(path, "wt", encoding="utf-8")); '
+        'logging.basicConfig(handlers=[h], format="%(message)s")\n'
         'for i in range(5): logging.warning("%s", text[:-1])'
     ),
     "logging that is buffered": Pattern(
@@ -167,7 +175,8 @@ PATTERNS = {
         FORK + "if os.fork() == 0: sys.exit(0)\nos.wait(); f.write(data)", content=LINES * 2
     ),
     "child: with": Pattern(
-        'with llmzip.open(path, "wb") as f:\n    f.write(data)\n    if os.fork() == 0: sys.exit(0)\n    os.wait(); f.write(data)',
+        'with llmzip.open(path, "wb") as f:\n    f.write(data)\n    if os.fork() == 0: sys.exit(0)\n'
+        "    os.wait(); f.write(data)",
         content=LINES * 2,
     ),
     "child: ends last": Pattern(
@@ -175,7 +184,8 @@ PATTERNS = {
         content=LINES * 2,
     ),
     "child: text": Pattern(
-        'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines)\nif os.fork() == 0: sys.exit(0)\nos.wait(); f.write(lines)',
+        'f = llmzip.open(path, "wt", encoding="utf-8"); f.write(lines)\nif os.fork() == 0: sys.exit(0)\n'
+        "os.wait(); f.write(lines)",
         content=LINES * 2,
     ),
     "child: text and with": Pattern(
@@ -202,11 +212,13 @@ PATTERNS = {
         content=LINES * 2,
     ),
     "child: after blocks that are written": Pattern(
-        'f = llmzip.open(path, "wb", block_size=100); f.write(data)\nif os.fork() == 0: sys.exit(0)\nos.wait(); f.write(data)',
+        'f = llmzip.open(path, "wb", block_size=100); f.write(data)\nif os.fork() == 0: sys.exit(0)\n'
+        "os.wait(); f.write(data)",
         content=LINES * 2,
     ),
     "child: goes on in its parent's place": Pattern(
-        'f = llmzip.open(path, "wb", threads=1); f.write(data); r, w = os.pipe()\nif os.fork(): os.close(w); os.read(r, 1); os._exit(0)\nf.write(data)',
+        'f = llmzip.open(path, "wb", threads=1); f.write(data); r, w = os.pipe()\n'
+        "if os.fork(): os.close(w); os.read(r, 1); os._exit(0)\nf.write(data)",
         content=LINES * 2,
     ),
     "child: goes on with text": Pattern(
@@ -215,8 +227,8 @@ PATTERNS = {
         content=LINES * 2,
     ),
     "multiprocessing: fork": Pattern(
-        FORK
-        + 'import multiprocessing as m\np = m.get_context("fork").Process(target=len, args=("",)); p.start(); p.join(); f.write(data)',
+        FORK + 'import multiprocessing as m\np = m.get_context("fork").Process(target=len, args=("",)); p.start(); '
+        "p.join(); f.write(data)",
         content=LINES * 2,
     ),
     "multiprocessing: fork, text": Pattern(
@@ -225,8 +237,8 @@ PATTERNS = {
         content=LINES * 2,
     ),
     "multiprocessing: pool": Pattern(
-        FORK
-        + 'import multiprocessing as m\nwith m.get_context("fork").Pool(2) as pool: pool.map(len, ["a", "b"])\nf.write(data)',
+        FORK + 'import multiprocessing as m\nwith m.get_context("fork").Pool(2) as pool: pool.map(len, ["a", "b"])\n'
+        "f.write(data)",
         content=LINES * 2,
     ),
     "multiprocessing: executor": Pattern(
@@ -235,7 +247,8 @@ PATTERNS = {
         content=LINES * 2,
     ),
     "multiprocessing: writer of the child": Pattern(
-        "import multiprocessing as m\ndef g():\n    global f; f = llmzip.open(path, 'wb', threads=1); f.write(data); f.flush()\n"
+        "import multiprocessing as m\ndef g():\n"
+        "    global f; f = llmzip.open(path, 'wb', threads=1); f.write(data); f.flush()\n"
         'p = m.get_context("fork").Process(target=g); p.start(); p.join()',
     ),
     "subprocess": Pattern(

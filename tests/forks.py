@@ -1,6 +1,9 @@
-"""Fork after a model was used, in the ways that servers, pools and data loaders do it: `python tests/forks.py [RUNS] [PATTERN...]`.
+"""Fork after a model was used, in the ways that servers, pools and data loaders do it.
 
-Each run is a fresh process with a time limit of its own; its children compress and decompress and compare with what the parent has made.
+`python tests/forks.py [RUNS] [PATTERN...]`.
+
+Each run is a fresh process with a time limit of its own; its children compress and decompress and compare with what the
+parent has made.
 Prints for each pattern how many runs were right, wrong, or hung.
 """
 
@@ -100,11 +103,14 @@ PATTERNS = {
         for other in others: other.join()""",
     "multiprocessing, fork": """
         packed = work()
-        process = multiprocessing.get_context('fork').Process(target=work, args=(packed,)); process.start(); process.join()
+        process = multiprocessing.get_context('fork').Process(target=work, args=(packed,))
+        process.start()
+        process.join()
         assert process.exitcode == 0""",
     "multiprocessing, a pool by fork": """
         packed = work()
-        with multiprocessing.get_context('fork').Pool(2) as pool: assert pool.map(work, [packed, None, packed]) == [packed] * 3""",
+        with multiprocessing.get_context('fork').Pool(2) as pool:
+            assert pool.map(work, [packed, None, packed]) == [packed] * 3""",
     "a pool of futures by fork": """
         from concurrent.futures import ProcessPoolExecutor
         packed = work()
@@ -122,7 +128,8 @@ PATTERNS = {
                 ended(pid)""",
     "multiprocessing, spawn": """
         packed = work()
-        with multiprocessing.get_context('spawn').Pool(1) as pool: assert pool.map(llmzip.decompress, [packed]) == [TEXT]""",
+        with multiprocessing.get_context('spawn').Pool(1) as pool:
+            assert pool.map(llmzip.decompress, [packed]) == [TEXT]""",
 }
 SLOW = {
     "multiprocessing, spawn", "threads that compress while it forks", "multiprocessing, a pool by fork",
@@ -135,7 +142,9 @@ def try_pattern(pattern: str, seed: int) -> str:
     lines = PATTERNS[pattern].split("\n")
     body = "\n".join("    " + (line[8:] if i else line) for i, line in enumerate(lines))
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", START + body + "\n", str(seed)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
     try:
         printed, _ = process.communicate(timeout=LIMIT)
     except subprocess.TimeoutExpired:

@@ -4,9 +4,10 @@ Not collected by pytest (tests/test_fuzz_models.py runs a short version). From t
 
     python tests/fuzz_models.py 3000 [SEED]
 
-Half of the variants are structured (a value of some JSON file or header is replaced, removed or nested), half are bytes changed, cut or repeated.
-Every one is loaded and compresses a text by the API; each tenth goes through `llmzip compress -m` as well. A variant that takes a minute
-ends the run (by SIGALRM): a fault as well.
+Half of the variants are structured (a value of some JSON file or header is replaced, removed or nested), half are bytes
+changed, cut or repeated.
+Every one is loaded and compresses a text by the API; each tenth goes through `llmzip compress -m` as well. A variant
+that takes a minute ends the run (by SIGALRM): a fault as well.
 """
 
 import collections
@@ -34,7 +35,27 @@ from llmzip.cli.app import main
 from llmzip.models import checkpoint, registry
 from llmzip.models.convert import convert_hf
 
-ODD = [None, [], {}, "x", "", "\ud800", -1, 0, 1, 1.5, 2**31, 2**63, 10**30, 1e308, float("nan"), True, [1, 2, 3], ["a"], {"a": 1}]
+ODD = [
+    None,
+    [],
+    {},
+    "x",
+    "",
+    "\ud800",
+    -1,
+    0,
+    1,
+    1.5,
+    2**31,
+    2**63,
+    10**30,
+    1e308,
+    float("nan"),
+    True,
+    [1, 2, 3],
+    ["a"],
+    {"a": 1},
+]
 TEXT = b"some text to read, and \xff\x00 some more of it \xe2\x96\x81\n" * 3
 DEADLINE = 60  # seconds
 
@@ -125,7 +146,9 @@ def resign(folder: Path, chance: random.Random) -> None:
     if chance.random() < 0.5:
         key = chance.choice(sorted(checkpoint.COMPUTED_KEYS))
         value = config[key]
-        config[key] = chance.choice([*ODD, value + 1, value * 2, -value, 2**32 + value] if isinstance(value, int | float) else ODD)
+        config[key] = chance.choice(
+            [*ODD, value + 1, value * 2, -value, 2**32 + value] if isinstance(value, int | float) else ODD
+        )
     else:
         name = chance.choice(sorted(tensors))
         tensor = tensors[name] = tensors[name].copy()
@@ -142,7 +165,9 @@ def resign(folder: Path, chance: random.Random) -> None:
 
 
 def make_bases(at: Path) -> dict[str, Path]:
-    source = tiny_llama_folder(at / "hf", n_layers=1, width=32, n_heads=2, n_kv_heads=1, hidden=32, vocab=300, max_position_embeddings=32)
+    source = tiny_llama_folder(
+        at / "hf", n_layers=1, width=32, n_heads=2, n_kv_heads=1, hidden=32, vocab=300, max_position_embeddings=32
+    )
     (source / "generation_config.json").write_text('{"bos_token_id": 0}')
     (source / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     convert_hf(source, at / "exact", name="exact", license="", source="")
@@ -153,14 +178,31 @@ def make_bases(at: Path) -> dict[str, Path]:
 def variants(bases: dict[str, Path]) -> list[tuple[str, str, Callable[[Path, random.Random], None]]]:
     """Base, label, and what is done to a copy of it."""
     found: list[tuple[str, str, Callable[[Path, random.Random], None]]] = []
-    for name in ("config.json", "tokenizer.json", "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+    for name in (
+        "config.json",
+        "tokenizer.json",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+    ):
         found.append(("hf", f"values of {name}", lambda path, chance, name=name: change_json(path / name, chance)))
-    for base, name in (("hf", "config.json"), ("hf", "tokenizer.json"), ("hf", "model.safetensors"), ("exact", "model.json"), ("exact", "tokenizer.json")):
+    for base, name in (
+        ("hf", "config.json"),
+        ("hf", "tokenizer.json"),
+        ("hf", "model.safetensors"),
+        ("exact", "model.json"),
+        ("exact", "tokenizer.json"),
+    ):
         found.append((base, f"bytes of {name}", lambda path, chance, name=name: change_bytes(path / name, chance)))
     found.append(("hf", "safetensors header", lambda path, chance: change_header(path / "model.safetensors", chance)))
-    found.append(("exact", "our safetensors header", lambda path, chance: change_header(path / "model.safetensors", chance)))
+    found.append(
+        ("exact", "our safetensors header", lambda path, chance: change_header(path / "model.safetensors", chance))
+    )
     found.append(("exact", "values of model.json", lambda path, chance: change_json(path / "model.json", chance)))
-    found.append(("exact", "values of our tokenizer.json", lambda path, chance: change_json(path / "tokenizer.json", chance)))
+    found.append(
+        ("exact", "values of our tokenizer.json", lambda path, chance: change_json(path / "tokenizer.json", chance))
+    )
     found += [("exact", "forged", resign)] * 2
     size = bases["gguf"].stat().st_size
     found.append(("gguf", "bytes", lambda path, chance: change_bytes(path, chance)))
@@ -169,7 +211,7 @@ def variants(bases: dict[str, Path]) -> list[tuple[str, str, Callable[[Path, ran
 
 
 def attempt(path: Path, by_command: bool) -> str:
-    """"loaded", "refused", or what went wrong."""
+    """ "loaded", "refused", or what went wrong."""
     try:
         if by_command:
             errors = io.StringIO()

@@ -3,8 +3,8 @@
     python tests/kills.py [--seed 1] [--kills 50] [--signals 100]
 
 After SIGKILL: the output is complete or not there, sources are untouched (gone only with --rm, and then the output is
-complete), and the next run leaves nothing behind. After SIGINT and SIGTERM, once or twice: besides, nothing is left, and
-there is neither a traceback nor a hang.
+complete), and the next run leaves nothing behind. After SIGINT and SIGTERM, once or twice: besides, nothing is left,
+and there is neither a traceback nor a hang.
 """
 
 import argparse

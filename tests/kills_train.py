@@ -1,8 +1,9 @@
 """Kill trainings at random moments, and count what is left: python tests/kills_train.py [RUNS] [SEED]
 
-Each run of a tiny training is killed (SIGKILL, or SIGINT in one of five) after a random time, again and again until one gets to its end, in a
-folder with a user's files. After each kill: the result is complete or not there, sources and bystanders are untouched, nothing but DIR and
-DIR.work has appeared. At the end: the fingerprint is that of a run which nobody disturbed.
+Each run of a tiny training is killed (SIGKILL, or SIGINT in one of five) after a random time, again and again until one
+gets to its end, in a folder with a user's files. After each kill: the result is complete or not there, sources and
+bystanders are untouched, nothing but DIR and DIR.work has appeared. At the end: the fingerprint is that of a run which
+nobody disturbed.
 """
 
 import os
@@ -107,7 +108,8 @@ def main(n_kills: int, seed: int) -> int:
             left = sorted(path.name for path in (folder / "m.work").iterdir())
             shutil.rmtree(folder)
         print(
-            f"{done} kills, {n_ends} trainings brought to their end, {n_faults} faults; left in DIR.work at last: {left}"
+            f"{done} kills, {n_ends} trainings brought to their end, {n_faults} faults; "
+            f"left in DIR.work at last: {left}"
         )
     return int(n_faults > 0)
 

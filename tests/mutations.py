@@ -2,9 +2,9 @@
 
     PYTHONPATH=tests python tests/mutations.py [--runs 20000] [--seed 0] [--worst 10]
 
-The content checks stay as they were, so a read may give what was compressed, of every block in the order of the file, or an LlmzipError;
-`salvage` may leave out blocks as well. Any other exception, and any other bytes, stop it with exit code 1. Prints the reads that took the
-most time and memory. A campaign: the suite has a small one (test_campaigns.py).
+The content checks stay as they were, so a read may give what was compressed, of every block in the order of the file,
+or an LlmzipError; `salvage` may leave out blocks as well. Any other exception, and any other bytes, stop it with exit
+code 1. Prints the reads that took the most time and memory. A campaign: the suite has a small one (test_campaigns.py).
 """
 
 import argparse
@@ -53,14 +53,22 @@ def bases() -> list[Built]:
     for options in ({}, {"lanes": 3}, {"lanes": 2, "window": 16, "overlap": 8}):
         found.append((text, [model_block(MODEL, text, **options)]))
     for data, wanted in (
-        (windows, container.CRLF), (text.decode().encode("utf-16"), container.UTF16LE | container.BOM), (noise * 2, container.REPEATS),
+        (windows, container.CRLF), (text.decode().encode("utf-16"), container.UTF16LE | container.BOM),
+        (noise * 2, container.REPEATS),
         (bytes(random.Random(1).choices(b"abcd", k=900)), container.PACK), (noise, container.X86),
     ):  # fmt: skip
         mask, body, side = transforms.apply(data, wanted)
         block = replace(container.stored_block(body), n_bytes=len(data), content_check=primitives.content_check(data))
         found.append((data, [replace(block, mask=mask, n_body=len(body), side=side)]))
         if len(body) < 3000:
-            coded = replace(cm_block(body), n_bytes=len(data), content_check=block.content_check, mask=mask, n_body=len(body), side=side)
+            coded = replace(
+                cm_block(body),
+                n_bytes=len(data),
+                content_check=block.content_check,
+                mask=mask,
+                n_body=len(body),
+                side=side,
+            )
             found.append((data, [coded]))
     parts = [text[:100], noise[:90], text[100:]]
     found.append((b"".join(parts), [container.stored_block(part) for part in parts]))
@@ -122,7 +130,8 @@ def number(chance: random.Random, old: int) -> int:
     if chance.random() < 0.005:  # these take their time
         return 1 << chance.randrange(14, 21)
     return chance.choice([
-        0, 1, 2, old + 1, max(0, old - 1), 2 * old, old // 2, 7, 8, 64, 1000, 4096, 4097, (1 << 26) + 1, 1 << 40, 1 << 62,
+        0, 1, 2, old + 1, max(0, old - 1), 2 * old, old // 2, 7, 8, 64, 1000, 4096, 4097, (1 << 26) + 1, 1 << 40,
+        1 << 62,
         chance.randrange(1 << chance.randrange(1, 12)),
     ])  # fmt: skip
 
@@ -191,12 +200,21 @@ def info(data: bytes) -> None:
     llmzip.get_info(data)
 
 
-WAYS: tuple[Callable[[bytes], bytes | None], ...] = (lambda data: llmzip.decompress(data, MODEL), in_order, seek, info, salvaged)
+WAYS: tuple[Callable[[bytes], bytes | None], ...] = (
+    lambda data: llmzip.decompress(data, MODEL),
+    in_order,
+    seek,
+    info,
+    salvaged,
+)
 NAMES = ("decompress", "in order", "seek", "info", "salvage")
 
 
 def allowed(blocks: list[Block], original: dict[bytes, bytes]) -> tuple[bytes, set[bytes]]:
-    """What a read of all of the blocks may give, and what salvage may: any of them, in their order. `original`: by content check."""
+    """What a read of all of the blocks may give, and what salvage may: any of them, in their order.
+
+    `original`: by content check.
+    """
     parts = [b"" if block.kind == container.NOTE else original[block.content_check] for block in blocks]
     some = {b"".join(chosen) for n in range(len(parts) + 1) for chosen in itertools.combinations(parts, n)}
     return b"".join(parts), some
@@ -223,7 +241,9 @@ def run(seed: int, known: list[Built], contents: dict[bytes, bytes]) -> Iterator
         except LlmzipError as error:
             found, outcome = None, type(error).__name__
         except Exception as error:
-            raise AssertionError(f"seed {seed}, {name}: {type(error).__name__}: {error}; file {data[:60].hex(' ')}") from error
+            raise AssertionError(
+                f"seed {seed}, {name}: {type(error).__name__}: {error}; file {data[:60].hex(' ')}"
+            ) from error
         right = found is None or found == whole or (name == "salvage" and found in some)
         assert right, f"seed {seed}, {name}: other bytes: {found!r:.200}"
         what = f"seed {seed}, {name}, {len(data)} bytes, {outcome}"
@@ -255,7 +275,10 @@ def main() -> int:
             return 1
         if (done + 1) % 100 == 0:
             print(f"{done + 1} mutations, {time.monotonic() - start:.0f} s", flush=True)
-    print(f"{arguments.runs} mutations: no other bytes, no other exception. Peak {peak() // 1024} MB. {dict(outcomes.most_common())}")
+    print(
+        f"{arguments.runs} mutations: no other bytes, no other exception. Peak {peak() // 1024} MB. "
+        f"{dict(outcomes.most_common())}"
+    )
     for read in worst:
         print(f"{read.seconds:.2f} s CPU, peak raised by {read.grown} MB: {read.what}")
     return 0

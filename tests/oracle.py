@@ -1,4 +1,6 @@
-"""The slow twin of models/ops.py: each operation of the exact arithmetic in numpy scalars and Python integers, in the order of docs/exactness.md.
+"""The slow twin of models/ops.py.
+
+Each operation of the exact arithmetic in numpy scalars and Python integers, in the order of docs/exactness.md.
 
 Sums are Python integers, so no bound matters here; every float step is one numpy float32 or float64 operation.
 """

@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests python tests/round_trips.py [--model toy|pocket] [--runs 20000] [--size 3000] [--seed 0]
 
-Every content is compressed, decoded by another object, and compared; none may be larger than promised (24 bytes over the content, for
-a block each). Prints the first seed that fails and stops with exit code 1.
+Every content is compressed, decoded by another object, and compared; none may be larger than promised (24 bytes over
+the content, for a block each). Prints the first seed that fails and stops with exit code 1.
 """
 
 import argparse

@@ -4,7 +4,8 @@
 
 makes files of random members, some with whole .lmz files stored in their blocks, damages them in one to four places
 (flips, zeros, cuts, bytes lost, put in or turned round), and counts blocks that come out and were not compressed as
-such (it must be none), blocks that are lost though no damage has touched them or what they go on from, and the longest that one file took.
+such (it must be none), blocks that are lost though no damage has touched them or what they go on from, and the longest
+that one file took.
 Counted apart: files that are cut just where a stored .lmz file ends, so that they end with that, whole: nobody could
 tell it from a last member of their own.
 """

@@ -122,12 +122,13 @@ def test_imports_go_down(module: str) -> None:
 
 
 def test_no_circles() -> None:
-    TopologicalSorter({module: own_imports(module, run_time=True) - {module} for module in TREES}).prepare()  # or CycleError
+    # or CycleError
+    TopologicalSorter({module: own_imports(module, run_time=True) - {module} for module in TREES}).prepare()
 
 
 def test_the_bottom() -> None:
     """The format itself needs nothing but Python."""
-    assert imports("errors") == set()
+    assert imports("errors") <= {"collections.abc", "contextlib"}
     for module in ("primitives", "index", "container", "filemap"):
         foreign = {name for name in imports(module) if name.partition(".")[0] not in sys.stdlib_module_names}
         assert foreign <= {f"llmzip.{below}" for below in ("errors", "primitives", "index", "container")}
@@ -162,9 +163,13 @@ def removes_files(node: ast.AST) -> bool:
 
 
 def test_only_fileio_touches_files_of_the_user() -> None:
-    """The cache of models and the working folder of a training run are the library's own; bench works in temporary folders."""
+    """The cache of models and the working folder of a training run are the library's own.
+
+    Bench works in temporary folders.
+    """
     found = {module for module, tree in TREES.items() if any(map(removes_files, ast.walk(tree)))}
-    assert {module for module in found if module.partition(".")[0] not in ("models", "bench", "train")} == {"cli.fileio"}
+    others = {module for module in found if module.partition(".")[0] not in ("models", "bench", "train")}
+    assert others == {"cli.fileio.sources", "cli.fileio.temporary"}
 
 
 def test_public_names() -> None:

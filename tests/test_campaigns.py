@@ -21,7 +21,12 @@ def test_mutations_give_what_was_compressed_or_an_error() -> None:
     known = mutations.bases()
     contents = mutations.originals(known)
     reads = [read for seed in range(120) for read in mutations.run(seed, known, contents)]
-    assert {read.outcome for read in reads} >= {"decompress: FormatError", "decompress: content", "seek: content", "salvage: content"}
+    assert {read.outcome for read in reads} >= {
+        "decompress: FormatError",
+        "decompress: content",
+        "seek: content",
+        "salvage: content",
+    }
 
 
 def test_the_campaign_finds_a_block_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""The transformers engine: any causal model round-trips on this machine, and its files are refused where the bits are not promised."""
+"""The transformers engine.
+
+Any causal model round-trips on this machine, and its files are refused where the bits are not promised.
+"""
 
 import pytest
 from checkpoints import invented_text, tiny_llama_folder, tiny_tokenizer

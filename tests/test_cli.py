@@ -27,6 +27,7 @@ import llmzip
 from llmzip import container, get_info, native
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, duration_text, printable, size_text, speed_text
+from llmzip.cli.fileio.status import umask
 from llmzip.errors import ModelError
 from llmzip.models.known import BUNDLED
 from llmzip.models.toy import ToyModel
@@ -85,7 +86,7 @@ def test_output_names(run: Run, tmp_path: Path) -> None:
     assert run("decompress", "a", "-o", "-").out == b"hello"
     assert run("decompress", "-", "-o", "c", stdin=stored(b"yes")).code == 0
     assert Path("c").read_bytes() == b"yes"
-    assert stat.S_IMODE(Path("c").stat().st_mode) == 0o666 & ~fileio._umask()
+    assert stat.S_IMODE(Path("c").stat().st_mode) == 0o666 & ~umask()
     assert run("decompress", "a", "-o", "/dev/null") == Result(0, b"", "")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
@@ -238,7 +239,10 @@ def test_the_worst_exit_code_wins_and_the_rest_is_done(run: Run, tmp_path: Path)
         (stored(TEXT)[:-3], "file ends in block 1"),
         (stored(TEXT)[:4], "file ends in the preamble"),
         (stored(TEXT) + b"rest", "bytes after the end of member 1"),
-        (spoiled(TEXT), f"block 1 (content bytes 0 to {len(TEXT) - 1}): the decoded bytes are not the ones that were compressed"),
+        (
+            spoiled(TEXT),
+            f"block 1 (content bytes 0 to {len(TEXT) - 1}): the decoded bytes are not the ones that were compressed",
+        ),
     ],
 )
 def test_damaged(run: Run, tmp_path: Path, data: bytes, what: str) -> None:
@@ -386,7 +390,12 @@ def test_info(run: Run) -> None:
     Path("long").write_bytes(ToyModel().speak(2500))
     assert run("compress", "-m", "toy", "--block-size", "800", "--group-size", "1600", "long").code == 0
     verbose = run("info", "-v", "long.lmz").out.decode().splitlines()
-    assert [line.split()[1:3] for line in verbose[3:]] == [["1*", "model"], ["2", "model"], ["3*", "model"], ["4", "model"]]
+    assert [line.split()[1:3] for line in verbose[3:]] == [
+        ["1*", "model"],
+        ["2", "model"],
+        ["3*", "model"],
+        ["4", "model"],
+    ]
     assert run("info", "-", stdin=stored(TEXT)).out.decode().splitlines()[1].startswith("- ")
 
 
@@ -674,13 +683,19 @@ def test_a_model_of_ones_own_is_kept(run: Run, tmp_path: Path, monkeypatch: pyte
     shutil.rmtree(folder)
     back = run("decompress", "-v", "-c", "a.lmz")
     assert (back.code, back.out) == (0, text) and f"is in {tmp_path / 'cache'}" in back.err
-    (name,) = [row["name"] for row in json.loads(run("models", "--json").out) if row["installed"] and "mine" in str(row["name"])]
+    (name,) = [
+        row["name"]
+        for row in json.loads(run("models", "--json").out)
+        if row["installed"] and "mine" in str(row["name"])
+    ]
     removed = run("models", "remove", name)
     assert removed.code == 0 and "need it to be decoded" in removed.err
     assert run("decompress", "-c", "a.lmz").code == 1
 
 
-@pytest.mark.parametrize("command", [["compress", "-m", "toy", "a"], ["decompress", "-c", "b.lmz", "b.lmz"], ["test", "b.lmz"]])
+@pytest.mark.parametrize(
+    "command", [["compress", "-m", "toy", "a"], ["decompress", "-c", "b.lmz", "b.lmz"], ["test", "b.lmz"]]
+)
 def test_missing_kernels_are_told_once(run: Run, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     Path("a").write_bytes(TEXT)
     Path("b.lmz").write_bytes(llmzip.compress(b"\0" * 50_000))

@@ -1,4 +1,7 @@
-"""llmzip.codec: bodies to payloads and back, with a model and without, in a memory that goes on; lanes by bytes; what no writer writes."""
+"""llmzip.codec: bodies to payloads and back, with a model and without, in a memory that goes on.
+
+Lanes by bytes; what no writer writes.
+"""
 
 import random
 
@@ -14,6 +17,7 @@ from llmzip.errors import FormatError
 from llmzip.models.toy import ToyModel
 from llmzip.predictor import Predictor
 from llmzip.primitives import create_varint
+from llmzip.tokens import in_order
 
 MODEL = ToyModel()
 LINE_BITS = 12
@@ -276,6 +280,7 @@ def test_tokens_that_spell_the_same_are_coded_as_the_first_of_them(monkeypatch: 
     model = ToyModel()
     twin = model.tokenizer.n_vocab - 1  # an unused id, which now spells as another does
     model.tokenizer.spelled[twin] = b"tion"
+    model.tokenizer.entries = in_order(model.tokenizer.spelled)
     ids = model.tokenizer.encode(b"nation")
     monkeypatch.setattr(model.tokenizer, "encode", lambda data: np.append(ids[:-1], twin).astype(np.int32))
     seen: list[np.ndarray] = []

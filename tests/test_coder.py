@@ -21,7 +21,8 @@ def written(decisions: list[tuple[int, int]]) -> bytes:
     return writer.payload()
 
 
-# perfect=False: with two integers that sum to 2^24 - 2, the library rounds nothing, and bit i gets exactly table[i] + 1 of 2^24.
+# perfect=False: with two integers that sum to 2^24 - 2, the library rounds nothing, and bit i gets exactly table[i] + 1
+# of 2^24.
 MODEL = constriction.stream.model.Categorical(perfect=False)
 
 
@@ -34,7 +35,8 @@ def by_constriction(decisions: list[tuple[int, int]]) -> bytes:
     if decisions:
         encoder.encode(np.array([bit for _, bit in decisions], dtype=np.int32), MODEL, tables_of(decisions))
     n_words, (lower, width) = encoder.pos()
-    sealed = encoder.get_compressed()  # a point in its last interval, which is [lower, lower + width) after n_words whole words
+    # a point in its last interval, which is [lower, lower + width) after n_words whole words
+    sealed = encoder.get_compressed()
     size = 4 * n_words + 8
     point = int.from_bytes(sealed.astype(">u4").tobytes(), "big") << (8 * size - 32 * len(sealed))
     first = point - (point - int(lower)) % (1 << 64)
@@ -45,7 +47,9 @@ def by_constriction(decisions: list[tuple[int, int]]) -> bytes:
 
 def read_by_constriction(payload: bytes, decisions: list[tuple[int, int]]) -> list[int]:
     words = np.frombuffer(payload.ljust(-(-len(payload) // 4) * 4 + 8, b"\0"), ">u4").astype(np.uint32)
-    return constriction.stream.queue.RangeDecoder(words).decode(MODEL, tables_of(decisions)).tolist() if decisions else []
+    return (
+        constriction.stream.queue.RangeDecoder(words).decode(MODEL, tables_of(decisions)).tolist() if decisions else []
+    )
 
 
 @settings(deadline=None)
@@ -72,7 +76,11 @@ def test_always_the_same(p: int, bit: int) -> None:
 def test_carries() -> None:
     rng = random.Random(1)
     for _ in range(50):  # just below one half, then anything: the interval stays across a boundary
-        decisions = [(1 << 23, 0), *[((1 << 24) - 16, 1)] * rng.randrange(100), *[(16, rng.randrange(2)) for _ in range(rng.randrange(30))]]
+        decisions = [
+            (1 << 23, 0),
+            *[((1 << 24) - 16, 1)] * rng.randrange(100),
+            *[(16, rng.randrange(2)) for _ in range(rng.randrange(30))],
+        ]
         assert written(decisions).rstrip(b"\0") == by_constriction(decisions).rstrip(b"\0")
 
 

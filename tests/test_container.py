@@ -126,35 +126,35 @@ def blocks(draw: st.DrawFn) -> Block:
 @given(blocks(), st.booleans(), st.binary(max_size=20))
 def test_block_round_trip(block: Block, last: bool, after: bytes) -> None:
     data = container.create_block(block, last=last, before=b"before")
-    header = container.parse_header(data + after, "block 1", b"before")
+    header = container.parse_header(data + after, b"before")
     assert (header.last, header.block_size) == (last, len(data))
     assert header.size <= container.MAX_HEADER_SIZE
-    assert container.parse_block(data + after, header, "block 1") == block
+    assert container.parse_block(data + after, header) == block
 
 
 @given(blocks(), st.data())
 def test_no_bit_of_a_header_can_flip(block: Block, data: st.DataObject) -> None:
     made = container.create_block(block, last=True)
-    size = container.parse_header(made, "block 1").size
+    size = container.parse_header(made).size
     bit = data.draw(st.integers(0, 8 * size - 1))
     flipped = bytearray(made)
     flipped[bit // 8] ^= 1 << bit % 8
     with pytest.raises((FormatError, TruncatedError)):  # never UnsupportedError: the checksum is wrong
-        container.parse_header(bytes(flipped), "block 1")
+        container.parse_header(bytes(flipped))
 
 
 def test_the_first_block_of_content_begins_a_group() -> None:
     """With a memory of the size that its body asks for, unless it says another; the others only if they say so."""
     for n_bytes, line_bits in ((1, 14), (1000, 15), (1 << 20, 22)):
         data = container.create_block(model_block(n_bytes, b"x"), last=False)
-        assert container.parse_header(data, "block 1").line_bits is None
-        assert container.parse_header(data, "block 1", first=True).line_bits == line_bits
+        assert container.parse_header(data).line_bits is None
+        assert container.parse_header(data, first=True).line_bits == line_bits
         assert container.line_bits_of(n_bytes) == line_bits
     said = container.create_block(model_block(line_bits=10), last=False)
-    assert container.parse_header(said, "block 1").line_bits == 10
-    assert container.parse_header(said, "block 1", first=True).line_bits == 10
+    assert container.parse_header(said).line_bits == 10
+    assert container.parse_header(said, first=True).line_bits == 10
     note = container.create_block(container.note_block("engine=test"), last=False)
-    assert container.parse_header(note, "the note", first=True).line_bits is None
+    assert container.parse_header(note, first=True).line_bits is None
 
 
 def test_note_round_trip() -> None:

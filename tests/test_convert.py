@@ -1,4 +1,6 @@
-"""Conversion: the tensors mean what the source means, the same source gives the same fingerprint, and the unsupported is refused."""
+"""Conversion: the tensors mean what the source means, the same source gives the same fingerprint, and the unsupported
+is refused.
+"""
 
 import json
 import math

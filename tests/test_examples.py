@@ -131,7 +131,10 @@ def test_the_log_of_the_large_files_is_written_by_a_fixed_recipe(tmp_path: Path)
     written = sum(int(match[1]) for match in re.finditer(r"write\(4<.* = (\d+) <", log.getvalue()))
     read = sum(int(match[1]) for match in re.finditer(r" read\(3</.* = (\d+) <", log.getvalue()))
     assert written == read == len(data)
-    assert hashlib.sha256(log.getvalue().encode()).hexdigest() == "e6d940b35c07488a5420b3fc43fc5ccf65223b97a0ae0cac2513b54bdd3c610a"
+    assert (
+        hashlib.sha256(log.getvalue().encode()).hexdigest()
+        == "e6d940b35c07488a5420b3fc43fc5ccf65223b97a0ae0cac2513b54bdd3c610a"
+    )
 
 
 def test_large_table(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from llmzip.models.toy import ToyModel
 NAMES = [
     "sys.exit",
     "exception",
+    "interrupt",
     "killed after a flush of text",
     "killed before there is a block",
     "logging, killed",
@@ -74,7 +75,8 @@ def test_a_member_with_a_hole_is_not_finished_at_exit(tmp_path: Path) -> None:
 
 def test_what_fails_at_exit_is_told(tmp_path: Path) -> None:
     done = ended(
-        'class Full:\n    def write(self, data): raise OSError(28, "full")\nf = llmzip.LmzFile(Full(), "w"); f.write(data)',
+        'class Full:\n    def write(self, data): raise OSError(28, "full")\n'
+        'f = llmzip.LmzFile(Full(), "w"); f.write(data)',
         tmp_path,
     )
     assert "OSError: [Errno 28] full" in done.stderr

@@ -22,9 +22,9 @@ TABLE = {
     for option in re.findall(r"`(-[^`]+)`", options)
 }
 # All of `gzip --help` 1.12, and those it takes without saying so.
-GZIP = """-a --ascii -b --bits -c --stdout --to-stdout -d --decompress --uncompress -f --force -h --help -k --keep -l --list
--L --license -n --no-name -N --name -q --quiet --silent -r --recursive --rsyncable -S --suffix --synchronous -t --test
--v --verbose -V --version -1 --fast -2 -3 -4 -5 -6 -7 -8 -9 --best""".split()
+GZIP = """-a --ascii -b --bits -c --stdout --to-stdout -d --decompress --uncompress -f --force -h --help -k --keep
+-l --list -L --license -n --no-name -N --name -q --quiet --silent -r --recursive --rsyncable -S --suffix
+--synchronous -t --test -v --verbose -V --version -1 --fast -2 -3 -4 -5 -6 -7 -8 -9 --best""".split()
 VALUES = {"-S": [".x"], "--suffix": [".x"], "-b": ["12"], "--bits": ["12"]}
 
 

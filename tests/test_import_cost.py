@@ -36,7 +36,10 @@ def probe(*argv: str, cwd: Path) -> tuple[int, list[str], float]:
     return code, loaded, seconds
 
 
-@pytest.mark.parametrize("argv", [["--version"], ["--help"], [], ["-l", "a.lmz"], ["-dc", "a.lmz"], ["compress", "--help"], ["info", "a.lmz"]])
+@pytest.mark.parametrize(
+    "argv",
+    [["--version"], ["--help"], [], ["-l", "a.lmz"], ["-dc", "a.lmz"], ["compress", "--help"], ["info", "a.lmz"]],
+)
 def test_light_commands(argv: list[str], tmp_path: Path) -> None:
     preamble = container.create_preamble()
     block = container.create_block(container.stored_block(b"abc"), last=True, before=preamble)

@@ -128,7 +128,10 @@ def written(data: bytes, lanes: int) -> bytes:
 
 @pytest.mark.parametrize("lanes", [1, 2, 64])
 def test_a_model_block_with_three_bytes_of_payload_is_bounded_by_its_content_size(lanes: int) -> None:
-    """What zeros after the end go on to say may be something that costs next to nothing. The content check refuses it."""
+    """What zeros after the end go on to say may be something that costs next to nothing.
+
+    The content check refuses it.
+    """
     steps = Steps()
     with pytest.raises((FormatError, ChecksumError)):
         decoded(steps.model, b"\x9d\x31\x5a", 4000, lanes)

@@ -1,4 +1,7 @@
-"""What may stand in a model's folder by accident or by malice: it is loaded as transformers would, or refused with the reason and a hint."""
+"""What may stand in a model's folder by accident or by malice.
+
+It is loaded as transformers would, or refused with the reason and a hint.
+"""
 
 import json
 import pickle
@@ -125,7 +128,11 @@ def adapter(source: Path) -> None:
         (no_tokenizer, "tokenizer.json", "AutoTokenizer"),
         (adapter, "adapter", "merge_and_unload"),
         (lambda source: edit(source / "config.json", architectures=None), "architecture", "LlamaForCausalLM"),
-        (lambda source: edit(source / "config.json", architectures=["GPT2LMHeadModel"]), "GPT2", "--engine transformers"),
+        (
+            lambda source: edit(source / "config.json", architectures=["GPT2LMHeadModel"]),
+            "GPT2",
+            "--engine transformers",
+        ),
     ],
 )
 def test_the_hint_says_how_to_go_on(change: Any, word: str, hint: str, source: Path, tmp_path: Path) -> None:
@@ -176,7 +183,10 @@ def test_odd_configurations(changes: dict[str, Any], source: Path, tmp_path: Pat
         convert_hf(source, tmp_path / "exact", **LABEL)
 
 
-@pytest.mark.parametrize("text", [b"", b"null", b"[]", b'"x"', b"\xff\xfe", b"[" * 100_000, b"{", b'{"model": 5}', b'{"model": {"vocab": 7}}'])
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"null", b"[]", b'"x"', b"\xff\xfe", b"[" * 100_000, b"{", b'{"model": 5}', b'{"model": {"vocab": 7}}'],
+)
 def test_odd_tokenizers(text: bytes, source: Path, exact: Path, tmp_path: Path) -> None:
     """In a folder to convert, and in an exact one, where only encoding needs it."""
     (source / "tokenizer.json").write_bytes(text)
@@ -193,7 +203,14 @@ def test_odd_tokenizers(text: bytes, source: Path, exact: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "token",
-    [{"id": 1.5, "content": "x"}, {"id": None, "content": "x"}, {"content": "x"}, {"id": 3, "content": "\ud800"}, {"id": 3, "content": 7}, 5],
+    [
+        {"id": 1.5, "content": "x"},
+        {"id": None, "content": "x"},
+        {"content": "x"},
+        {"id": 3, "content": "\ud800"},
+        {"id": 3, "content": 7},
+        5,
+    ],
     ids=str,
 )
 def test_odd_added_tokens(token: Any, source: Path, tmp_path: Path) -> None:
@@ -208,7 +225,10 @@ def test_ids_beyond_32_bits_are_no_matter(source: Path, tmp_path: Path) -> None:
     (source / "tokenizer.json").write_text(json.dumps(parsed))
     convert_hf(source, tmp_path / "exact", **LABEL)
     model = registry.load(str(tmp_path / "exact"))
-    assert llmzip.decompress(llmzip.compress(b"a banana and a bandana " * 9, model), model) == b"a banana and a bandana " * 9
+    assert (
+        llmzip.decompress(llmzip.compress(b"a banana and a bandana " * 9, model), model)
+        == b"a banana and a bandana " * 9
+    )
 
 
 # ------------------------------------------------------------------ forged models
@@ -245,7 +265,8 @@ def test_cuts_that_wrap_in_32_bits(exact: Path) -> None:
 @pytest.mark.parametrize("value", [3e38, 1e30])
 @pytest.mark.parametrize(
     "name",
-    ["embed.scale", "norm", "rope.cos", "layers.0.attn_norm", "layers.0.mlp_norm", "layers.0.qkv.scale", "layers.0.o.scale",
+    ["embed.scale", "norm", "rope.cos", "layers.0.attn_norm", "layers.0.mlp_norm", "layers.0.qkv.scale",
+    "layers.0.o.scale",
      "layers.0.gate_up.scale", "layers.0.down.scale"],
 )  # fmt: skip
 def test_weights_that_may_overflow_are_refused(name: str, value: float, exact: Path) -> None:
@@ -257,7 +278,10 @@ def test_weights_that_may_overflow_are_refused(name: str, value: float, exact: P
 
 
 def test_the_bounds_hold_for_the_largest_weights_that_pass(exact: Path) -> None:
-    """All weights and digits at their ends, and scales as large as the check lets through: kernels and torch agree, on finite numbers."""
+    """All weights and digits at their ends, and scales as large as the check lets through.
+
+    Kernels and torch agree, on finite numbers.
+    """
     config, tensors = read_checkpoint(exact)
     for tensor in tensors.values():
         if tensor.dtype == np.int8:
@@ -300,7 +324,11 @@ def test_pickles_are_not_executed(source: Path, capfd: pytest.CaptureFixture[str
 
 
 def test_code_of_a_model_is_not_executed(source: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    edit(source / "config.json", model_type="mine", auto_map={"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"})
+    edit(
+        source / "config.json",
+        model_type="mine",
+        auto_map={"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"},
+    )
     (source / "code.py").write_text("print('executed')")
     with pytest.raises(ModelInvalid):
         CausalModel(source)
@@ -310,7 +338,13 @@ def test_code_of_a_model_is_not_executed(source: Path, capfd: pytest.CaptureFixt
 def test_a_model_without_a_cache_is_refused(tmp_path: Path) -> None:
     from transformers import RwkvConfig, RwkvForCausalLM
 
-    settings = {"vocab_size": 600, "hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2, "context_length": 64}
+    settings = {
+        "vocab_size": 600,
+        "hidden_size": 32,
+        "attention_hidden_size": 32,
+        "num_hidden_layers": 2,
+        "context_length": 64,
+    }
     RwkvForCausalLM(RwkvConfig(**settings)).save_pretrained(tmp_path / "rwkv")
     tiny_tokenizer(tmp_path / "rwkv" / "tokenizer.json")
     with pytest.raises(ModelInvalid, match="token by token"):
@@ -320,7 +354,8 @@ def test_a_model_without_a_cache_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk(exact: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for it. Nothing is left behind."""
     code = (
-        "import sys, signal, resource; from pathlib import Path; from llmzip.models import checkpoint as c; import llmzip\n"
+        "import sys, signal, resource; from pathlib import Path; from llmzip.models import checkpoint as c; "
+        "import llmzip\n"
         "config, tensors = c.read_checkpoint(Path(sys.argv[1]))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"

@@ -55,7 +55,9 @@ def test_attention_with_grouped_queries():
     lanes, heads, kv_heads, positions, dim = 2, 4, 2, 9, 16
     q = rng.standard_normal((lanes, heads, 1, dim)).astype(np.float32) * 3
     k = rng.standard_normal((lanes, kv_heads, positions, dim)).astype(np.float32)
-    v = rng.standard_normal((lanes, kv_heads, positions, dim)).astype(np.float32) * np.exp(rng.standard_normal((1, 1, positions, 1))).astype(np.float32)
+    v = rng.standard_normal((lanes, kv_heads, positions, dim)).astype(np.float32) * np.exp(
+        rng.standard_normal((1, 1, positions, 1))
+    ).astype(np.float32)
     (k8, ks), (v8, vs) = (ops.quantize(torch.from_numpy(x), 127) for x in (k, v))
     visible = torch.ones((1, positions), dtype=torch.bool)
     got = ops.attention(
@@ -91,7 +93,15 @@ def config(**changes):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"hidden": 1 << 17}, {"head_dim": 1042}, {"head_dim": 15}, {"n_kv_heads": 3}, {"max_window": 40000}, {"digits": 3}]
+    "changes",
+    [
+        {"hidden": 1 << 17},
+        {"head_dim": 1042},
+        {"head_dim": 15},
+        {"n_kv_heads": 3},
+        {"max_window": 40000},
+        {"digits": 3},
+    ],
 )
 def test_a_model_beyond_a_bound_is_refused(changes):
     with pytest.raises(ModelInvalid):

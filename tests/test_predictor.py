@@ -29,7 +29,7 @@ SPELLING = Spelling([bytes([i]) for i in range(256)] + WORDS)
 
 
 def scores_of(step: int, lanes: int) -> np.ndarray:
-    return np.random.default_rng(step).integers(-3000, 1, (lanes, len(SPELLING.id_lengths))).astype(np.int16)
+    return np.random.default_rng(step).integers(-3000, 1, (lanes, len(SPELLING.ids))).astype(np.int16)
 
 
 def tokens_of(body: bytes, seed: int) -> np.ndarray:

@@ -46,7 +46,9 @@ def make_wheel(path: Path, gguf: bytes) -> None:
     files = {
         "tiny_weights/model.gguf": gguf,
         "tiny_weights-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n",
-        "tiny_weights-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "tiny_weights-1.0.dist-info/WHEEL": (
+            b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        ),
     }
     digests = {
         name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=") for name, data in files.items()
@@ -181,7 +183,15 @@ def test_the_bundled_model(cache: Path) -> None:
     with pytest.raises(ModelNotFound, match="part of llmzip"):
         registry.remove("pocket")
     assert folder.exists()
-    assert [level for level, of in known_models.LEVELS.items() if known_models.is_installed(of.model)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [level for level, of in known_models.LEVELS.items() if known_models.is_installed(of.model)] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+    ]
 
 
 def test_local_folders_and_files_are_converted_once_by_content(tmp_path: Path, cache: Path) -> None:
@@ -418,7 +428,8 @@ def test_no_home_is_no_matter_to_the_bundled_model(home: dict[str, str], tmp_pat
         "assert llmzip.decompress(llmzip.compress(text)) == text\n"
         "assert [i.name for i in registry.list_models() if i.installed] == ['pocket']\n"
         "assert known.name_of('00000000') is None\n"
-        "for f, a in ((registry.load, 'smollm2-135m'), (registry.find, bytes(4)), (fetch.pull, 'smollm2-135m'), (registry.remove, 'x')):\n"
+        "for f, a in ((registry.load, 'smollm2-135m'), (registry.find, bytes(4)), (fetch.pull, 'smollm2-135m'), "
+        "(registry.remove, 'x')):\n"
         "    try: f(a)\n"
         "    except llmzip.ModelNotFound as error: print(error.hint)\n"
     )

@@ -121,7 +121,10 @@ def touched(start: int, end: int) -> set[int]:
 
 
 def spoilt(lost: set[int], unknown: Collection[int] = ()) -> set[int]:
-    """The blocks that are lost with these: what goes on from them. What is stored, if that is known, goes on from nothing."""
+    """The blocks that are lost with these: what goes on from them.
+
+    What is stored, if that is known, goes on from nothing.
+    """
     found, gone = set(lost), False
     for i, (_, entry) in enumerate(ENTRIES):
         gone = gone and not entry.begins_group
@@ -232,7 +235,10 @@ def test_a_short_member_that_is_lost_costs_no_other() -> None:
 
 @pytest.mark.parametrize("n_damaged", [1, 16, 40])
 def test_a_file_that_is_stored_in_another_is_not_its_content(n_damaged: int) -> None:
-    """The header of the block that holds it is gone, and perhaps its own first headers: all its other blocks are whole."""
+    """The header of the block that holds it is gone, and perhaps its own first headers.
+
+    All its other blocks are whole.
+    """
     for contents in ([FILE], [FILE, TEXTS[0]], [TEXTS[0], TEXTS[1] * 3 + FILE]):
         outer = member(*contents)
         inside = outer.index(FILE)

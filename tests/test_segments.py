@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from llmzip import segments
 from llmzip.container import UTF16BE, UTF16LE
 
-WORDS = "the cat sat on the mat and looked at the rain, which fell as it had fallen for days; nobody said a word".split()
+WORDS = (
+    "the cat sat on the mat and looked at the rain, which fell as it had fallen for days; nobody said a word".split()
+)
 
 
 def text(n_bytes: int, seed: int = 0) -> bytes:

@@ -2,21 +2,24 @@
 
 import numpy as np
 
-from llmzip.predictor.spelling import Range, Spelling, odds
-from llmzip.predictor.tables import EXP2, TOP
+from llmzip.predictor.spelling import Range, Spelling, odds, weights
+from llmzip.predictor.tables import TOP
 
 SPELLED = [bytes([i]) for i in range(256)] + [b"the", b"th", b"the", b"there", b"", b"\xff\xff", b"a\0", b"he"]
 
 
-def weights(scores: np.ndarray) -> dict[int, int]:
-    best = max(int(s) for s, each in zip(scores, SPELLED, strict=True) if each)
-    return {i: int(EXP2[(int(s) - best) & 255]) >> min(31, -((int(s) - best) >> 8)) for i, s in enumerate(scores) if SPELLED[i]}
+def test_weights_are_powers() -> None:
+    scores = np.arange(-32768, 1).astype(np.int16)
+    found, true = weights(scores), np.exp2(22 + scores / 256)
+    assert found[-1] == 1 << 22 and found[0] == 0 and np.all(np.diff(found) >= 0)
+    assert np.all(np.abs(found - true) <= 0.004 * true + 1)
 
 
 def test_each_prefix_has_the_weight_of_its_tokens() -> None:
     spelling = Spelling(SPELLED)
-    scores = np.random.default_rng(1).integers(-4000, 1, len(SPELLED)).astype(np.int16)
-    sums, of = spelling.sums(scores), weights(scores)
+    assert spelling.ids.tolist() == sorted((i for i, each in enumerate(SPELLED) if each), key=lambda i: (SPELLED[i], i))
+    scores = np.random.default_rng(1).integers(-4000, 1, len(spelling.ids)).astype(np.int16)
+    sums, of = spelling.sums(scores), dict(zip(spelling.ids.tolist(), weights(scores).tolist(), strict=True))
     assert sums[-1] == sum(of.values())
     for prefix in (b"t", b"th", b"the", b"a", b"\xff"):
         found = Range(0, len(spelling.ids), 0)

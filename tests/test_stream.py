@@ -412,7 +412,7 @@ def test_a_damaged_block_spoils_the_rest_of_its_group() -> None:
     assert kinds == ["model", "model", "stored", "model", "model", "model"]
     assert groups_of(made) == [True, False, False, False, True, False]
     made[member.blocks[1].offset + member.blocks[1].size // 2] ^= 1
-    with pytest.raises(FormatError, match=r"^payload check of block 2 \(content bytes 4096 to 8191\) is wrong"):
+    with pytest.raises(FormatError, match=r"^block 2 \(content bytes 4096 to 8191\): payload check is wrong"):
         decompress(bytes(made))
     content, damages = llmzip.salvage(bytes(made), ToyModel())
     assert content == b"".join(parts[i] for i in (0, 2, 4, 5))

@@ -44,7 +44,9 @@ HORRORS = [
 
 
 def without_some_bytes(path: Path) -> Path:
-    """The tokenizer without the single-byte tokens of six control characters and one byte of text, as SmolLM2 lacks some."""
+    """The tokenizer without the single-byte tokens of six control characters and one byte of text, as SmolLM2 lacks
+    some.
+    """
     parsed = json.loads(path.read_text("utf-8"))
     letters = {byte: letter for letter, byte in byte_alphabet().items()}
     for byte in b"\x04\x06\x13\x14\x16\x1d\xf1\xc3Q":

@@ -39,9 +39,10 @@ test_train.train_tiny(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
 
 def log_lines(n: int, seed: int = 0) -> bytes:
     rng = np.random.default_rng(seed)
-    words = ["open", "close", "read", "write", "flush", "retry"]
+    words = [b"open", b"close", b"read", b"write", b"flush", b"retry"]
     return b"".join(
-        f"2026-01-{rng.integers(1, 29):02} worker-{rng.integers(9)} {words[rng.integers(6)]} block {rng.integers(999)}\n".encode()
+        b"2026-01-%02d worker-%d %s block %d\n"
+        % (rng.integers(1, 29), rng.integers(9), words[rng.integers(6)], rng.integers(999))
         for _ in range(n)
     )
 
@@ -57,7 +58,13 @@ def own_cache(tmp_path_factory) -> Iterator[None]:
 def train_tiny(corpus: Path, out: Path, tokens: int, **options: object) -> Path:
     run.PRESETS["tiny"] = TINY
     run.SAVE_SECONDS = 0  # after each step: a kill finds something
-    settings: dict = {"preset": "tiny", "tokens": tokens, "threads": 1, "say": lambda text: None, "progress": lambda text: None}
+    settings: dict = {
+        "preset": "tiny",
+        "tokens": tokens,
+        "threads": 1,
+        "say": lambda text: None,
+        "progress": lambda text: None,
+    }
     return run.train([Source.parse(str(corpus))], out, **(settings | options))
 
 
@@ -74,16 +81,23 @@ def trained(corpus, tmp_path_factory) -> Path:
 
 
 def bits_per_byte(path: Path | str, text: bytes) -> float:
-    """What the model itself expects the text to take: what is learnt while it is coded would make up for most of what the model lacks."""
+    """What the model itself expects the text to take.
+
+    What is learnt while it is coded would make up for most of what the model lacks.
+    """
     model = registry.load(str(path))
     ids = model.tokenizer.encode(text)[None, :]
+    entries = model.tokenizer.entries
+    place_of = np.zeros(model.tokenizer.n_symbols, dtype=np.int64)
+    place_of[entries] = np.arange(len(entries))
     start = np.array([[model.start_id]], dtype=np.int32)
     state, window, bits = model.open(1, model.window), model.window, 0.0
     for at in range(0, ids.shape[1], window):
         part = ids[:, at : at + window]
         state.reset()
         weights = np.exp2(state.forward(np.concatenate([start, part[:, :-1]], axis=1))[0].astype(np.float64) / 256)
-        bits -= float(np.log2(weights[np.arange(part.shape[1]), part[0]] / weights.sum(axis=1)).sum())
+        found = weights[np.arange(part.shape[1]), place_of[part[0]]]
+        bits -= float(np.log2(found / weights.sum(axis=1)).sum())
     return bits / len(text)
 
 

@@ -1,4 +1,7 @@
-"""Where training may write, and where not: everything is refused before any work, and nothing of a user's is touched."""
+"""Where training may write, and where not.
+
+Everything is refused before any work, and nothing of a user's is touched.
+"""
 
 import os
 import signal
@@ -54,8 +57,11 @@ def train_tiny_on(corpora: tuple[str, ...], out: str, **options: object) -> Path
 
 
 @pytest.mark.parametrize(
-    "out", ["..", ".", "/", "", "sub/..", "../..", "../project/", "../../home/project", "./sub/../../project", "sub", "./sub/../sub",
-            "thesis.tex", "thesis.tex/", "logs", "logs/", "logs/model", "logs/a.log", "logs/a.log/model", "link", "link/new/..", "dangling/../sub"]
+    "out",
+            ["..", ".", "/", "", "sub/..", "../..", "../project/", "../../home/project", "./sub/../../project", "sub",
+            "./sub/../sub",
+            "thesis.tex", "thesis.tex/", "logs", "logs/", "logs/model", "logs/a.log", "logs/a.log/model", "link",
+            "link/new/..", "dangling/../sub"]
 )  # fmt: skip
 def test_a_user_s_files_are_never_in_the_way(project, out):
     os.symlink("sub", project / "link")

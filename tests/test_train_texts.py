@@ -282,7 +282,10 @@ def test_files_are_utf_8_in_any_locale(tmp_path):
 
 @pytest.mark.parametrize(("n_vocab", "size"), [(1 << 16, 2), ((1 << 16) + 1, 4), (128_256, 4)])
 def test_vocabularies_of_any_size(n_vocab: int, size: int, tmp_path: Path) -> None:
-    """Ids beyond 65 535, as those of large vocabularies; and those beyond the vocabulary, which teach nothing, are left out."""
+    """Ids beyond 65 535, as those of large vocabularies.
+
+    And those beyond the vocabulary, which teach nothing, are left out.
+    """
     path = tmp_path / "text"
     path.write_bytes(b"a line of text, and another\n" * 4000)
     highest = n_vocab - 1
@@ -297,13 +300,17 @@ def test_vocabularies_of_any_size(n_vocab: int, size: int, tmp_path: Path) -> No
     assert (folder / "0.ids").stat().st_size == size * corpus.n_tokens
 
 
-def test_an_added_token_is_none_of_the_words_that_are_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_added_token_is_none_of_the_words_that_are_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its id lies beyond the vocabulary: coding never meets it, so training must not."""
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
     folder = tiny_llama_folder(tmp_path / "hf")
     tokenizer = json.loads((folder / "tokenizer.json").read_text("utf-8"))
     beyond = len(tokenizer["model"]["vocab"]) + 100
-    tokenizer["added_tokens"].append(tokenizer["added_tokens"][0] | {"id": beyond, "content": "<tool>", "special": False})
+    tokenizer["added_tokens"].append(
+        tokenizer["added_tokens"][0] | {"id": beyond, "content": "<tool>", "special": False}
+    )
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
     base = run.Base.of(str(folder))
     _, words = base.start()

@@ -27,7 +27,10 @@ def round_trip(data: bytes, wanted: int) -> tuple[int, bytes, bytes]:
 
 
 lines = st.lists(
-    st.tuples(st.sampled_from(["", "a", "é\u4e2d", "\r", "x\ry", "\ufeff", "\U0001f600"]), st.sampled_from(["\r\n"] * 30 + ["\n", "\r"])),
+    st.tuples(
+        st.sampled_from(["", "a", "é\u4e2d", "\r", "x\ry", "\ufeff", "\U0001f600"]),
+        st.sampled_from(["\r\n"] * 30 + ["\n", "\r"]),
+    ),
     max_size=80,
 ).map(lambda parts: "".join(text + end for text, end in parts))
 
@@ -122,7 +125,11 @@ def test_any_body_and_side(mask: int, body: bytes, side: bytes, n_bytes: int) ->
 @given(st.integers(0), st.integers(0, 7), st.binary(max_size=4))
 def test_damaged_side(at: int, bit: int, more: bytes) -> None:
     page = noise(700)
-    data = ("\ufeff" + "line\r\n" * 20 + "lone\n").encode("utf-16-le") + ("x" * 9000 + "\r\n").encode("utf-16-le") * 2 + page[:1]
+    data = (
+        ("\ufeff" + "line\r\n" * 20 + "lone\n").encode("utf-16-le")
+        + ("x" * 9000 + "\r\n").encode("utf-16-le") * 2
+        + page[:1]
+    )
     mask, body, side = transforms.apply(data, UTF16LE | BOM | CRLF | REPEATS)
     assert mask == UTF16LE | BOM | CRLF | REPEATS
     spoiled = bytearray(side + more)

@@ -1,1 +1,4 @@
-"""Measurements of llmzip itself: `llmzip bench`. On top of the public pieces; nothing imports it but the command line."""
+"""Measurements of llmzip itself: `llmzip bench`.
+
+On top of the public pieces; nothing imports it but the command line.
+"""

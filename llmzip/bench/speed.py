@@ -1,7 +1,7 @@
 """Speed and size against float32 transformers with the very same weights, windows and lanes, as ratios within one run.
 
-The rival is the exact checkpoint's own weights, dequantised into a transformers model, so that both do the same work: prompts and windows
-included. Machines are noisy: each pair is timed in turn, and medians of the ratios are reported.
+The rival is the exact checkpoint's own weights, dequantised into a transformers model, so that both do the same work:
+prompts and windows included. Machines are noisy: each pair is timed in turn, and medians of the ratios are reported.
 """
 
 import json
@@ -28,7 +28,9 @@ from llmzip.predictor import Predictor
 
 
 def float_model(config: LlamaConfig, tensors: Tensors) -> Any:
-    """The same weights as float32 in transformers' LlamaForCausalLM, or MistralForCausalLM where there is a sliding window."""
+    """The same weights as float32 in transformers' LlamaForCausalLM, or MistralForCausalLM where there is a sliding
+    window.
+    """
     c = config
     kind, more = ("Mistral", {"sliding_window": c.sliding_window}) if c.sliding_window else ("Llama", {})
     hf = getattr(transformers, f"{kind}Config")(
@@ -82,7 +84,10 @@ class Lanes:
         sizes = codec.lane_sizes(len(data), n)
         spelling = codec.spelling_of(model)
         starts = np.cumsum([0, *sizes[:-1]]).tolist()
-        parts = [spelling.canonical(model.tokenizer.encode(data[at : at + size])) for at, size in zip(starts, sizes, strict=True)]
+        parts = [
+            spelling.canonical(model.tokenizer.encode(data[at : at + size]))
+            for at, size in zip(starts, sizes, strict=True)
+        ]
         real = np.arange(max(map(len, parts))) < np.array([[len(part)] for part in parts])
         ids = np.full(real.shape, model.start_id, dtype=np.int32)
         ids[real] = np.concatenate(parts)
@@ -93,7 +98,10 @@ class Lanes:
         return int(self.real.sum())
 
     def windows(self, model: LlamaModel) -> Iterator[tuple[NDArray[np.int32], slice]]:
-        """(L, C) ids of each window, and the steps that its last rows predict. Those before them are a prompt that predicts nothing."""
+        """(L, C) ids of each window, and the steps that its last rows predict.
+
+        Those before them are a prompt that predicts nothing.
+        """
         step, n_steps = 0, self.ids.shape[1]
         while step < n_steps:
             context = min(step, model.overlap)
@@ -116,13 +124,17 @@ def float_bits(rival: Any, model: LlamaModel, lanes: Lanes, batch: int) -> float
             part = torch.from_numpy(inputs[at : at + batch]).long()
             logits = rival(input_ids=part, logits_to_keep=steps.stop - steps.start).logits
             wanted = truth[at : at + batch, steps].flatten()
-            bits += float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted, ignore_index=-100, reduction="sum"))
+            bits += float(
+                torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted, ignore_index=-100, reduction="sum")
+            )
     return bits / float(np.log(2))
 
 
 def model_bits(model: LlamaModel, lanes: Lanes) -> float:
     """The same of the scores of our integers: what the model itself makes of the tokens, nothing learnt."""
-    bits, chunk = 0.0, max(1, codec.CHUNK_ROWS // len(lanes.ids))
+    bits, chunk, entries = 0.0, max(1, codec.CHUNK_ROWS // len(lanes.ids)), model.tokenizer.entries
+    place_of = np.zeros(model.tokenizer.n_symbols, dtype=np.int64)
+    place_of[entries] = np.arange(len(entries))
     state = model.open(len(lanes.ids), model.window)
     for inputs, steps in lanes.windows(model):
         state.reset()
@@ -133,7 +145,7 @@ def model_bits(model: LlamaModel, lanes: Lanes) -> float:
             scores = torch.from_numpy(state.forward(inputs[:, prompt + at : prompt + at + chunk]))
             logarithms = torch.log_softmax(scores.double() * (np.log(2) / 256), dim=-1).numpy()
             part = slice(steps.start + at, steps.start + at + scores.shape[1])
-            found = np.take_along_axis(logarithms, lanes.ids[:, part, None].astype(np.int64), axis=2)[:, :, 0]
+            found = np.take_along_axis(logarithms, place_of[lanes.ids[:, part, None]], axis=2)[:, :, 0]
             bits -= float(found[lanes.real[:, part]].sum())
     return bits / float(np.log(2))
 
@@ -187,7 +199,9 @@ def code(model: LlamaModel, data: bytes, lanes: int) -> Coded:
     return Coded(payload, written - began, time.perf_counter() - written, writer.seconds, reader.seconds)
 
 
-def run(name: str | None, path: Path, *, size: int, lanes: int | None, rounds: int, threads: int | None) -> dict[str, Any]:
+def run(
+    name: str | None, path: Path, *, size: int, lanes: int | None, rounds: int, threads: int | None
+) -> dict[str, Any]:
     """Measure one file; the result is one JSON object, whose figures docs/cli.md explains."""
     data = path.read_bytes()[:size]
     model = registry.load(name, threads=threads)
@@ -201,8 +215,10 @@ def run(name: str | None, path: Path, *, size: int, lanes: int | None, rounds: i
     in_float, in_model = float_bits(rival, model, shown, 8), model_bits(model, shown)
     coded = median.pop("coded_bits")
     return {
-        "file": path.name, "bytes": len(data), "tokens": shown.n_tokens, "lanes": n_lanes, "window": model.window, "overlap": model.overlap,
-        "kernels": model.kernels, "threads": native.clip_threads(threads), "rounds": rounds, **{k: round(v, 3) for k, v in median.items()},
+        "file": path.name, "bytes": len(data), "tokens": shown.n_tokens, "lanes": n_lanes, "window": model.window,
+        "overlap": model.overlap,
+        "kernels": model.kernels, "threads": native.clip_threads(threads), "rounds": rounds,
+        **{k: round(v, 3) for k, v in median.items()},
         "coded_bits": int(coded), "model_bits": round(in_model, 1), "float32_bits": round(in_float, 1),
         "coded_over_float32": round(coded / in_float, 5), "model_over_float32": round(in_model / in_float, 5),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -220,7 +236,8 @@ def _round(model: LlamaModel, rival: Any, data: bytes, lanes: Lanes) -> dict[str
     float_steps(rival, model, lanes, n_steps)
     stepped = time.perf_counter()
     encode, decode = n / ours.write_seconds, n / ours.read_seconds
-    # Their forward is timed on the first window, all of whose rows are coded; later ones also pay for a prompt, as ours do
+    # Their forward is timed on the first window, all of whose rows are coded; later ones also pay for a prompt, as ours
+    # do
     prompted = sum(inputs.size - len(inputs) * (steps.stop - steps.start) for inputs, steps in lanes.windows(model))
     theirs_encode = first.ids.size / (forward - began) / (1 + prompted / lanes.ids.size)
     theirs_decode = len(lanes.ids) * n_steps / (stepped - forward)

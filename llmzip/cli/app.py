@@ -1,7 +1,7 @@
 """The llmzip command: what is asked for.
 
-`main` runs the job that a command returns outside of typer, which takes some exceptions for its own (an EOFError is an abort to it, and a
-TruncatedError is an EOFError). --help, --version and `info` import neither torch nor numpy.
+`main` runs the job that a command returns outside of typer, which takes some exceptions for its own (an EOFError is an
+abort to it, and a TruncatedError is an EOFError). --help, --version and `info` import neither torch nor numpy.
 """
 
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from llmzip.cli import fileio, habits
+from llmzip.cli import descriptors, habits
 from llmzip.cli.commands import app
 from llmzip.cli.display import Display, on_terminal, prepare_streams, printable
 from llmzip.cli.jobs import ERROR, INTERRUPTED, Job
@@ -78,12 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         Display().error("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has enough
-        fileio.silence(sys.stdout)
+        descriptors.silence(sys.stdout)
         return ERROR
     except (LlmzipError, OSError, MemoryError) as error:  # about no file; standard output that is full, for one
         Display().failed(error)
-        fileio.silence(sys.stdout)
+        descriptors.silence(sys.stdout)
         return ERROR
     finally:
-        fileio.silence_lost_messages()
+        descriptors.silence_lost_messages()
     return code

@@ -1,4 +1,7 @@
-"""The commands and their options. A command function only reads its options and returns a job, which `main` runs outside of typer."""
+"""The commands and their options.
+
+A command function only reads its options and returns a job, which `main` runs outside of typer.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -84,7 +87,12 @@ def compress(
     level: Annotated[
         int | None,
         typer.Option(
-            "-1...-9", "--level", min=1, max=9, show_default=False, help="Fast ... small: models, lanes; 5 if not given."
+            "-1...-9",
+            "--level",
+            min=1,
+            max=9,
+            show_default=False,
+            help="Fast ... small: models, lanes; 5 if not given.",
         ),
     ] = None,
     model: ModelName = None,
@@ -98,11 +106,13 @@ def compress(
         int | None, typer.Option(metavar="N", min=8, max=32768, help="Tokens that the model sees at once.")
     ] = None,
     overlap: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Tokens that a window takes from the one before; at most half.")
+        int | None,
+        typer.Option(metavar="N", min=0, help="Tokens that a window takes from the one before; at most half."),
     ] = None,
     block_size: Annotated[str, typer.Option(metavar="SIZE", help="Content of a block, up to 64M.")] = "1M",
     group_size: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Content that is coded in one: large is small; up to 64M, 16M if not given.")
+        str | None,
+        typer.Option(metavar="SIZE", help="Content that is coded in one: large is small; up to 64M, 16M if not given."),
     ] = None,
     no_open: Annotated[
         bool, typer.Option("--no-open", help="Leave closed what is deflated inside: PDF, EPUB, DOCX, .gz, .zip, ...")
@@ -117,7 +127,9 @@ def compress(
     display = Display(quiet=quiet, verbose=verbose)
     coding = {"lanes": lanes, "window": window, "overlap": overlap, "group_size": group_size and size_of(group_size)}
     parameters = parameters_of_level(level) if level else {}
-    parameters |= {"block_size": size_of(block_size)} | {key: value for key, value in coding.items() if value is not None}
+    parameters |= {"block_size": size_of(block_size)} | {
+        key: value for key, value in coding.items() if value is not None
+    }
     if no_open:
         parameters["opens"] = False
     if level:
@@ -215,23 +227,35 @@ def bench(
 @app.command()
 def train(
     corpora: Annotated[list[str], typer.Argument(metavar="CORPUS[=WEIGHT]...", help="Files or folders of text.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The model; DIR.work keeps what a run needs.")],
-    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="Size: pocket-small, pocket, pocket-large.")] = "pocket",
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="The model; DIR.work keeps what a run needs.")
+    ],
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="Size: pocket-small, pocket, pocket-large.")
+    ] = "pocket",
     init: Annotated[str | None, typer.Option("--init", metavar="NAME|PATH", help="Go on from this model.")] = None,
-    rate: Annotated[float | None, typer.Option("--rate", min=0, metavar="FACTOR", help="Multiply the learning rates. [default: 1; with --init 0.25]")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate", min=0, metavar="FACTOR", help="Multiply the learning rates. [default: 1; with --init 0.25]"
+        ),
+    ] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", min=0.1, help="About how long.")] = None,
     tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="How many; repeatable to the bit.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     device: Device = None,
     threads: Threads = 0,
-    force: Annotated[bool, typer.Option("-f", "--force", help="Replace a model that is at DIR; the cache keeps it.")] = False,
+    force: Annotated[
+        bool, typer.Option("-f", "--force", help="Replace a model that is at DIR; the cache keeps it.")
+    ] = False,
     quiet: Quiet = 0,
 ) -> Job:
     """Train a model on your kind of text. The same command goes on with a run that was interrupted."""
     if (minutes is None) == (tokens is None):
         raise typer.BadParameter("say how long: --minutes or --tokens")
     options = {
-        "preset": preset, "init": init, "minutes": minutes, "tokens": tokens, "rate": rate, "seed": seed, "device": device, "threads": threads or None, "force": force,
+        "preset": preset, "init": init, "minutes": minutes, "tokens": tokens, "rate": rate, "seed": seed,
+        "device": device, "threads": threads or None, "force": force,
     }  # fmt: skip
     return lambda: show.train_model(corpora, out, options, Display(quiet=quiet))
 

@@ -3,12 +3,13 @@
 Whether a read or write may block belongs to the open file, which others share: any of them can have changed it.
 """
 
+import contextlib
 import io
 import os
 import re
 import select
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 HOLE_SIZE = 1 << 12  # zeros that are left out of a file at a time: the usual size of the blocks of file systems
 
@@ -118,3 +119,20 @@ def descriptor_of(name: str) -> int | None:
         except OSError:
             return None
     return None
+
+
+def silence(stream: TextIO | None) -> None:
+    """Nobody reads it any more: keep the interpreter from complaining about it when it flushes at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, cast(TextIO, stream).fileno())
+        os.close(descriptor)
+
+
+def silence_lost_messages() -> None:
+    """What could not be told is still in the buffer, and is no reason for another exit code."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        silence(sys.stderr)

@@ -1,4 +1,7 @@
-"""What this machine computes with, and whether it computes exactly. Called by `llmzip doctor`; prints nothing itself."""
+"""What this machine computes with, and whether it computes exactly.
+
+Called by `llmzip doctor`; prints nothing itself.
+"""
 
 import hashlib
 import platform
@@ -43,7 +46,8 @@ def _check(name: str | None, device: str | None, threads: int | None) -> Iterato
     whole = model.open(2, 64).forward(ids)
     state = model.open(2, 64)
     steps = np.concatenate([state.forward(ids[:, i : i + 1]) for i in range(ids.shape[1])], axis=1)
-    yield "scores", f"sha256 {hashlib.sha256(np.ascontiguousarray(whole).astype('<i2').tobytes()).hexdigest()[:16]} (the same on every machine)"
+    digest = hashlib.sha256(np.ascontiguousarray(whole).astype("<i2").tobytes()).hexdigest()
+    yield "scores", f"sha256 {digest[:16]} (the same on every machine)"
     _demand(np.array_equal(whole, steps), "one call and single steps give different scores")
     yield "self-test", "one call = single steps: ok"
     reference = model.open_reference(2, 64).forward(ids)
@@ -81,5 +85,3 @@ def _cpu() -> str:
     known = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
     present = [flag for flag in known if flag in facts.get("flags", "").split()]
     return f"{facts.get('model name', platform.machine())} ({', '.join(present) or platform.machine()})"
-
-

@@ -20,7 +20,10 @@ class Stop(Exception):
 
 
 def warn_of_slow_kernels(display: Display) -> None:
-    """One word where the same bits take a hundred times as long: at once where there are no kernels, later where they are no good."""
+    """One word where the same bits take a hundred times as long.
+
+    At once where there are no kernels, later where they are no good.
+    """
     native = sys.modules.get("llmzip.native")  # not imported for this: it takes a while, and not every block needs it
     missing = importlib.util.find_spec("llmzip._kernels") is None if native is None else native.library is None
     if missing and not display.told_of_kernels and os.environ.get("LLMZIP_KERNELS") != "none":

@@ -64,9 +64,7 @@ def reading_of(model: ModelSource, ignore_engine: bool, max_size: str | None, me
     return Reading(model, ignore_engine, Limits(size, most))
 
 
-def source_of(
-    name: str | None, engine: Engine, device: str | None, threads: int, display: Display
-) -> ModelSource:
+def source_of(name: str | None, engine: Engine, device: str | None, threads: int, display: Display) -> ModelSource:
     if engine is Engine.transformers and name is None:
         raise typer.BadParameter("--engine transformers needs -m FOLDER")
     return model_source(name, engine, device, threads, display)

@@ -28,9 +28,10 @@ class State(Protocol):
         ...
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
-        """Read ids of shape (L, C); return scores (L, C, n_symbols) int16 for the symbol after each of them.
+        """Read ids of shape (L, C); return scores (L, C, entries) int16 for the symbol after each of them.
 
-        Units of 1/256 bit, the best symbol of each row 0, the others negative (format.md 6.1). A new array each time.
+        In the order of the tokenizer's `entries`, in units of 1/256 bit, the best of each row 0, the others negative
+        (format.md 6.1). A new array each time.
         """
         ...
 
@@ -53,7 +54,9 @@ class Model(Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     def open(self, lanes: int, window: int, threads: int | None = None) -> State:
-        """A fresh state for this many lanes and at most this many positions, which uses at most so many of the model's threads."""
+        """A fresh state for this many lanes and at most this many positions, which uses at most so many of the model's
+        threads.
+        """
         ...
 
     def state_bytes(self, lanes: int, window: int) -> int:

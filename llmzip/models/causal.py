@@ -1,7 +1,10 @@
-"""The second engine: any causal language model that transformers can load, in floating point. The only module that imports transformers.
+"""The second engine: any causal language model that transformers can load, in floating point.
 
-Floats make no promise across machines, so this engine is not exact: the encoder takes the very steps of the decoder (all lanes in lockstep, one
-batch shape, one token at a time), and the file carries a note of everything that the bits may hang on. A decoder with another note refuses.
+The only module that imports transformers.
+
+Floats make no promise across machines, so this engine is not exact: the encoder takes the very steps of the decoder
+(all lanes in lockstep, one batch shape, one token at a time), and the file carries a note of everything that the bits
+may hang on. A decoder with another note refuses.
 """
 
 import hashlib
@@ -24,7 +27,9 @@ _LOG2_E = 1.4426950408889634
 
 
 class CausalModel:
-    """A model from a local Hugging Face folder (config.json, weights, tokenizer.json). Implements `llmzip.models.Model`.
+    """A model from a local Hugging Face folder (config.json, weights, tokenizer.json).
+
+    Implements `llmzip.models.Model`.
 
     Raises ModelInvalid when transformers cannot load the folder, or it has no tokenizer.json.
     """
@@ -70,12 +75,20 @@ class CausalModel:
         try:
             self.step(ids, self.step(ids, None)[1])
         except Exception as error:
-            raise ModelInvalid(f"{self.name}: transformers cannot run it token by token: {_first_line(error)}") from error
+            raise ModelInvalid(
+                f"{self.name}: transformers cannot run it token by token: {_first_line(error)}"
+            ) from error
 
     def state_bytes(self, lanes: int, window: int) -> int:
         """As for attention with a head of keys and values to each of queries, in float32."""
         config = self._model.config.get_text_config()
-        return 8 * lanes * window * int(getattr(config, "num_hidden_layers", 32)) * int(getattr(config, "hidden_size", 4096))
+        return (
+            8
+            * lanes
+            * window
+            * int(getattr(config, "num_hidden_layers", 32))
+            * int(getattr(config, "hidden_size", 4096))
+        )
 
     @staticmethod
     def _start(config: Any, n_vocab: int) -> int:
@@ -150,8 +163,10 @@ class CausalState:
     def _scores(self, logits: torch.Tensor) -> NDArray[np.int16]:
         if not bool(torch.isfinite(logits).all()):
             raise ModelInvalid(f"{self._model.name}: the model gives scores that are no numbers")
-        units = (logits - logits.amax(-1, keepdim=True)) * (SCORE_UNIT * _LOG2_E)
         tokenizer = self._model.tokenizer
-        scores = np.full((self._lanes, 1, tokenizer.n_symbols), ESCAPE_SCORE, dtype=np.int16)
-        scores[:, 0, : tokenizer.n_vocab] = units.round().clamp_min(LOWEST_SCORE).to(torch.int16).cpu().numpy()
+        is_token = tokenizer.entries < tokenizer.n_vocab
+        tokens = logits[:, torch.from_numpy(tokenizer.entries[is_token]).to(logits.device)]
+        units = (tokens - tokens.amax(-1, keepdim=True)) * (SCORE_UNIT * _LOG2_E)
+        scores = np.full((self._lanes, 1, len(tokenizer.entries)), ESCAPE_SCORE, dtype=np.int16)
+        scores[:, 0, is_token] = units.round().clamp_min(LOWEST_SCORE).to(torch.int16).cpu().numpy()
         return scores

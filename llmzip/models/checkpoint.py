@@ -1,7 +1,8 @@
 """The exact checkpoint folder: names, shapes and types of its tensors, its fingerprint, reading and writing it.
 
-A folder holds `model.safetensors`, `model.json` (canonical JSON) and `tokenizer.json` (used for encoding only, so it is not fingerprinted:
-what the ids spell is in the tensors). Knows nothing of torch, of the arithmetic that is done with the tensors, or of where they came from.
+A folder holds `model.safetensors`, `model.json` (canonical JSON) and `tokenizer.json` (used for encoding only, so it is
+not fingerprinted: what the ids spell is in the tensors). Knows nothing of torch, of the arithmetic that is done with
+the tensors, or of where they came from.
 """
 
 import hashlib
@@ -160,7 +161,9 @@ def check_config(config: Mapping[str, Any]) -> None:
         and 0 <= config["parameters"] < 1 << 62
     )
     if not sound:
-        raise ModelInvalid(f"{CONFIG_FILE}: heads, norm_eps, digits, start_id or the window sizes are out of their bounds")
+        raise ModelInvalid(
+            f"{CONFIG_FILE}: heads, norm_eps, digits, start_id or the window sizes are out of their bounds"
+        )
     if not re.fullmatch(r"[0-9a-f]{64}", config["fingerprint"]):
         raise ModelInvalid(f"{CONFIG_FILE}: the fingerprint is not 64 hexadecimal digits")
 
@@ -221,7 +224,8 @@ def refuse_pointer(path: Path) -> None:
         raise ModelInvalid(f"cannot read {path}: {error.strerror}") from error
     if is_pointer:
         raise ModelInvalid(
-            f"{path} is a git-lfs pointer, not the weights", hint="run `git lfs pull` in that folder, or download the file"
+            f"{path} is a git-lfs pointer, not the weights",
+            hint="run `git lfs pull` in that folder, or download the file",
         )
 
 
@@ -277,7 +281,9 @@ def put(made: Path, folder: Path) -> None:
 
     def same(there: Path) -> bool:
         if not {entry.name for entry in there.iterdir()} <= {WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE}:
-            raise ModelInvalid(f"{folder} holds other things than a model", hint="choose another name, or remove the folder")
+            raise ModelInvalid(
+                f"{folder} holds other things than a model", hint="choose another name, or remove the folder"
+            )
         return is_sound(there, print_of) and _tokenizer(there) == _tokenizer(made)
 
     for entry in made.iterdir():  # save_file and mkdtemp give their own, narrower modes

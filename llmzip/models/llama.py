@@ -1,4 +1,5 @@
-"""The exact engine: a Llama-shaped model from an exact checkpoint folder, on the fused kernels or on torch operations, with the same bits.
+"""The exact engine: a Llama-shaped model from an exact checkpoint folder, on the fused kernels or on torch operations,
+with the same bits.
 
 Implements `llmzip.models.Model`. Imports torch only where torch computes.
 """
@@ -37,7 +38,9 @@ class LlamaModel:
         self.name = str(values.get("name") or folder.name)
         self.fingerprint = bytes.fromhex(values["fingerprint"])
         self.strong = sum(each.size for name, each in self._tensors.items() if name.endswith(".weight")) > STRONG
-        self.tokenizer = Vocabulary(self._tensors["tokens.bytes"], self._tensors["tokens.ends"], folder / TOKENIZER_FILE)
+        self.tokenizer = Vocabulary(
+            self._tensors["tokens.bytes"], self._tensors["tokens.ends"], folder / TOKENIZER_FILE
+        )
         self.start_id, self.window, self.overlap = self.config.start_id, self.config.window, self.config.overlap
         self.max_window = self.config.max_window
         self.device = device or "cpu"
@@ -50,21 +53,25 @@ class LlamaModel:
         self._check_window(window)
         if self._fused is None:
             return self.open_reference(lanes, window)
-        return FusedState(self._fused, self.tokenizer.n_symbols, lanes, window, threads)
+        return FusedState(self._fused, lanes, window, threads)
 
     def open_reference(self, lanes: int, window: int, threads: int | None = None) -> State:
         """A state on torch operations, whatever the kernels chosen: the same scores."""
         from llmzip.models.reference import ReferenceState
 
         self._check_window(window)
-        return ReferenceState(self._load_reference(), self.tokenizer.n_symbols, lanes, window)
+        return ReferenceState(self._load_reference(), self.tokenizer.entries, lanes, window)
 
     def state_bytes(self, lanes: int, window: int) -> int:
         c = self.config
         element = 1 if self._fused is not None else 4  # int8, and the float32 of torch
         position = 2 * (element * -(-c.head_dim // 16) * 16 + 4)
         row = 4 * (2 * c.width + c.hidden + 3 * c.n_heads * c.head_dim) + 2 * max(c.inner_sizes)
-        return c.n_layers * c.n_kv_heads * lanes * -(-window // 16) * 16 * position + (lanes + 288) * row + 64 * 4 * c.n_vocab
+        return (
+            c.n_layers * c.n_kv_heads * lanes * -(-window // 16) * 16 * position
+            + (lanes + 288) * row
+            + 64 * 4 * c.n_vocab
+        )
 
     def _check_window(self, window: int) -> None:
         if window > self.max_window:
@@ -77,7 +84,7 @@ class LlamaModel:
             reason = native.why_no_library
         level = -1 if reason else best_exact_level(self.config, self.threads)
         if level >= 0:
-            fused = FusedLlama(self.config, self._tensors, level=level, threads=self.threads)
+            fused = FusedLlama(self.config, self._tensors, self.tokenizer.entries, level=level, threads=self.threads)
             return fused, f"fused, {native.LEVELS[level]}: exact in the self-test"
         reference = self._load_reference()
         return None, f"torch operations ({reason or 'the fused kernels failed their self-test'}); {reference.why}"

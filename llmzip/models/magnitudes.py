@@ -1,6 +1,9 @@
-"""How large a number can get in a model: that the arithmetic never leaves the finite float32 is shown here, for each model that is loaded.
+"""How large a number can get in a model.
 
-From infinities on, nothing is exact: conversion to integers is undefined in C, and kernels and torch operations differ. Knows nothing of files.
+That the arithmetic never leaves the finite float32 is shown here, for each model that is loaded.
+
+From infinities on, nothing is exact: conversion to integers is undefined in C, and kernels and torch operations differ.
+Knows nothing of files.
 """
 
 import math
@@ -12,7 +15,8 @@ from numpy.typing import NDArray
 
 from llmzip.errors import ModelInvalid
 
-LARGEST = 2.0**88  # 40 powers of two below the end of float32: above every factor of an intermediate product (docs/exactness.md)
+# 40 powers of two below the end of float32: above every factor of an intermediate product (docs/exactness.md)
+LARGEST = 2.0**88
 
 
 class Magnitudes:
@@ -62,7 +66,9 @@ class Magnitudes:
 
     def _limited(self, name: str, bound: float) -> float:
         if not bound <= LARGEST:
-            raise ModelInvalid(f"numbers as large as {bound:.0e} may come out of {name}: beyond the bound of the exact arithmetic")
+            raise ModelInvalid(
+                f"numbers as large as {bound:.0e} may come out of {name}: beyond the bound of the exact arithmetic"
+            )
         return bound
 
 

@@ -1,7 +1,8 @@
 """Order-free operations on torch tensors: the definition of the exact arithmetic (docs/exactness.md).
 
 A result has the same bits on every device, for every batch shape and thread count, because each function uses only
-  - single IEEE-754 operations that are correctly rounded, each one its own tensor operation (no addcmul, no division by a Python scalar), and
+  - single IEEE-754 operations that are correctly rounded, each one its own tensor operation (no addcmul, no division by
+    a Python scalar), and
   - sums over integers, held in a type in which every partial sum is exact; the bound is stated beside each.
 
 Shapes: R rows, K inputs, N outputs, L lanes, H heads, C steps, P positions.
@@ -32,7 +33,10 @@ IntMatmul = Callable[[Tensor, Tensor], Tensor]
 
 @contextmanager
 def threads_of_torch(wanted: int | None) -> Iterator[None]:
-    """Let torch use so many threads (see `native.clip_threads`), and as many as before afterwards: they are the process's, not ours."""
+    """Let torch use so many threads (see `native.clip_threads`), and as many as before afterwards.
+
+    They are the process's, not ours.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(native.clip_threads(wanted))
     try:
@@ -74,7 +78,10 @@ def exp2(d: Tensor) -> Tensor:
 
 
 def rmsnorm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x / sqrt(mean(x**2) + eps) * weight, rows of float32. The squares are summed as integers of 2**-15 of the row's largest."""
+    """x / sqrt(mean(x**2) + eps) * weight, rows of float32.
+
+    The squares are summed as integers of 2**-15 of the row's largest.
+    """
     m = max_abs(x)
     q = torch.round(x * divide(32767, m)).double()
     squares = (q * q).sum(-1, keepdim=True)  # integers, <= 2**30 * n < 2**53
@@ -88,7 +95,10 @@ def rmsnorm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def int_mm(a: Tensor, b: Tensor) -> Tensor:
-    """int8 (R, K) x int8 (K, N) -> int32 by torch's own kernel. Exact only where the self-test says so: without VNNI it saturates."""
+    """int8 (R, K) x int8 (K, N) -> int32 by torch's own kernel.
+
+    Exact only where the self-test says so: without VNNI it saturates.
+    """
     if not a.is_cuda:
         return torch._int_mm(a, b)
     rows = a.shape[0]
@@ -106,8 +116,13 @@ def float_mm(a: Tensor, b: Tensor) -> Tensor:
     return total
 
 
-def linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, digits: int, matmul: IntMatmul, factor: float = 1.0) -> Tensor:
-    """Rows (R, K) float32 times an int8 matrix (N, K) with one float32 scale per output: (R, N) float32. `factor` multiplies the row scales."""
+def linear(
+    x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, digits: int, matmul: IntMatmul, factor: float = 1.0
+) -> Tensor:
+    """Rows (R, K) float32 times an int8 matrix (N, K) with one float32 scale per output: (R, N) float32.
+
+    `factor` multiplies the row scales.
+    """
     q, row_scale = quantize(x, 16256 if digits == 2 else 127)
     if factor != 1.0:
         row_scale = row_scale * factor
@@ -127,17 +142,20 @@ def linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, digits
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position of (..., C, head_dim) by tables (C, head_dim / 2), halves paired as in the Hugging Face layout."""
+    """Rotary position of (..., C, head_dim) by tables (C, head_dim / 2), halves paired as in Hugging Face's layout."""
     first, second = x.chunk(2, dim=-1)
     a, b = first * cos, second * sin
     c, d = second * cos, first * sin
     return torch.cat([a - b, c + d], dim=-1)
 
 
-def attention(q: Tensor, k: Tensor, k_scale: Tensor, v: Tensor, v_scale: Tensor, visible: Tensor, factor: float) -> Tensor:
+def attention(
+    q: Tensor, k: Tensor, k_scale: Tensor, v: Tensor, v_scale: Tensor, visible: Tensor, factor: float
+) -> Tensor:
     """Softmax attention with grouped queries.
 
-    q (L, H, C, D) float32; k, v (L, KV, P, D) int8 with scales (L, KV, P); visible (C, P) bool; factor log2(e)/sqrt(D) -> (L, H, C, D) float32.
+    q (L, H, C, D) float32; k, v (L, KV, P, D) int8 with scales (L, KV, P); visible (C, P) bool; factor log2(e)/sqrt(D)
+    -> (L, H, C, D) float32.
     """
     lanes, heads, steps, dim = q.shape
     kv_heads, positions = k.shape[1], k.shape[2]

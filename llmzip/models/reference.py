@@ -1,4 +1,6 @@
-"""The exact Llama forward in torch operations: the definition that the fused kernels are held to, and the engine of every device but the CPU.
+"""The exact Llama forward in torch operations.
+
+The definition that the fused kernels are held to, and the engine of every device but the CPU.
 
 Straight-line: read `ReferenceState._run` from top to bottom. Knows nothing of bytes and of the coder.
 """
@@ -25,7 +27,9 @@ class ReferenceLlama:
             raise RuntimeError("it computes nothing")
         with ops.threads_of_torch(threads):
             self.tensors: dict[str, Tensor] = {
-                name: torch.from_numpy(array).to(self.device) for name, array in tensors.items() if not name.startswith("tokens.")
+                name: torch.from_numpy(array).to(self.device)
+                for name, array in tensors.items()
+                if not name.startswith("tokens.")
             }
             self.matmul, self.why = ops.choose_matmul(self.device, config.inner_sizes)
 
@@ -39,12 +43,16 @@ class ReferenceLlama:
 class ReferenceState:
     """The cache of L lanes. See `llmzip.models.State`."""
 
-    def __init__(self, model: ReferenceLlama, n_symbols: int, lanes: int, window: int) -> None:
+    def __init__(self, model: ReferenceLlama, entries: NDArray[np.int32], lanes: int, window: int) -> None:
         c = model.config
-        self._model, self._lanes, self._window, self._n_symbols = model, lanes, window, n_symbols
+        self._model, self._lanes, self._window = model, lanes, window
+        self._is_token = entries < c.n_vocab
+        self._tokens = torch.from_numpy(entries[self._is_token]).to(model.device)
         shape = (c.n_layers, lanes, c.n_kv_heads, window)
         with ops.threads_of_torch(model.threads):  # many zeros are written by many
-            self._k, self._v = (torch.zeros((*shape, c.head_dim), dtype=torch.int8, device=model.device) for _ in range(2))
+            self._k, self._v = (
+                torch.zeros((*shape, c.head_dim), dtype=torch.int8, device=model.device) for _ in range(2)
+            )
             self._k_scale, self._v_scale = (torch.zeros(shape, device=model.device) for _ in range(2))
         self._pos = 0
 
@@ -89,7 +97,8 @@ class ReferenceState:
             q, k = ops.rotate(q, cos, sin), ops.rotate(k, cos, sin)
             self._store(i, begin, end, k, v)
             a = ops.attention(
-                q, self._k[i, :, :, :end], self._k_scale[i, :, :, :end], self._v[i, :, :, :end], self._v_scale[i, :, :, :end],
+                q, self._k[i, :, :, :end], self._k_scale[i, :, :, :end], self._v[i, :, :, :end],
+                self._v_scale[i, :, :, :end],
                 visible, ops.float32(c.score_factor),
             )  # fmt: skip
             x = x + linear(a.transpose(1, 2).reshape(lanes * steps, -1), layer + "o")
@@ -103,9 +112,8 @@ class ReferenceState:
         head = "embed" if self._model.config.tied else "head"
         # int16 units from here: logits times 256 log2(e), folded into the row scale
         logits = self._model.linear(hidden, head, factor=SCORE_UNIT * ops.LOG2_E)
-        scores = ops.to_scores(logits).cpu().numpy()
-        out = np.full((len(scores), self._n_symbols), ESCAPE_SCORE, dtype=np.int16)
-        out[:, : scores.shape[1]] = scores
+        out = np.full((len(logits), len(self._is_token)), ESCAPE_SCORE, dtype=np.int16)
+        out[:, self._is_token] = ops.to_scores(logits[:, self._tokens]).cpu().numpy()
         return out.reshape(self._lanes, steps, -1)
 
     def _store(self, layer: int, begin: int, end: int, k: Tensor, v: Tensor) -> None:

@@ -1,7 +1,7 @@
-"""Which models there are and where they are kept: finding, loading, keeping and removing them. `fetch` brings them here.
+"""Which models there are and where they are kept: finding, loading, keeping and removing them.
 
-The package carries small models; a cache folder holds one exact checkpoint folder for each of the others. Knows nothing of the arithmetic:
-an engine is imported when a model is loaded, torch with it.
+The package carries small models; a cache folder holds one exact checkpoint folder for each of the others; `fetch`
+brings them there. Knows nothing of the arithmetic: an engine is imported when a model is loaded, torch with it.
 """
 
 import hashlib
@@ -96,7 +96,8 @@ def find(prefix: bytes, *, device: str | None = None, threads: int | None = None
 def keep(model: Model | Path) -> Path | None:
     """Have a model that files are written with in the cache, where `find` looks for it, and return its folder.
 
-    A copy, not links: what is written into the user's own folder later must not reach it. Does nothing for what is there already, and for bundled models.
+    A copy, not links: what is written into the user's own folder later must not reach it. Does nothing for what is
+    there already, and for bundled models.
     None where it cannot be kept: there is no cache or it cannot be written, or the model comes from no exact folder.
     Raises ModelInvalid for a folder that is damaged.
     """
@@ -134,7 +135,10 @@ def _copy(folder: Path, to: Path, config: checkpoint.Config) -> None:
 
 
 def remove(name: str) -> None:
-    """Delete a model from the cache; of one that is a link, the link. Files that were written with it cannot be read without it."""
+    """Delete a model from the cache; of one that is a link, the link.
+
+    Files that were written with it cannot be read without it.
+    """
     if name in BUNDLED:
         raise ModelNotFound(f"the model {name} is part of llmzip and cannot be removed")
     for folder in cached():  # of whatever format, and damaged ones by the name of their folder
@@ -170,7 +174,10 @@ def folder_of(name: str) -> Path:
 
 
 def _installed() -> Iterator[tuple[Path, checkpoint.Config]]:
-    """The bundled models, then the whole model folders of the cache. Staging folders begin with a dot; what is damaged or of another format is passed over."""
+    """The bundled models, then the whole model folders of the cache.
+
+    Staging folders begin with a dot; what is damaged or of another format is passed over.
+    """
     for folder in [bundled_dir() / name for name in BUNDLED] + cached():
         try:
             config = checkpoint.read_config(folder)
@@ -230,12 +237,17 @@ def locate(name: str) -> Path:
 
 
 def _converted(path: Path) -> Path:
-    """The cached conversion of a Hugging Face folder or a GGUF file. It is found by content: a changed model is another one."""
+    """The cached conversion of a Hugging Face folder or a GGUF file.
+
+    It is found by content: a changed model is another one.
+    """
     files = [path] if path.is_file() else sorted(path.glob("*.json")) + sorted(path.glob("*.safetensors"))
     digest = hashlib.sha256(f"numerics {checkpoint.NUMERICS}\n".encode())
     try:
         for file in filter(Path.is_file, files):  # reading a pipe would never end
-            digest.update(f"{'' if path.is_file() else file.name}\n{sha256_of(file)}\n".encode("utf-8", "surrogateescape"))
+            digest.update(
+                f"{'' if path.is_file() else file.name}\n{sha256_of(file)}\n".encode("utf-8", "surrogateescape")
+            )
     except OSError as error:
         raise ModelInvalid(f"cannot read {file}: {error.strerror}") from error
     key = digest.hexdigest()[:16]

@@ -61,7 +61,7 @@ class ModelSource:
 
 
 def _check_fingerprint(model: "Model", fingerprint: bytes) -> "Model":
-    found = model.fingerprint[: FINGERPRINT_SIZE]
+    found = model.fingerprint[:FINGERPRINT_SIZE]
     if found != fingerprint:
         raise ModelNotFound(
             f"the file needs the model {fingerprint.hex()}, and {model.name} is {found.hex()}",
@@ -83,7 +83,9 @@ def check_engine(model: "Model", note: str | None) -> None:
         theirs_only = [line for line in note.splitlines() if line not in ours.splitlines()]
         ours_only = [line for line in ours.splitlines() if line not in note.splitlines()]
         message = f"the file was written with {', '.join(theirs_only)}; this engine has {', '.join(ours_only)}"
-    raise EngineMismatch(message, hint="decompress with the engine that wrote it, or try with --ignore-engine (ignore_engine=True)")
+    raise EngineMismatch(
+        message, hint="decompress with the engine that wrote it, or try with --ignore-engine (ignore_engine=True)"
+    )
 
 
 def _one_line(note: str | None) -> str:

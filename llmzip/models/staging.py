@@ -1,6 +1,7 @@
 """Folders in the making: under a name with a dot until they are whole, and swept away where their maker was killed.
 
-Each is locked by the process that fills it (flock on the folder itself, so that no lock file is left and a killed process holds nothing).
+Each is locked by the process that fills it (flock on the folder itself, so that no lock file is left and a killed
+process holds nothing).
 Where there is no flock (Windows, some network drives) nothing is locked, and so nothing is swept.
 """
 

@@ -1,7 +1,10 @@
-"""A fake model that ships with the library: byte statistics of English, a language of its own, and a hash of the window. Needs numpy alone.
+"""A fake model that ships with the library.
 
-For tests, fuzzing and examples of the protocol: the whole pipeline runs on it in milliseconds, and a single wrong id, position or reset changes
-every score after it. It compresses text a little, what `speak` writes by half, and everything else not at all.
+Byte statistics of English, a language of its own, and a hash of the window. Needs numpy alone.
+
+For tests, fuzzing and examples of the protocol: the whole pipeline runs on it in milliseconds, and a single wrong id,
+position or reset changes every score after it. It compresses text a little, what `speak` writes by half, and everything
+else not at all.
 """
 
 import hashlib
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 
 from llmzip.errors import FormatError
 from llmzip.models import ESCAPE_SCORE
+from llmzip.tokens import in_order
 
 _MISSING = bytes([4, 6, 255])  # bytes that this vocabulary lacks, as real ones do
 _WORDS = (b" the ", b"ing ", b" and ", b"tion", b"<|endoftext|>")
@@ -24,10 +28,13 @@ class ToyTokenizer:
     def __init__(self) -> None:
         self._spellings = [bytes([b]) for b in range(256) if b not in _MISSING] + list(_WORDS)
         self.n_vocab = len(self._spellings) + 60  # unused ids, as padded vocabularies have
-        self._spelling = dict(enumerate(self._spellings)) | {self.n_vocab + i: bytes([b]) for i, b in enumerate(_MISSING)}
+        self._spelling = dict(enumerate(self._spellings)) | {
+            self.n_vocab + i: bytes([b]) for i, b in enumerate(_MISSING)
+        }
         self._id = {spelling: i for i, spelling in self._spelling.items()}
         self.n_symbols = self.n_vocab + len(_MISSING)
         self.spelled = [self._spelling.get(i, b"") for i in range(self.n_symbols)]
+        self.entries = in_order(self.spelled)
 
     def encode(self, data: bytes) -> NDArray[np.int32]:
         ids, at = [], 0
@@ -64,15 +71,17 @@ class ToyState:
             self._recent = (self._recent << np.uint32(8)) + column
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
-        scores = np.empty((*ids.shape, self._model.tokenizer.n_symbols), dtype=np.int16)
+        tokenizer = self._model.tokenizer
+        scores = np.empty((*ids.shape, len(tokenizer.entries)), dtype=np.int16)
         for c in range(ids.shape[1]):
             self.prompt(ids[:, c : c + 1])
             noise = (self._hash ^ (self._hash >> 15)) * self._model.odd >> np.uint32(24)  # (L, n), 0 .. 255
             row = self._model.prior - noise.astype(np.int32)
             row[np.arange(len(row)), self._model.letters[_expected(self._recent)]] += 1200
-            row -= row.max(axis=1, keepdims=True)
-            row[:, self._model.tokenizer.n_vocab :] = ESCAPE_SCORE
-            scores[:, c] = row
+            row[:, tokenizer.n_vocab :] = -(1 << 30)
+            row -= row[:, tokenizer.entries].max(axis=1, keepdims=True)
+            row[:, tokenizer.n_vocab :] = ESCAPE_SCORE
+            scores[:, c] = row[:, tokenizer.entries]
         return scores
 
 

@@ -42,17 +42,16 @@ class _Spelling(Structure):
         ("lengths", c_void_p),
         ("bytes", c_void_p),
         ("id_lengths", c_void_p),
+        ("weights", c_void_p),
         ("sums", c_void_p),
         ("n", c_int64),
-        ("n_symbols", c_int64),
-        ("weights", c_void_p),
     )
 
 
 class _Predictor(Structure):
     _fields_ = (
         *((name, c_void_p) for name in (
-            "squash", "reciprocal", "exp2", "stretch", "log2", "lines", "ends", "histories", "match_cells", "model_cells", "apms",
+            "squash", "reciprocal", "stretch", "log2", "lines", "ends", "histories", "match_cells", "model_cells", "apms",
             "first_apms", "biases", "weights", "seconds", "latest", "followers", "data", "flags", "lanes",
         )),
         *((name, c_int64) for name in ("n_lanes", "stride", "n_coded")),
@@ -68,7 +67,7 @@ _LAYOUT = (
     tables.SECONDS, tables.SECOND_ROWS, tables.APMS, tables.MODEL_APMS, tables.BUCKETS, tables.TOP, tables.WEIGHT_TOP, tables.SECOND_TOP,
     tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST, tables.BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.MATCH_LIMIT,
     tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, tables.APM_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,
-    tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK, *tables.SET_ROWS,
+    tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK, tables.GROUP, *tables.SET_ROWS,
 )  # fmt: skip
 
 
@@ -102,7 +101,6 @@ class Fused:
         arrays: dict[str, NDArray[Any]] = {
             "squash": tables.SQUASH,
             "reciprocal": tables.RECIPROCAL,
-            "exp2": tables.EXP2,
             "stretch": tables.STRETCH,
             "log2": tables.LOG2,
             "lines": _aligned(16 << line_bits, np.dtype(np.uint32)),
@@ -162,11 +160,11 @@ class Fused:
     def _spell(self, spelling: Spelling) -> None:
         """With this vocabulary from now on."""
         named = {name: getattr(spelling, name) for name in ("ids", "starts", "lengths", "bytes", "id_lengths")}
-        n, n_symbols = len(spelling.ids), int(spelling.ids.max()) + 1
-        named |= {"sums": np.zeros(n + 1, dtype=np.int64), "weights_of_ids": np.zeros(n_symbols, dtype=np.uint32)}
-        self._arrays |= named
-        pointers = {name.removesuffix("_of_ids"): native.pointer(each) for name, each in named.items()}
-        self._struct.spelling = _Spelling(n=n, n_symbols=n_symbols, **pointers)
+        n = len(spelling.ids)
+        n_groups = -(-n // tables.GROUP)
+        named |= {"weights": np.zeros(n_groups * tables.GROUP, dtype=np.uint32), "sums": np.zeros(n_groups, dtype=np.int64)}
+        self._arrays |= {f"spelling.{name}": each for name, each in named.items()}
+        self._struct.spelling = _Spelling(n=n, **{name: native.pointer(each) for name, each in named.items()})
 
     def code_bytes(self, n: int) -> None:
         _check(self._library.llmzip_predictor_bytes(byref(self._struct), n))

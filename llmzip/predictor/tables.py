@@ -5,9 +5,9 @@ Units: stretches in 1/256 bit; probabilities in 2^-24 (of the coder), 2^-22 (of 
 
 import numpy as np
 
-from llmzip.predictor.logistic import EXP2, LOG2, RECIPROCAL, SQUASH, TOP, log2_of
+from llmzip.predictor.logistic import LOG2, RECIPROCAL, SQUASH, TOP, log2_of
 
-__all__ = ["EXP2", "LOG2", "RECIPROCAL", "SQUASH", "STRETCH", "TOP", "log2_of"]
+__all__ = ["LOG2", "RECIPROCAL", "SQUASH", "STRETCH", "TOP", "log2_of"]
 
 TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS = 35, 3, 28
 CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS
@@ -27,6 +27,7 @@ BUCKETS = 33  # of an APM, a bit of stretch apart
 END = 8  # the decision after the eight bits: "the token ends here"
 NO_MODEL = 32767
 STACK = 64
+GROUP = 64  # entries of a vocabulary whose weights are summed together
 DONE, STARTS = 1, 2  # flags of a byte: coded; the first of a token
 LATEST_BITS, APM_BITS = 20, 16
 

@@ -1,4 +1,6 @@
-"""The content of blocks, whoever has found them: the model that they need, the limits that they must keep to, their names in errors.
+"""The content of blocks, whoever has found them.
+
+The model that they need, the limits that they must keep to, their names in errors.
 
 Knows nothing of where the bytes come from.
 """
@@ -10,7 +12,16 @@ from typing import TYPE_CHECKING
 from llmzip import blocks, container, workers
 from llmzip.blocks import Memory
 from llmzip.container import Block, Header
-from llmzip.errors import ChecksumError, FormatError, LimitExceeded, LlmzipError, TruncatedError, UnsupportedError
+from llmzip.errors import (
+    ChecksumError,
+    FormatError,
+    LimitExceeded,
+    LlmzipError,
+    TruncatedError,
+    UnsupportedError,
+    named,
+    naming,
+)
 from llmzip.limits import UNLIMITED, Limits
 from llmzip.models.source import ModelSource, check_engine
 
@@ -38,6 +49,17 @@ class Place:
 Whole = tuple[Block, Header, Place]  # a block, and what is known of it
 
 
+def parse_block(data: bytes, header: Header, place: Place) -> Block:
+    """As `container.parse_block`; errors have the name of the block."""
+    with naming("the note" if header.kind == container.NOTE else place):
+        return container.parse_block(data, header)
+
+
+def parse_note(block: Block) -> str:
+    with naming("the note"):
+        return container.parse_note(block)
+
+
 @dataclass(frozen=True)
 class Opener:
     """Opens the blocks of one file: knows where models come from, and what the file may ask for."""
@@ -49,10 +71,8 @@ class Opener:
     def check(self, header: Header, place: Place, memory: Memory, model: "Model | None" = None) -> None:
         """Raise LimitExceeded for a block that takes too much memory, which its header and those of its group tell."""
         if self.limits.memory is not None:
-            try:
+            with naming(place):
                 self.limits.check_memory(blocks.memory_needed(header, model, memory))
-            except LimitExceeded as error:
-                raise named(error, place) from error
 
     def open(
         self,
@@ -76,7 +96,7 @@ class Opener:
             try:
                 return blocks.decompress(block, model, memory, progress)
             except TruncatedError as error:  # the payload is all here: it is what it codes that ends too early
-                raise FormatError(f"{place}: {error}", hint=error.hint) from error
+                raise named(FormatError(str(error), hint=error.hint), place) from error
             except (ChecksumError, FormatError, UnsupportedError, LimitExceeded) as error:
                 raise named(error, place) from error
 
@@ -98,8 +118,3 @@ class Opener:
             done += header.n_bytes
             progress(done)
             yield content
-
-
-def named(error: LlmzipError, place: "Place | str") -> LlmzipError:
-    """The error of what does not know which block it works on, with the name of that."""
-    return type(error)(f"{place}: {error}", hint=error.hint)

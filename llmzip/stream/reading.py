@@ -21,7 +21,7 @@ from llmzip.index import check_index, create_index
 from llmzip.limits import UNLIMITED, Limits
 from llmzip.models.source import MAX_THREADS, ModelSource
 from llmzip.primitives import CONTENT_CHECK_SIZE
-from llmzip.stream.opening import Opener, Place, Whole
+from llmzip.stream.opening import Opener, Place, Whole, parse_block, parse_note
 from llmzip.stream.progress import Progress, Told
 
 if TYPE_CHECKING:
@@ -30,15 +30,16 @@ if TYPE_CHECKING:
     from llmzip.models import Model
 
 CHUNK_SIZE = 1 << 16  # bytes of a file that are read at a time
-MAX_CHUNK_SIZE = 1 << 23  # that a long file is read in: groups that are at hand are decoded side by side. A pipe gives what it has
+# that a long file is read in: groups that are at hand are decoded side by side. A pipe gives what it has
+MAX_CHUNK_SIZE = 1 << 23
 
 
 class LmzDecompressor:
     """Reads one member. After it `eof` is true, and `unused_data` has what followed it.
 
     `model` is needed only to override the search for the one that the file names. A block that asks for more than the
-    `limits` raises LimitExceeded before its payload is read. `side_by_side`: groups that are at hand are decoded by threads that
-    go on between calls, so the object must not be taken through a fork.
+    `limits` raises LimitExceeded before its payload is read. `side_by_side`: groups that are at hand are decoded by
+    threads that go on between calls, so the object must not be taken through a fork.
     """
 
     def __init__(
@@ -142,9 +143,9 @@ class LmzDecompressor:
         place = Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes)
         if len(self._input) < header.block_size:
             raise TruncatedError(f"file ends in {place}")
-        block = container.parse_block(bytes(self._input[: header.block_size]), header, str(place))
+        block = parse_block(bytes(self._input[: header.block_size]), header, place)
         if block.kind == container.NOTE:
-            self._note = container.parse_note(block)
+            self._note = parse_note(block)
         else:
             self._output = self._open(member, block, header, place)
             self._given = 0
@@ -157,7 +158,10 @@ class LmzDecompressor:
         self._tell(0)
 
     def _open(self, member: Member, block: Block, header: Header, place: Place) -> bytes:
-        """The content of a block. Where a group begins and others are at hand as well, they are decoded side by side."""
+        """The content of a block.
+
+        Where a group begins and others are at hand as well, they are decoded side by side.
+        """
         if not self._n_ahead and header.line_bits is not None:
             self._memory = Memory(header.line_bits)
             if self._side_by_side:
@@ -174,7 +178,10 @@ class LmzDecompressor:
         )
 
     def _groups_at_hand(self, member: Member) -> list[list[Whole]]:
-        """The blocks that are all in the input, by group, MAX_THREADS of them at most. What is wrong is told when its turn comes."""
+        """The blocks that are all in the input, by group, MAX_THREADS of them at most.
+
+        What is wrong is told when its turn comes.
+        """
         groups: list[list[Whole]] = []
         ahead, at, n_out = replace(member, entries=list(member.entries)), 0, self._n_out
         while self._opener.limits.memory is None and not ahead.ended:
@@ -182,7 +189,7 @@ class LmzDecompressor:
                 header = ahead.parse_header(bytes(self._input[at : at + container.MAX_HEADER_SIZE]))
                 self._opener.limits.check_size(n_out + header.n_bytes)
                 place = Place(self._number, ahead.n_blocks + 1, n_out, header.n_bytes)
-                block = container.parse_block(bytes(self._input[at : at + header.block_size]), header, str(place))
+                block = parse_block(bytes(self._input[at : at + header.block_size]), header, place)
             except LlmzipError:
                 break
             if header.line_bits is not None:
@@ -204,7 +211,9 @@ class LmzDecompressor:
         if any(block.kind == container.MODEL for group in groups for block, _, _ in group):
             with suppress(LlmzipError):  # loaded once; an error is that of each block
                 self._opener.source.to_decompress(member.fingerprint)
-        memories = [Memory(group[0][1].line_bits or container.MIN_LINE_BITS, n_threads // len(groups)) for group in groups]
+        memories = [
+            Memory(group[0][1].line_bits or container.MIN_LINE_BITS, n_threads // len(groups)) for group in groups
+        ]
         jobs = [
             partial(self._opener.open_all, group, memory, member.fingerprint, self._note)
             for group, memory in zip(groups, memories, strict=True)
@@ -233,7 +242,7 @@ class LmzDecompressor:
 
     def _take_index(self, member: Member) -> None:
         """What was seen tells every byte of the index but, if the content is wrong, its content check."""
-        seen = member.index(self._digest.digest()[: CONTENT_CHECK_SIZE])
+        seen = member.index(self._digest.digest()[:CONTENT_CHECK_SIZE])
         size = len(create_index(seen))
         if len(self._input) < size:
             raise TruncatedError("file ends in the index")

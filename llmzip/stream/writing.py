@@ -36,10 +36,13 @@ class LmzCompressor:
 
     Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
     `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes.
-    Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come out smaller.
+    Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come
+    out smaller.
     Text and binary stretches go into blocks of their own; one that is not text may have eight times `block_size`.
-    Blocks of a group of `group_size` bytes go on from each other: large ones are smaller, small ones can be read on their own.
-    Its memory has at most 2^`line_bits` lines of 64 bytes. The model is used where it makes `share` or less of a sample that is coded without.
+    Blocks of a group of `group_size` bytes go on from each other: large ones are smaller, small ones can be read on
+    their own.
+    Its memory has at most 2^`line_bits` lines of 64 bytes. The model is used where it makes `share` or less of a sample
+    that is coded without.
     Deflate streams and base64 in the content are opened, unless `opens` is false: what they hold is coded.
     One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each.
     """
@@ -134,7 +137,9 @@ class LmzCompressor:
         return b"".join(done)
 
     def _take(self, *, last: bool) -> Iterator[bytes]:
-        """Put held content into the member, block by block, as far as its blocks are known: groups side by side, if there are several.
+        """Put held content into the member, block by block, as far as its blocks are known.
+
+        Groups side by side, if there are several.
 
         If that raises, blocks are lost: nothing may follow, as if the member were whole.
         """
@@ -163,7 +168,10 @@ class LmzCompressor:
         self._failed = False
 
     def _next_groups(self, *, last: bool) -> list[Group]:
-        """The next blocks, by group: of one group, or of as many as there are threads, as far as they are known. The first may go on."""
+        """The next blocks, by group: of one group, or of as many as there are threads, as far as they are known.
+
+        The first may go on.
+        """
         groups: list[Group] = []
         at = 0
         while not groups or len(groups) < self._source.n_threads:

@@ -6,11 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def in_order(spelled: list[bytes]) -> NDArray[np.int32]:
+    """The symbols that spell something, in the order of what they spell, of equal ones the lowest first."""
+    return np.array(sorted((i for i, each in enumerate(spelled) if each), key=spelled.__getitem__), dtype=np.int32)
+
+
 class Tokenizer(Protocol):
     """What the codec needs to know of a vocabulary.
 
-    Ids 0 .. n_vocab-1 are the model's tokens; ids n_vocab .. n_symbols-1 are escape symbols, one for each byte value that no token spells,
-    in ascending order of the byte.
+    Ids 0 .. n_vocab-1 are the model's tokens; ids n_vocab .. n_symbols-1 are escape symbols, one for each byte value
+    that no token spells, in ascending order of the byte.
     """
 
     n_vocab: int
@@ -19,6 +24,11 @@ class Tokenizer(Protocol):
     @property
     def spelled(self) -> list[bytes]:
         """The bytes of each symbol; empty for those that spell nothing."""
+        ...
+
+    @property
+    def entries(self) -> NDArray[np.int32]:
+        """`in_order(spelled)`: the symbols that a model gives scores for, in the order of these."""
         ...
 
     def encode(self, data: bytes) -> NDArray[np.int32]:

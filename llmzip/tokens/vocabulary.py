@@ -1,7 +1,8 @@
 """The vocabulary of a pretrained model as a total, exact tokenizer.
 
-What ids spell comes from a table of bytes and needs numpy only. Which ids a text becomes comes from `tokenizer.json`, is no part of the file
-format and cannot lose a byte: what the `tokenizers` library gives is compared with the text. Knows nothing of weights or of the codec.
+What ids spell comes from a table of bytes and needs numpy only. Which ids a text becomes comes from `tokenizer.json`,
+is no part of the file format and cannot lose a byte: what the `tokenizers` library gives is compared with the text.
+Knows nothing of weights or of the codec.
 """
 
 import json
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.errors import FormatError, ModelInvalid
+from llmzip.tokens import in_order
 
 PIECE = 4096  # characters given to the tokenizers library at once: it is not linear in the length of one word
 GREEDY_LENGTH = 32  # the longest token that the fallback looks for
@@ -120,6 +122,11 @@ class Vocabulary:
         blob, starts, lengths = self._blob.tobytes(), self._starts.tolist(), self._lengths.tolist()
         return [blob[start : start + length] for start, length in zip(starts, lengths, strict=True)]
 
+    @cached_property
+    def entries(self) -> NDArray[np.int32]:
+        """The symbols that spell something, in the order of what they spell."""
+        return in_order(self.spelled)
+
     def decode(self, ids: NDArray[np.int32]) -> bytes:
         """The joined bytes of `ids`; FormatError for one that spells nothing."""
         self.size(ids)
@@ -159,7 +166,10 @@ class Vocabulary:
         return b"".join(parts)
 
     def _spell_any(self, ids: NDArray[np.int32]) -> bytes | None:
-        """As decode, for ids that the library gave: those that spell nothing are no error here, those outside are None."""
+        """As decode, for ids that the library gave.
+
+        Those that spell nothing are no error here, those outside are None.
+        """
         inside = not ids.size or (int(ids.min()) >= 0 and int(ids.max()) < self.n_symbols)
         return self._spell(ids) if inside and self._lengths[ids].all() else None
 
@@ -202,7 +212,9 @@ class _Encoder:
             self._marks = not is_byte_level(parsed)
             self._library = Library.from_str(json.dumps(_plain(parsed)))
         except Exception as error:  # the library raises just that
-            raise ModelInvalid(f"cannot read {path}: {error}", hint="remove the model and pull or convert it again") from error
+            raise ModelInvalid(
+                f"cannot read {path}: {error}", hint="remove the model and pull or convert it again"
+            ) from error
         self._short: dict[str, list[int]] = {}  # binary data is some bytes of text at a time, and a call takes 10 us
         # Invalid UTF-8 is U+DC80 to U+DCFF after "surrogateescape". A literal space mark would come back as a space.
         apart = "\udc80-\udcff" + "".join(re.escape(chr(byte)) for byte in escaped if byte < 0x80)
@@ -236,7 +248,10 @@ class _Encoder:
 
 
 def _cut(text: str, start: int, end: int) -> Iterator[str]:
-    """Pieces of at most PIECE characters, where possible cut before the space between two words: there no token crosses."""
+    """Pieces of at most PIECE characters, where possible cut before the space between two words.
+
+    There no token crosses.
+    """
     while end - start > PIECE:
         cut = text.rfind(" ", start + PIECE // 2, start + PIECE)
         while cut > 0 and not (text[cut - 1].isalpha() and text[cut + 1].isalpha()):

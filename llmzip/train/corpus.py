@@ -1,7 +1,8 @@
 """Training text: sources, their documents, what is held out, and the ids on disk.
 
-A source is a file, a folder or a pipe with a weight. A NUL byte ends a document, and so does the end of a file. The text of each source is first
-written to the work folder, so that it is read once, and memory does not depend on how much of it there is. Knows nothing of networks.
+A source is a file, a folder or a pipe with a weight. A NUL byte ends a document, and so does the end of a file. The
+text of each source is first written to the work folder, so that it is read once, and memory does not depend on how much
+of it there is. Knows nothing of networks.
 """
 
 import hashlib
@@ -109,8 +110,8 @@ class Text:
     def __iter__(self) -> Iterator[tuple[memoryview, bool]]:
         """(part, whether it is held out) in order. Parts are documents, or passages where there are few of them.
 
-        Held out by hash, so that a document is on the same side in every run; one is always held out. Where that leaves next to nothing (one
-        document again and again), only the first of them is.
+        Held out by hash, so that a document is on the same side in every run; one is always held out. Where that leaves
+        next to nothing (one document again and again), only the first of them is.
         """
         first = True
         for part, value in self._hashed():
@@ -298,7 +299,10 @@ class Corpus:
 
 
 def encode_documents(encode: Encode, found: Iterator[memoryview], end: int) -> Iterator[NDArray[np.int64]]:
-    """The ids of the documents, `end` after each of them; of so many bytes at a time, whatever the size of a document."""
+    """The ids of the documents, `end` after each of them.
+
+    Of so many bytes at a time, whatever the size of a document.
+    """
     pieces: list[str] = []
     last: list[bool] = []
     waiting = 0

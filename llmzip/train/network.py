@@ -1,7 +1,8 @@
 """The float network that is trained: Llama-shaped, exported to a Hugging Face folder that the exact engine converts.
 
-Shapes: B rows, T steps, D width, H heads, K kv heads, V vocabulary. Source: Touvron et al. 2023 (Llama), Shazeer 2020 (SwiGLU), Su et al. 2021 (RoPE),
-Beltagy et al. 2020 (sliding window). Knows nothing of text, of optimisers and of files other than the exported folder.
+Shapes: B rows, T steps, D width, H heads, K kv heads, V vocabulary. Source: Touvron et al. 2023 (Llama), Shazeer 2020
+(SwiGLU), Su et al. 2021 (RoPE), Beltagy et al. 2020 (sliding window). Knows nothing of text, of optimisers and of files
+other than the exported folder.
 """
 
 import json
@@ -160,7 +161,9 @@ class Network(nn.Module):
                 own[name].copy_(torch.from_numpy(np.ascontiguousarray(tensor)))
 
     def export(self, folder: Path, tokenizer_json: bytes, *, start_id: int, digits: int) -> None:
-        """Write a Hugging Face folder, which transformers, too, can load (as Llama, or Mistral where there is a sliding window)."""
+        """Write a Hugging Face folder, which transformers, too, can load (as Llama, or Mistral where there is a sliding
+        window).
+        """
         s = self.shape
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.contiguous() for name, tensor in self._hugging_face()}, folder / "model.safetensors")
@@ -213,4 +216,3 @@ class Network(nn.Module):
                 (f"{prefix}.mlp.down_proj.weight", layer.down.weight.detach()),
             ]
         return named
-

@@ -1,7 +1,11 @@
-"""Where a run works and where its result goes: looked at before any work is done, so that nothing of a user's is ever in the way.
+"""Where a run works and where its result goes.
 
-Everything that is written, replaced or deleted lies in DIR.work under fixed names, and DIR.work is only taken if it is empty or llmzip made it.
-DIR itself is renamed into its place at the end; one that exists is replaced only on request, if it is a model that llmzip made and nothing else.
+Looked at before any work is done, so that nothing of a user's is ever in the way.
+
+Everything that is written, replaced or deleted lies in DIR.work under fixed names, and DIR.work is only taken if it is
+empty or llmzip made it.
+DIR itself is renamed into its place at the end; one that exists is replaced only on request, if it is a model that
+llmzip made and nothing else.
 """
 
 import hashlib
@@ -171,7 +175,10 @@ class Place:
         )
 
     def begin(self, settings: Mapping[str, Any], say: Say) -> None:
-        """Take the work folder for this run: go on with it if it is the same, refuse if it is another that is not done."""
+        """Take the work folder for this run.
+
+        Go on with it if it is the same, refuse if it is another that is not done.
+        """
         if (self.work / RECORD).exists():
             before = self._record()
             differing = sorted(key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key))
@@ -235,7 +242,10 @@ class Place:
 
 
 def keep(folder: Path) -> bool:
-    """Put an exact model into the cache, so that its archives are decoded after the folder has gone; whether that was done."""
+    """Put an exact model into the cache, so that its archives are decoded after the folder has gone.
+
+    Whether that was done.
+    """
     return registry.keep(folder) is not None
 
 

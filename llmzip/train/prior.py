@@ -1,7 +1,8 @@
 """Fits predictor/prior.bin, what a memory holds before its first block: `python -m llmzip.train.prior CORPUS PRIOR`.
 
-CORPUS is a folder of KIND-N.txt.xz, documents ending with a zero byte. A fresh memory codes a piece of a document or some, and each first value moves
-a part of the way to what it has become there: far at first, less and less with the pieces that have moved it. Floats are rounded at the end.
+CORPUS is a folder of KIND-N.txt.xz, documents ending with a zero byte. A fresh memory codes a piece of a document or
+some, and each first value moves a part of the way to what it has become there: far at first, less and less with the
+pieces that have moved it. Floats are rounded at the end.
 """
 
 import hashlib
@@ -38,7 +39,8 @@ PLAN = (  # mode, rounds of a piece of each kind, patience, pace
 MODEL = "pocket"
 FEW = 4  # pieces that the mean row of a set counts for
 DOUBT = 8.0  # what speaks for no bias, as information
-COUNTS = {"histories": tables.HISTORY_LIMIT, "match_cells": 100, "model_cells": 255}  # what first values of cells count for at most
+# what first values of cells count for at most
+COUNTS = {"histories": tables.HISTORY_LIMIT, "match_cells": 100, "model_cells": 255}
 
 
 class Kind:
@@ -150,7 +152,10 @@ class FitMode:
             cells.move(getattr(before, name), getattr(after, name))
 
     def be(self, patience: int, pace: float) -> None:
-        """Weights learn slowly, so that a piece moves them a small part of the way: they may go further than it did, at a pace above 1."""
+        """Weights learn slowly, so that a piece moves them a small part of the way.
+
+        They may go further than it did, at a pace above 1.
+        """
         self.weights.pace = self.seconds.pace = pace
         for values in (self.weights, self.seconds, *(cells.values for cells in self.cells.values())):
             values.patience = patience
@@ -161,7 +166,10 @@ class FitMode:
 
 
 class FitApms:
-    """Biases of rows, in stretches: Newton's way to the likeliest, a step with each piece, as far as the row has been informed."""
+    """Biases of rows, in stretches.
+
+    Newton's way to the likeliest, a step with each piece, as far as the row has been informed.
+    """
 
     def __init__(self, prior: Prior) -> None:
         self.biases = BIAS_STEP * prior.biases.ravel().astype(np.float64)
@@ -222,7 +230,11 @@ def look(kinds: list[Kind], priors: list[Prior], model: Model | None) -> None:
     for kind in kinds:
         pieces = [kind.piece(random.Random(SEED), size, held_out=True) for size in LOOKS]
         taken = np.array([[coded(piece, prior, model)[1] for prior in priors] for piece in pieces])
-        print(f"{kind.name:16}", *(f"{len(piece):6}: {' '.join(map(str, row))}" for piece, row in zip(pieces, taken, strict=True)), flush=True)
+        print(
+            f"{kind.name:16}",
+            *(f"{len(piece):6}: {' '.join(map(str, row))}" for piece, row in zip(pieces, taken, strict=True)),
+            flush=True,
+        )
         logs += np.log(taken / taken[:, :1])
     print("mean, %", *(100 * np.expm1(logs / len(kinds))).round(2))
 

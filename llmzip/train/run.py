@@ -1,7 +1,9 @@
-"""A training run: prepare, step, look at held-out text, save, export. It can be killed at any moment and goes on from where it last saved.
+"""A training run: prepare, step, look at held-out text, save, export.
 
-All state is in `OUT.work/`: ids, tokenizer, checkpoint, the curve; `OUT` is the finished model. The same seed gives the same model on one
-machine, whether or not the run was interrupted: a batch depends on (seed, step) alone.
+It can be killed at any moment and goes on from where it last saved.
+
+All state is in `OUT.work/`: ids, tokenizer, checkpoint, the curve; `OUT` is the finished model. The same seed gives the
+same model on one machine, whether or not the run was interrupted: a batch depends on (seed, step) alone.
 """
 
 import hashlib
@@ -82,7 +84,9 @@ def train(
     say: Say,
     progress: Say,
 ) -> Path:
-    """Train a model on `sources` and write it to the folder `out`; goes on with a run that was interrupted. Returns `out`.
+    """Train a model on `sources` and write it to the folder `out`; goes on with a run that was interrupted.
+
+    Returns `out`.
 
     `preset` or `init` (the name or path of a model to go on from) says what is trained, `tokens` or `minutes` how long.
     `rate` multiplies the learning rates; without it they are those of training from nothing, or a quarter of them with
@@ -174,7 +178,7 @@ class Base:
 
 
 def _from_nothing(work: Path, texts: Texts, shape: Shape, say: Say) -> tuple[Network, Words]:
-    """A network that has learnt nothing and a tokenizer made from a sample of the texts, or found in the work folder."""
+    """A network that has learnt nothing; a tokenizer made from a sample of the texts, or found in the work folder."""
     path = work / "tokenizer.json"
     try:
         text = path.read_bytes().decode()
@@ -373,8 +377,10 @@ class Run:
         lines = [
             f"# {name}",
             "",
-            f"A model for llmzip, made by `llmzip train`. {config['parameters']:,} parameters, {config['n_vocab']} tokens in the vocabulary,",
-            f"{config['n_layers']} layers of width {config['width']}, a sliding window of {config['sliding_window']} tokens, one int8 digit per activation.",
+            f"A model for llmzip, made by `llmzip train`. {config['parameters']:,} parameters, "
+            f"{config['n_vocab']} tokens in the vocabulary,",
+            f"{config['n_layers']} layers of width {config['width']}, "
+            f"a sliding window of {config['sliding_window']} tokens, one int8 digit per activation.",
             f"Fingerprint `{config['fingerprint']}`. Tokens seen: {tokens:,}. Seed {self._seed}.",
             "",
             "| source | weight | held-out bytes | compressed | bits/byte |",

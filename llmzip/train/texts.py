@@ -1,4 +1,6 @@
-"""The text that is in a file: unpacked, decoded to UTF-8, without what is no text. What is left out is named, never passed over in silence.
+"""The text that is in a file: unpacked, decoded to UTF-8, without what is no text.
+
+What is left out is named, never passed over in silence.
 
 Packed files are known by their first bytes, whatever their names. Memory does not depend on the size of a file.
 """
@@ -97,7 +99,10 @@ def _encoding(head: bytes) -> tuple[bytes, str]:
 
 
 def _is_plain(head: bytes) -> bool:
-    """Whether it is text in UTF-8, with some NULs as the ends of documents; ASCII may look like UTF-16 in an Asian script."""
+    """Whether it is text in UTF-8, with some NULs as the ends of documents.
+
+    ASCII may look like UTF-16 in an Asian script.
+    """
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
     except UnicodeDecodeError:

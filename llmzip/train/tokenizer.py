@@ -1,4 +1,6 @@
-"""A byte-level BPE tokenizer with all 256 bytes, trained on a sample of the text (Sennrich et al. 2016; Radford et al. 2019)."""
+"""A byte-level BPE tokenizer with all 256 bytes, trained on a sample of the text (Sennrich et al. 2016; Radford et al.
+2019).
+"""
 
 from collections.abc import Iterable
 
@@ -13,7 +15,10 @@ def train(texts: Iterable[str], n_vocab: int) -> Tokenizer:
     """A tokenizer of exactly `n_vocab` ids, the start id among them, if the texts have so many merges in them."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(WORDS), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

@@ -130,7 +130,8 @@ class _GgufFile:
         heads = {"self_attn.q_proj": self.n_heads, "self_attn.k_proj": self.n_kv_heads}.get(stem)
         if self.architecture != "llama" or heads is None:
             return weight
-        # llama.cpp rotates neighbouring channels, Hugging Face those half a head apart: its converter interleaves the halves
+        # llama.cpp rotates neighbouring channels, Hugging Face those half a head apart: its converter interleaves the
+        # halves
         return np.ascontiguousarray(weight.reshape(heads, -1, 2, *shape[1:]).swapaxes(1, 2)).reshape(shape)
 
     def unused(self) -> list[str]:
@@ -230,7 +231,10 @@ def _gguf_tokenizer(file: _GgufFile) -> bytes:
 
 
 def convert_gguf(path: Path, out: Path, *, name: str, license: str, source: str, start_id: int | None = None) -> bytes:
-    """Convert a GGUF file with a byte-level vocabulary; returns the fingerprint. `start_id` overrides the file's own."""
+    """Convert a GGUF file with a byte-level vocabulary; returns the fingerprint.
+
+    `start_id` overrides the file's own.
+    """
     with readable(path):
         file = _GgufFile(path)
         tokenizer_json = _gguf_tokenizer(file)

@@ -21,7 +21,10 @@ STORED_TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 class _SafetensorsWeights:
-    """The tensors of some safetensors files, mapped. Read by hand, as numpy has no bfloat16 and torch is not wanted here."""
+    """The tensors of some safetensors files, mapped.
+
+    Read by hand, as numpy has no bfloat16 and torch is not wanted here.
+    """
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._where: dict[str, tuple[mmap.mmap, int, dict[str, Any]]] = {}
@@ -31,7 +34,9 @@ class _SafetensorsWeights:
 
     def _add(self, path: Path) -> None:
         if not path.is_file():
-            raise ModelInvalid(f"there are no weights in {path.parent}: {path.name} is missing", hint=_safetensors_hint(path.parent))
+            raise ModelInvalid(
+                f"there are no weights in {path.parent}: {path.name} is missing", hint=_safetensors_hint(path.parent)
+            )
         checkpoint.refuse_pointer(path)
         try:
             with path.open("rb") as file:
@@ -171,7 +176,8 @@ def _hf_plan(config: dict[str, Any], has_own_head: bool) -> Plan:
     architectures = config.get("architectures")
     if not architectures:
         raise ModelInvalid(
-            "config.json does not name the architecture", hint=f'add "architectures": ["NAME"] with one of {", ".join(ARCHITECTURES)}'
+            "config.json does not name the architecture",
+            hint=f'add "architectures": ["NAME"] with one of {", ".join(ARCHITECTURES)}',
         )
     if not isinstance(architectures, list) or architectures[0] not in ARCHITECTURES:
         found = architectures[0] if isinstance(architectures, list) else architectures

@@ -63,7 +63,10 @@ def _fixed_cos_sin(angle: Decimal) -> tuple[int, int]:
 
 
 def _nearest(value: int) -> float:
-    """A fixed-point number as a double whose cast to float32 rounds only once: cut to 52 bits, the rest kept as a sticky bit."""
+    """A fixed-point number as a double whose cast to float32 rounds only once.
+
+    Cut to 52 bits, the rest kept as a sticky bit.
+    """
     magnitude = abs(value)
     shift = max(0, magnitude.bit_length() - 52)
     kept = magnitude >> shift

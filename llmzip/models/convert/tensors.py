@@ -111,7 +111,9 @@ def _tensors(plan: Plan, weights: Weights) -> checkpoint.Tensors:
 
 @contextmanager
 def readable(source: Path) -> Iterator[None]:
-    """What strangers' files make of the parsers: whatever the form that was not expected, it is the model that is the matter.
+    """What strangers' files make of the parsers.
+
+    Whatever the form that was not expected, it is the model that is the matter.
 
     OSError is not among them: a full disk is not.
     """

@@ -327,6 +327,11 @@ static void follow(Predictor *p, Lane *lane, uint32_t c) {
     else aim_lines(p, lane, 1);
 }
 
+static void narrow(Range *range, int64_t split, int64_t below, int bit) {
+    if (bit) range->low = split, range->below = below;
+    else range->high = split, range->up_to = below;
+}
+
 /* The next byte of the lane: of the entries in `range`, with a model, which is narrowed to those that go on so. */
 static int code_byte(Predictor *p, Lane *lane, Range *range) {
     uint32_t *lines[CONTEXTS], path = 1;
@@ -337,12 +342,12 @@ static int code_byte(Predictor *p, Lane *lane, Range *range) {
     for (int i = 0; i < 8; i++) {
         int bit = -1;
         Place place = {i, NO_MODEL, path};
-        int64_t split = 0;
+        int64_t split = 0, below = 0;
         if (i % 4 == 0) find_lines(p, lane, lines);
         if (range) {
             split = spelling_split(s, range, (path << 1 | 1) << (7 - i) & 255);
             if (split == range->low || split == range->high) bit = split == range->low;
-            else place.model = spelling_odds(p, s->sums[range->high] - s->sums[split], s->sums[split] - s->sums[range->low]);
+            else below = spelling_sum(s, split), place.model = spelling_odds(p, range->up_to - below, below - range->below);
         }
         int is_forced = bit >= 0;
         if (!is_forced) {
@@ -351,7 +356,7 @@ static int code_byte(Predictor *p, Lane *lane, Range *range) {
             if (bit < 0) return bit;
         }
         contradict(lane, i, bit);
-        if (range) *(bit ? &range->low : &range->high) = split;
+        if (range && !is_forced) narrow(range, split, below, bit);
         path = path << 1 | (uint32_t)bit;
         if (i == 3) aim_lines(p, lane, path);
         if (i == 7) follow(p, lane, path & 255);
@@ -368,12 +373,10 @@ static void follow_token(const Predictor *p, Lane *lane) {
     name_contexts(p, lane);
 }
 
-/* Whether the token ends here, where some entries end and others go on: 1 or 0, or what is wrong. */
-static int code_end(Predictor *p, Lane *lane, const Range *range, int64_t whole, int known) {
+/* Whether the token ends here, where entries that weigh `below` do and others go on: 1 or 0, or what is wrong. */
+static int code_end(Predictor *p, Lane *lane, const Range *range, int64_t below, int known) {
     uint32_t *slots[CONTEXTS];
-    const int64_t *sums = p->spelling.sums;
-    int64_t at = sums[range->low + whole];
-    Place place = {END, spelling_odds(p, at - sums[range->low], sums[range->high] - at), 0};
+    Place place = {END, spelling_odds(p, below - range->below, range->up_to - below), 0};
     Decision d;
     d.lines = slots, d.within = 0;
     find_ends(p, lane, slots);
@@ -386,9 +389,9 @@ static int code_end(Predictor *p, Lane *lane, const Range *range, int64_t whole,
 }
 
 /* A token of the lane, by the weights in the spelling: its id, or what is wrong. `known`: the one that is there, for a writer. */
-static int32_t code_token(Predictor *p, Lane *lane, int32_t known) {
+static int32_t code_token(Predictor *p, Lane *lane, const int16_t *scores, int32_t known) {
     const Spelling *s = &p->spelling;
-    Range range = {0, s->n, 0};
+    Range range = {0, s->n, 0, 0, spelling_weigh(s, scores)};
     int64_t length = p->coder.reads ? 0 : s->id_lengths[known];
     p->flags[lane->at] |= STARTS;
     for (;;) {
@@ -400,9 +403,10 @@ static int32_t code_token(Predictor *p, Lane *lane, int32_t known) {
                 aim_lines(p, lane, 1);
                 return id;
             }
-            int ends = code_end(p, lane, &range, whole, range.depth == length);
+            int64_t below = spelling_sum(s, range.low + whole);
+            int ends = code_end(p, lane, &range, below, range.depth == length);
             if (ends) return ends < 0 ? ends : id;
-            range.low += whole;
+            narrow(&range, range.low + whole, below, 1);
         } else if (range.depth) {
             aim_lines(p, lane, 1);
         }
@@ -444,8 +448,7 @@ EXPORT int llmzip_predictor_step(Predictor *p, const int16_t *scores, int64_t sc
     for (int64_t i = 0; i < n; i++, scores += scores_stride, ids += ids_stride) {
         Lane *lane = p->lanes + first + i;
         if (lane->at == lane->end) continue;
-        spelling_weigh(p, scores);
-        int32_t id = code_token(p, lane, *ids);
+        int32_t id = code_token(p, lane, scores, *ids);
         if (id < 0) return id;
         *ids = id;
     }
@@ -461,7 +464,7 @@ EXPORT const int64_t *llmzip_predictor_layout(void) {
         0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
         TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS, BUCKETS,
         TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT,
-        APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK,
+        APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK, GROUP,
         SET_ROWS[0], SET_ROWS[1], SET_ROWS[2], SET_ROWS[3], SET_ROWS[4], SET_ROWS[5], SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
     };
     values[0] = (int64_t)(sizeof values / sizeof *values) - 1;

@@ -39,13 +39,13 @@ typedef struct { /* the vocabulary in the order of its spellings: a prefix is a 
     const int32_t *ids, *starts, *lengths; /* (n) of each entry */
     const uint8_t *bytes;
     const int32_t *id_lengths;             /* (symbols) bytes of each id */
-    int64_t *sums;                         /* (n + 1) of the weights before each entry */
-    int64_t n, n_symbols;                  /* entries; ids up to the last that spells something */
-    uint32_t *weights;                     /* (n_symbols) of each id */
+    uint32_t *weights;                     /* (n, rounded up to whole GROUPs) of each entry */
+    int64_t *sums;                         /* (GROUPs) of the weights before each GROUP */
+    int64_t n;
 } Spelling;
 
 typedef struct {
-    const int32_t *squash, *reciprocal, *exp2;
+    const int32_t *squash, *reciprocal;
     const int16_t *stretch, *log2;
     /* learnt */
     Line *lines;              /* (2^line_bits) */

@@ -5,7 +5,9 @@
 #define LLMZIP_SPELLING_H
 #include "predictor.h"
 
-typedef struct { int64_t low, high, depth; } Range; /* entries that begin with the `depth` bytes so far */
+#define GROUP 64 /* entries whose weights are summed together: at most 64 * 2^23 = 2^29 */
+
+typedef struct { int64_t low, high, depth, below, up_to; } Range; /* entries that begin with the `depth` bytes so far, and the sums of the weights there */
 
 static int32_t log2_of(const int16_t *log2, uint64_t x) {
     int e = 63 - __builtin_clzll(x);
@@ -13,38 +15,35 @@ static int32_t log2_of(const int16_t *log2, uint64_t x) {
     return e * 256 + log2[m - 1024];
 }
 
-/* The largest score of what spells something. */
-CLONES static int32_t best_score(const int16_t *scores, const int32_t *lengths, int64_t n) {
-    int32_t best = -32768;
+/* 2^(22 + score / 256), but for 0.4 per cent, of the entries of a GROUP; returns their sum. Scores are at most 0. */
+static inline uint32_t weigh_group(const int16_t *restrict scores, uint32_t *restrict weights, int64_t n) {
+    uint32_t sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        int32_t score = lengths[i] > 0 ? scores[i] : -32768;
-        best = score > best ? score : best;
+        int32_t score = scores[i];
+        uint32_t part = (uint32_t)score & 255, shift = (uint32_t)-(score >> 8);
+        uint32_t weight = ((1u << 22) + part * (10752 + 22 * part)) >> (shift > 31 ? 31 : shift);
+        weights[i] = weight;
+        sum += weight;
     }
-    return best;
+    return sum;
 }
 
-/* What spells nothing may have a larger score, and comes to nothing: no entry has its weight. */
-CLONES static void weigh_scores(const int32_t *restrict exp2, const int16_t *restrict scores, int32_t best, uint32_t *restrict weights,
-                                int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        int32_t d = scores[i] - best;
-        uint32_t shift = (uint32_t)-(d >> 8);
-        weights[i] = (uint32_t)exp2[d & 255] >> (shift > 31 ? 31 : shift);
+/* All entries; returns the sum of all. */
+CLONES static int64_t spelling_weigh(const Spelling *s, const int16_t *restrict scores) {
+    int64_t sum = 0, i = 0;
+    for (; i + GROUP <= s->n; i += GROUP) {
+        s->sums[i / GROUP] = sum;
+        sum += weigh_group(scores + i, s->weights + i, GROUP);
     }
+    if (i < s->n) s->sums[i / GROUP] = sum, sum += weigh_group(scores + i, s->weights + i, s->n - i);
+    return sum;
 }
 
-/* All weights in the order of the ids, side by side; then their sums in the order of the spellings. */
-static void spelling_weigh(const Predictor *p, const int16_t *scores) {
-    const Spelling *s = &p->spelling;
-    const int32_t *ids = s->ids;
-    const uint32_t *weights = s->weights;
-    int64_t sum = 0, n = s->n, *sums = s->sums;
-    weigh_scores(p->exp2, scores, best_score(scores, s->id_lengths, s->n_symbols), s->weights, s->n_symbols);
-    for (int64_t i = 0; i < n; i++) {
-        sums[i] = sum;
-        sum += weights[ids[i]];
-    }
-    sums[n] = sum;
+/* The sum of the weights before an entry that is not past the last. */
+static inline int64_t spelling_sum(const Spelling *s, int64_t at) {
+    int64_t sum = s->sums[at / GROUP];
+    for (int64_t i = at / GROUP * GROUP; i < at; i++) sum += s->weights[i];
+    return sum;
 }
 
 /* The stretch of a one, from the weights of what goes there and of what does not. */
