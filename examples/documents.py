@@ -1,10 +1,11 @@
-"""What opening makes of real documents: fetches some from the package indexes that pip and apt are set up for, and prints a table by kind.
+"""What opening makes of real documents: fetches some as pip and apt are set up, and prints a table by kind.
 
     python examples/documents.py [--folder DIR] [--most 20] [--code] [KIND ...]
 
-Each package is checked by its SHA-256. Per kind: files, streams that were opened, the share of the bytes that they are, what these hold, the
-side information that leads back (corrections included) and its share, and for comparison `xz -9e`. With --code also the sizes of llmzip with
-and without opening, each file on its own: that takes long. A package that cannot be had is left out, and said.
+Each package is checked by its SHA-256. Per kind: files, streams that were opened, the share of the bytes that they
+are, what these hold, the side information that leads back (corrections included) and its share, and for comparison
+`xz -9e`. With --code also the sizes of llmzip with and without opening, each file on its own: that takes long.
+A package that cannot be had is left out, and said.
 """
 
 import argparse
@@ -57,7 +58,16 @@ class Row:
 
     def cells(self, kind: str, *, coded: bool) -> list[str]:
         share, side = (100 * n / max(1, self.n_bytes) for n in (self.n_opened, self.n_side))
-        numbers = [self.n_files, self.n_streams, f"{share:.1f} %", self.n_bytes, self.n_plain, self.n_side, f"{side:.2f} %", self.n_xz]
+        numbers = [
+            self.n_files,
+            self.n_streams,
+            f"{share:.1f} %",
+            self.n_bytes,
+            self.n_plain,
+            self.n_side,
+            f"{side:.2f} %",
+            self.n_xz,
+        ]
         return [kind, *map(str, numbers), *(map(str, self.sizes) if coded else [])]
 
 
@@ -170,7 +180,18 @@ def main() -> None:
                 measure(rows[kind], content)
                 if options.code:
                     code(rows[kind], content)
-    heading = ["kind", "files", "streams", "opened", "bytes", "body", "side", "of bytes", "xz -9e", *(["llmzip", "--no-open"] if options.code else [])]
+    heading = [
+        "kind",
+        "files",
+        "streams",
+        "opened",
+        "bytes",
+        "body",
+        "side",
+        "of bytes",
+        "xz -9e",
+        *(["llmzip", "--no-open"] if options.code else []),
+    ]
     table = [heading, *(row.cells(kind, coded=options.code) for kind, row in rows.items() if row.n_files)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:

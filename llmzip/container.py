@@ -41,7 +41,8 @@ HAS_TRANSFORMS = 0x40
 BEGINS_GROUP = 0x80
 
 # Transforms, bits of the mask, in the order in which the encoder applies them (llmzip.transforms).
-UTF16LE, UTF16BE, BOM, CRLF, REPEATS, PACK, X86, OPEN = (1 << i for i in range(8))  # but for OPEN, which is the first (llmzip.openings)
+# but for OPEN, which is the first (llmzip.openings)
+UTF16LE, UTF16BE, BOM, CRLF, REPEATS, PACK, X86, OPEN = (1 << i for i in range(8))
 TRANSFORM_NAMES = {
     OPEN: "open",
     UTF16LE: "utf-16-le", UTF16BE: "utf-16-be", BOM: "bom", CRLF: "crlf", REPEATS: "repeats", PACK: "pack", X86: "x86",

@@ -1,7 +1,8 @@
-"""Where content is cut into blocks, and what of it is opened: at sizes, where its kind changes, and never within what was opened as one.
+"""Where content is cut into blocks, and what of it is opened.
 
-Depends on the content alone, not on the pieces in which it comes: decided once there is more of it than is looked at. Imports what looks at
-content where there is some.
+At sizes, where the kind of content changes, and never within what was opened as one. Depends on the content alone, not
+on the pieces in which it comes: decided once there is more of it than is looked at. Imports what looks at content where
+there is some.
 """
 
 import sys
@@ -13,22 +14,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llmzip.openings import Node, Opening, Search, State
 
-LEAST_OPENED = (
-    1 << 18
-)  # bytes that a block of what was opened may have, however small blocks are to be: a deflate block may hold as many
-MOST_PIECE, MOST_PLAIN = (
-    1 << 24,
-    1 << 25,
-)  # bytes that one piece of a stream may hold, and what is not in pieces: bounds what a block has
-AHEAD = (
-    1 << 16
-)  # bytes beyond a piece of a stream that are looked at: what is deflated may be longer than what it holds
+# Bytes that a block of what was opened may have, however small blocks are to be: a deflate block may hold as many.
+LEAST_OPENED = 1 << 18
+# Bytes that a piece of a stream may hold, and what is not in pieces: bounds what a block has.
+MOST_PIECE, MOST_PLAIN = 1 << 24, 1 << 25
+# Bytes beyond a piece of a stream that are looked at: what is deflated may be longer than what it holds.
+AHEAD = 1 << 16
 NEAR = 1 << 10  # bytes by which a cut may be moved to where something opened begins or ends
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Content that is cut where it is long, or that was opened as one: then it has a node. `body`: what it is judged by."""
+    """Content that is cut where it is long, or that was opened as one: then it has a node.
+
+    `body`: what it is judged by.
+    """
 
     size: int
     body: bytes
@@ -55,7 +55,10 @@ class Cut:
     window: bytes = b""  # that the first of them goes on from
 
     def opening(self, content: bytes, before: bytes) -> "Opening | None":
-        """None if nothing was opened, or if it would not lead back. `before`: the window that the block before has left."""
+        """None if nothing was opened, or if it would not lead back.
+
+        `before`: the window that the block before has left.
+        """
         if not self.nodes:
             return None
         from llmzip import openings
@@ -70,15 +73,14 @@ class Cutter:
         self._block_size, self._greatest = block_size, greatest
         self._look = block_size  # bytes of bodies that are looked at before anything is cut
         self._units: deque[Unit] = deque()  # that are not cut yet
-        self._scan = self._needs = (
-            block_size  # bytes of content that are searched at a time; and above which that is worth a try
-        )
+        # Bytes of content that are searched at a time; and above which there are enough for that.
+        self._scan = self._needs = block_size
         self._opens = opens
         self._piece = min(max(block_size, LEAST_OPENED), MOST_PIECE)
         self._left: State | None = None  # what a stream goes on from after the last unit
 
     def next(self, held: bytearray, at: int, *, last: bool) -> tuple[list[Cut], int]:
-        """The next blocks, from `at` in what is held, none if more is needed; and how many bytes the bodies have that are to come, at least.
+        """The next blocks, from `at` in what is held, none if more is needed; and the least bytes of bodies to come.
 
         `last`: there will be no more.
         """
@@ -97,7 +99,7 @@ class Cutter:
                 runs.pop()  # it may be longer than what is seen of it
             taken = self._taken(runs)
             rest = len(held) - at - sum(unit.size for units, _ in taken for unit in units)
-            if last and 0 < rest < NEAR and any(unit.is_whole for unit in taken[-1][0]):  # what follows a stream at the end
+            if last and 0 < rest < NEAR and _has_whole(taken):  # what follows a stream at the end
                 taken[-1][0].append(Unit(rest, bytes(held[-rest:]), stays=True))
                 self._units.clear()
             cuts = [cut for units, is_text in taken for cut in self._cut(units, is_text)]
@@ -149,7 +151,7 @@ class Cutter:
         return openings.Search(self._piece, min(2 * self._greatest, MOST_PLAIN), is_worth_opening)
 
     def _units_of(self, content: bytes, *, more: bool) -> list[Unit]:
-        """What begins in the first bytes that are searched: none if that does not end in the content, and there is more."""
+        """What begins in the bytes that are searched: none if the first does not end in the content, and there is more."""
         from llmzip import openings
 
         search = self._search()
@@ -181,7 +183,7 @@ class Cutter:
         return [Unit(len(part), part, stays=stays) for part, stays in parts if part]
 
     def _taken(self, runs: list[tuple[int, bool]]) -> list[tuple[list[Unit], bool]]:
-        """The units of each run, whose ends are moved to where units may be cut; of those in a row that are of one kind, together."""
+        """The units of each run, whose ends are moved to where units may be cut; runs in a row of one kind are one."""
         taken: list[tuple[list[Unit], bool]] = []
         end = done = 0
         for n_bytes, is_text in runs:
@@ -194,7 +196,7 @@ class Cutter:
                     self._units.appendleft(rest)
                 units.append(unit)
                 done += n
-            is_short = sum(len(unit.body) for unit in units) < NEAR and any(unit.is_whole for group, _ in taken[-1:] for unit in group)
+            is_short = sum(len(unit.body) for unit in units) < NEAR and _has_whole(taken)
             if units and taken and (taken[-1][1] == is_text or is_short):
                 taken[-1][0].extend(units)
             elif units:
@@ -217,9 +219,9 @@ class Cutter:
 
     def _cut(self, units: list[Unit], is_text: bool) -> Iterator[Cut]:
         """Blocks of a run of units."""
-        size = self._block_size if is_text else self._greatest
         from llmzip import openings
 
+        size = self._block_size if is_text else self._greatest
         block: list[Unit] = []
         for unit in self._split(units, size):
             limit = max(size, LEAST_OPENED) if unit.node or any(other.node for other in block) else size
@@ -243,6 +245,11 @@ class Cutter:
                 part, unit = unit.split(size)
                 yield part
             yield unit
+
+
+def _has_whole(taken: list[tuple[list[Unit], bool]]) -> bool:
+    """Whether there is something opened in the last of these."""
+    return bool(taken) and any(unit.is_whole for unit in taken[-1][0])
 
 
 def _cut_of(units: list[Unit], is_text: bool) -> Cut:

@@ -10,7 +10,25 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 
-WORDS = ["stream", "window", "of", "the", "block", "and", "literal", "length", "a", "distance", "code", "tree", "is", "not", "to", "be", "read"]
+WORDS = [
+    "stream",
+    "window",
+    "of",
+    "the",
+    "block",
+    "and",
+    "literal",
+    "length",
+    "a",
+    "distance",
+    "code",
+    "tree",
+    "is",
+    "not",
+    "to",
+    "be",
+    "read",
+]
 
 
 def prose(n_bytes: int, seed: int = 0) -> bytes:
@@ -46,12 +64,18 @@ def zipped(entries: Iterable[tuple[str, bytes]], *, piped: bool = False, stored:
     file = io.BytesIO()
     with zipfile.ZipFile(_Pipe(file) if piped else file, "w", compresslevel=6) as archive:  # type: ignore[arg-type]
         for name, data in entries:
-            archive.writestr(zipfile.ZipInfo(name, (2024, 5, 1, 12, 0, 0)), data, zipfile.ZIP_STORED if name == stored else zipfile.ZIP_DEFLATED)
+            archive.writestr(
+                zipfile.ZipInfo(name, (2024, 5, 1, 12, 0, 0)),
+                data,
+                zipfile.ZIP_STORED if name == stored else zipfile.ZIP_DEFLATED,
+            )
     return file.getvalue()
 
 
 def book(n_chapters: int = 12, *, piped: bool = False) -> bytes:
-    chapters = [(f"OEBPS/chapter{i:02}.xhtml", b"<html>\n" + prose(900 + 31 * i, i) + b"</html>\n") for i in range(n_chapters)]
+    chapters = [
+        (f"OEBPS/chapter{i:02}.xhtml", b"<html>\n" + prose(900 + 31 * i, i) + b"</html>\n") for i in range(n_chapters)
+    ]
     return zipped([("mimetype", b"application/epub+zip"), *chapters], piped=piped)
 
 
@@ -59,7 +83,12 @@ def pdf(n_objects: int = 10, line: bytes = b"\n") -> bytes:
     made = b"%PDF-1.4\n"
     for i in range(n_objects):
         stream = zlib.compress(prose(400 + 57 * i, i), 6)
-        made += b"%d 0 obj\n<< /Length %d /Filter /FlateDecode >>\nstream%b%b\nendstream\nendobj\n" % (i, len(stream), line, stream)
+        made += b"%d 0 obj\n<< /Length %d /Filter /FlateDecode >>\nstream%b%b\nendstream\nendobj\n" % (
+            i,
+            len(stream),
+            line,
+            stream,
+        )
     return made + b"trailer\n%%EOF\n"
 
 
@@ -68,8 +97,14 @@ def png(rows: bytes, width: int, chunk: int = 0) -> bytes:
     height = len(rows) // width
     data = zlib.compress(b"".join(b"\0" + rows[at : at + width] for at in range(0, len(rows), width)), 6)
     parts = [data[at : at + chunk] for at in range(0, len(data), chunk)] if chunk else [data]
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), *((b"IDAT", part) for part in parts), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+        *((b"IDAT", part) for part in parts),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks
+    )
 
 
 def drawing(width: int = 200, height: int = 60) -> bytes:

@@ -1,4 +1,4 @@
-"""Openings: content with the deflate streams and the base64 in it replaced by what they hold, and back to the bit (docs/format.md 3.6).
+"""Openings: content with the deflate streams and the base64 in it replaced by what they hold (docs/format.md 3.6).
 
 A body is the content after that; its side information tells what was where, and how the streams were made.
 """
@@ -19,7 +19,8 @@ __all__ = [
     "body_of", "close_content", "find_directory", "list_side", "open_content", "opening_of",
 ]  # fmt: skip
 
-# Where that is from which a stream at the start of the content goes on: nowhere, in the memory of the group, in front of the body.
+# Where that is from which a stream at the start of the content goes on: nowhere, in the memory of the group, in front
+# of the body.
 NOTHING, BEFORE, IN_FRONT = range(3)
 
 
@@ -53,7 +54,8 @@ class Closed(NamedTuple):
 def opening_of(content: bytes, nodes: Sequence[Node], window: bytes = b"", before: bytes = b"") -> Opening | None:
     """The opening of content in which these nodes have been found; None if it does not lead back to the very content.
 
-    `window`: what the first of them goes on from, if it does; `before`: the same, as far as the reader knows it. If it does not, it goes in front.
+    `window`: what the first of them goes on from, if it does; `before`: the same, as far as the reader knows it. If it
+    does not, it goes in front.
     """
     view = view_of(content, nodes)
     numbers = Numbers()
@@ -97,7 +99,10 @@ def _list(view: View, found: dict[str, Kinds]) -> tuple[Kinds, ...]:
 def open_content(
     content: bytes, *, max_body: int, judge: Judge = lambda plain, n_closed: True, before: State | None = None
 ) -> Opening | None:
-    """All that can be opened of the content, as a whole; None if nothing can. `before`: a stream goes on at its start, from this."""
+    """All that can be opened of the content, as a whole; None if nothing can.
+
+    `before`: a stream goes on at its start, from this.
+    """
     search = Search(max_body, max_body, judge)
     nodes: list[Node] = []
     if before is not None and (first := search.piece(content, before)):
@@ -123,7 +128,9 @@ def list_side(side: bytes) -> tuple[tuple[str, int], ...]:
 
 
 def close_content(body: bytes, side: bytes, size: int, before: bytes = b"") -> Closed:
-    """The content, of `size` bytes at most, and what the next goes on from. `before`: what the one before has left for this.
+    """The content, of `size` bytes at most, and what the next goes on from.
+
+    `before`: what the one before has left for this.
 
     FormatError, in bounded time and memory, for what no writer writes.
     """

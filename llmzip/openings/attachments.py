@@ -16,7 +16,9 @@ STANDARD, FOR_URLS = rb"A-Za-z0-9+/", rb"A-Za-z0-9_\-"
 
 
 class Base64(Kind):
-    """Fields: bytes of a line (0: one line), the number of its end in ENDS, 1 for the alphabet of URLs + 2 without padding."""
+    """Fields: bytes of a line (0: one line), the number of its end in ENDS, 1 for the alphabet of URLs + 2 without
+    padding.
+    """
 
     name = "base64"
     fields = ("line", "end", "spelling")

@@ -1,6 +1,7 @@
 """The central directory of a zip archive: nearly all of it repeats what the local headers say, in their order.
 
-What is left of a record is what only it says: who made it, sizes of extra field and comment, attributes, extra field, comment.
+What is left of a record is what only it says: who made it, sizes of extra field and comment, attributes, extra field,
+comment.
 """
 
 import re
@@ -17,14 +18,17 @@ HAS_DESCRIPTOR = 8  # of the flags
 
 
 class Directory(Kind):
-    """Records of a central directory. Fields: how many; bytes back to the first local header that they tell of; where that is in the archive."""
+    """Records of a central directory.
+
+    Fields: how many; bytes back to the first local header that they tell of; where that is in the archive.
+    """
 
     name = "directory"
     mark = re.compile(RECORD)
     fields = ("records", "back", "offset")
 
     def find(self, content: bytes, at: int) -> tuple[int, bytes, Stream] | None:
-        """Where the records begin whose local headers are in the content, of those from `at` on; what is left of them; None: there are none."""
+        """Of the records from `at` on those whose local headers are in the content: where they begin, what is left."""
         stop = self.end(content, at)
         if not content.startswith(END, stop):
             return None
@@ -54,7 +58,10 @@ class Directory(Kind):
         return at
 
     def put_back(self, made: bytes, body: bytes, at: int, fields: tuple[int, ...], most: int) -> tuple[bytes, int]:
-        """The records, and where in the body ends what is left of them. `made`: the content from the first local header on."""
+        """The records, and where in the body ends what is left of them.
+
+        `made`: the content from the first local header on.
+        """
         n_records, _, offset = fields
         at += len(RECORD)
         records = []
@@ -80,7 +87,7 @@ def _offset(content: bytes, at: int) -> int:
 
 
 def _locals(content: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
-    """Where in the archive each local header of the content is, and the header with its checksum and sizes, up to its name."""
+    """Where in the archive each local header of the content is, and the header with its sizes, and its name."""
     at = 0 if content.startswith(LOCAL) else -1
     while 0 <= at <= len(content) - LOCAL_SIZE:
         flags, size, n_name = struct.unpack("<6xH10xL4xHxx", content[at : at + LOCAL_SIZE])
@@ -95,7 +102,7 @@ def _locals(content: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _left_of(record: bytes) -> bytes:
-    """Of a record at the start of these bytes: made by, sizes of extra field and comment, disk and attributes; extra field, comment."""
+    """Of a record at the start of these bytes; empty if there is none."""
     if len(record) < RECORD_SIZE or not record.startswith(RECORD):
         return b""
     n_name, n_extra, n_comment = struct.unpack("<28xHHH", record[:34])

@@ -1,4 +1,7 @@
-"""Finds what can be opened in content, and opens it: streams, and streams in what they hold. Nothing here is trusted: what was opened is put back and compared."""
+"""Finds what can be opened in content, and opens it: streams, and streams in what they hold.
+
+Nothing here is trusted: what was opened is put back and compared.
+"""
 
 import re
 from collections.abc import Callable, Iterator
@@ -40,7 +43,7 @@ class Incomplete(Exception):
 
 @dataclass
 class Search:
-    """How streams are looked for: bytes that a piece may hold, that all may hold which is not in pieces, and what judges what is not text."""
+    """How streams are looked for: bytes that a piece may hold, bytes for all else, and what judges what is not text."""
 
     max_piece: int
     max_plain: int
@@ -52,7 +55,8 @@ class Search:
     ) -> Iterator[Node]:
         """What is found from `start` on and begins before `stop`.
 
-        Raises Incomplete, if there is `more` content to come, where something begins that does not end in what is there.
+        Raises Incomplete, if there is `more` content to come, where something begins that does not end in what is
+        there.
         """
         stop = len(content) if stop is None else stop
         at = start

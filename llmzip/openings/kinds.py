@@ -1,6 +1,9 @@
-"""What streams stand in: zip entries, gzip members, zlib streams, the chunks of a PNG. Each kind knows how to find one and how to put it back.
+"""What streams stand in: zip entries, gzip members, zlib streams, the chunks of a PNG.
 
-Of what stands around a stream, the *head* stays in the body, before what the stream holds; sizes and checksums that the stream itself tells are left out.
+Each kind knows how to find one and how to put it back.
+
+Of what stands around a stream, the *head* stays in the body, before what the stream holds; sizes and checksums that the
+stream itself tells are left out.
 """
 
 import binascii
@@ -168,7 +171,8 @@ class Zip(Kind):
 class Png(Kind):
     """The IDAT chunks of a PNG, from the type of the first on: one zlib stream in pieces of the same size.
 
-    The length before that type is left out as well. Fields: the header of the zlib stream, and bytes of each chunk but the last (0: there is one).
+    The length before that type is left out as well. Fields: the header of the zlib stream, and bytes of each chunk but
+    the last (0: there is one).
     """
 
     name = "png"
@@ -191,7 +195,7 @@ class Png(Kind):
         return struct.pack(">I", len(data)) + self.TYPE + data + struct.pack(">I", binascii.crc32(self.TYPE + data))
 
     def joined(self, content: bytes, at: int) -> tuple[bytes, int, int] | None:
-        """The zlib stream of the chunks whose first length is at `at`, the size of each but the last (0: one), and where they end. None: there is none."""
+        """The zlib stream of the chunks that begin at `at`, the size of each but the last (0: one), where they end."""
         pieces: list[bytes] = []
         while content[at + 4 : at + 8] == self.TYPE:
             size = int.from_bytes(content[at : at + 4], "big")

@@ -1,6 +1,7 @@
-"""Numbers and recipes of the side information, each coded by what was seen in its place before: what repeats costs next to nothing.
+"""Numbers and recipes of the side information: each is coded by what was seen in its place before.
 
-One routine for both directions, as in the predictor: `number` and `recipe` are given what a writer writes, and return what a reader reads.
+One routine for both directions, as in the predictor: `number` and `recipe` are given what a writer writes, and return
+what a reader reads.
 """
 
 from collections.abc import Hashable

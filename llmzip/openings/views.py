@@ -1,4 +1,4 @@
-"""A view: content with the streams in it replaced by what they hold, and by a view of that in turn; written down, and put back.
+"""A view: content with the streams in it replaced by what they hold, and by a view of that in turn.
 
 Nodes are what `finding` finds; here they become body and side information, and content again.
 """
@@ -22,7 +22,7 @@ MAX_MADE = 4  # bytes of what streams hold, for each byte of the body: base64 ma
 
 @dataclass(frozen=True)
 class Node:
-    """A stretch of content that is replaced: where it begins in the content, and its size; `plain` is what it holds, `inside` the nodes of that."""
+    """A stretch of content that is replaced; `plain` is what it holds, `inside` the nodes of that."""
 
     kind: Kind
     start: int
@@ -172,7 +172,10 @@ class Reader:
         self._n_nodes = MAX_NODES
 
     def content(self, body: bytes, window: bytes, depth: int = 0) -> tuple[bytes, bytes]:
-        """The content, and what a stream that has not ended at its end goes on from. `window`: what one at its start goes on from."""
+        """The content, and what a stream that has not ended at its end goes on from.
+
+        `window`: what one at its start goes on from.
+        """
         if depth > MAX_DEPTH:
             raise FormatError("side information is nested too deep")
         made, at, kind = bytearray(), 0, 0
