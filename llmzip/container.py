@@ -40,8 +40,8 @@ HAS_PARAMETERS = 0x20
 HAS_TRANSFORMS = 0x40
 BEGINS_GROUP = 0x80
 
-# Transforms, bits of the mask, in the order in which the encoder applies them (llmzip.transforms).
-# but for OPEN, which is the first (llmzip.openings)
+# Transforms, bits of the mask, in the order in which the encoder applies them (llmzip.transforms), but that OPEN is the
+# first (llmzip.openings).
 UTF16LE, UTF16BE, BOM, CRLF, REPEATS, PACK, X86, OPEN = (1 << i for i in range(8))
 TRANSFORM_NAMES = {
     OPEN: "open",

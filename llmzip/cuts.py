@@ -151,7 +151,7 @@ class Cutter:
         return openings.Search(self._piece, min(2 * self._greatest, MOST_PLAIN), is_worth_opening)
 
     def _units_of(self, content: bytes, *, more: bool) -> list[Unit]:
-        """What begins in the bytes that are searched: none if the first does not end in the content, and there is more."""
+        """What begins in the bytes that are searched; none if the first does not end in the content."""
         from llmzip import openings
 
         search = self._search()

@@ -24,9 +24,8 @@ TRIAL_BITS = 20  # of their memories at most: more would take longer to clear th
 TRIAL_SHARE = 8  # of the body at most: so much of its time is spent on trying
 OPENED_SHARE = 0.98  # of what a stream holds: one of more bytes than that holds what cannot be made smaller
 MIN_OPENED_TRIAL = 1 << 15  # bytes of what a stream holds, below which nothing is tried
-TAUGHT = (
-    0.2  # of what a sample of a share of one half takes in a memory of its own, twice the part that others spare it
-)
+# Twice the part that others spare a sample which takes half its size in a memory of its own.
+TAUGHT = 0.2
 MIN_TRIAL = 1 << 13  # bytes: below, the model nearly always earns its time
 
 
