@@ -3,18 +3,16 @@
 Never calls the zlib that is installed: other versions of it give other bits.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llmzip import native
+from llmzip.deflate import fused, reference
 from llmzip.deflate.estimate import guess
 from llmzip.deflate.parameters import parse_head
 from llmzip.deflate.state import State
 from llmzip.errors import FormatError
 
-if native.library is not None:
-    from llmzip.deflate import fused as engine
-else:
-    from llmzip.deflate import reference as engine
+engine: Any = fused if native.library is not None else reference
 
 Data = bytes | bytearray | memoryview
 
@@ -55,4 +53,5 @@ def close_stream(plain: Data, recipe: bytes, before: State | None = None) -> tup
     head, corrections = parse_head(recipe)
     if head.continued != (before is not None):
         raise FormatError("a recipe of a deflate stream stands in the wrong place")
-    return engine.read(plain, head, corrections, before)
+    closed: tuple[bytes, State | None] = engine.read(plain, head, corrections, before)
+    return closed

@@ -7,7 +7,15 @@ LITERALS, DISTANCES, LENGTHS, END_OF_BLOCK = 286, 30, 19, 256
 STORED, FIXED, DYNAMIC = range(3)
 
 LENGTH_EXTRA = (0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0)
-LENGTH_BASE = (3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258)
+LENGTH_BASE = (
+    *range(3, 11),
+    *range(11, 19, 2),
+    *range(19, 35, 4),
+    *range(35, 67, 8),
+    *range(67, 131, 16),
+    *range(131, 258, 32),
+    258,
+)
 DISTANCE_EXTRA = tuple(max(0, i // 2 - 1) for i in range(DISTANCES))
 DISTANCE_BASE = tuple(i + 1 if i < 4 else ((2 + i % 2) << i // 2 - 1) + 1 for i in range(DISTANCES))
 ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
@@ -120,7 +128,9 @@ def put_header(writer: BitWriter, header: Header) -> None:
         writer.put(extra, RUN_EXTRA.get(symbol, 0))
 
 
-def put_tokens(writer: BitWriter, plain: bytes, tokens: list[int], literals: tuple[int, ...], distances: tuple[int, ...]) -> None:
+def put_tokens(
+    writer: BitWriter, plain: bytes, tokens: list[int], literals: tuple[int, ...], distances: tuple[int, ...]
+) -> None:
     """And the end of the block. `plain`: what the tokens stand for."""
     codes, distance_codes, at = codes_of(literals), codes_of(distances), 0
     for token in tokens:

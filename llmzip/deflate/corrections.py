@@ -6,17 +6,37 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llmzip.deflate.codes import (
-    DISTANCES, DYNAMIC, END_OF_BLOCK, FIXED, FIXED_DISTANCES, FIXED_LENGTHS, LENGTHS, LITERALS, LONG, MAX_LENGTH, MIN_LENGTH, RUN_BASE,
-    RUN_EXTRA, STORED, BitWriter, Header, distance_of, length_of, match_token, put_header, put_stored, put_tokens,
-)  # fmt: skip
-from llmzip.deflate.inflate import Block
+    DISTANCES,
+    DYNAMIC,
+    END_OF_BLOCK,
+    FIXED,
+    FIXED_DISTANCES,
+    FIXED_LENGTHS,
+    LENGTHS,
+    LITERALS,
+    LONG,
+    MAX_LENGTH,
+    MIN_LENGTH,
+    RUN_BASE,
+    RUN_EXTRA,
+    STORED,
+    BitWriter,
+    Header,
+    distance_of,
+    length_of,
+    match_token,
+    put_header,
+    put_stored,
+    put_tokens,
+)
+from llmzip.deflate.inflate import STEPS_ALWAYS, STEPS_EACH, STEPS_OF_BLOCK, Block
 from llmzip.deflate.parameters import FIXED_CODES, HUFFMAN, RUNS, WINDOW, Parameters
 from llmzip.deflate.parser import LONG_MATCH, PUT_OFF, Parser, Tally, common, hash_of_three
 from llmzip.deflate.trees import last_order, make_code_of_runs, make_header, make_runs, next_run
 from llmzip.errors import FormatError
 from llmzip.predictor.coder import Reader, Writer
 
-STEPS_EACH, STEPS_ALWAYS, STEPS_OF_BLOCK, MOST_LOOKS, MOST_RANKS = 256, 1 << 20, 1024, 4096, 2048
+MOST_LOOKS, MOST_RANKS = 4096, 2048
 ALL_BITS, CELL_LIMIT, NUMBER = 15, 255, 128
 HALF = 1 << 23
 
@@ -63,8 +83,11 @@ _GROUPS = {  # of cells, in their order: how many
 }
 _PLACES = {name: sum(list(_GROUPS.values())[:i]) for i, name in enumerate(_GROUPS)}
 CELLS = sum(_GROUPS.values())
+_NO_HEADER = Header((0,) * LITERALS, (0,) * DISTANCES, (), (0,) * LENGTHS, 0)
 _ENDS = (3, 4, 5, 6, 8, 12, 16, 24, 32, 64, 128, 257, 258)
-_BUCKETS = {length: 1 + next(k for k, end in enumerate(_ENDS) if length <= end) for length in range(MIN_LENGTH, MAX_LENGTH + 1)}
+_BUCKETS = {
+    length: 1 + next(k for k, end in enumerate(_ENDS) if length <= end) for length in range(MIN_LENGTH, MAX_LENGTH + 1)
+}
 
 
 class Differs(Exception):
@@ -75,9 +98,9 @@ class TooSlow(Exception):
     """It takes more work than is allowed."""
 
 
-def most_blocks(n: int) -> int:
-    """Of a piece of so many bytes: each takes steps."""
-    return (STEPS_EACH * n + STEPS_ALWAYS) // STEPS_OF_BLOCK
+def is_slow(p: Parser, n: int) -> bool:
+    """Whether this many bytes have taken more work than is allowed."""
+    return p.steps > STEPS_EACH * n + STEPS_ALWAYS
 
 
 def most_bytes(n: int) -> int:
@@ -181,7 +204,7 @@ class Walk:
 
     def _check_pace(self, at: int) -> None:
         """So neither a writer nor a reader is ever slow."""
-        if self.parser.steps > STEPS_EACH * (at - self.job.window) + STEPS_ALWAYS:
+        if is_slow(self.parser, at - self.job.window):
             raise TooSlow
 
     def _check_size(self) -> None:
@@ -255,7 +278,8 @@ class Walk:
             place, far = _BUCKETS[length_of(predicted)], distance_of(predicted) >= 4096
         elif p.kind == PUT_OFF:
             place, far = _BUCKETS[p.later[0]], p.later[0] - p.here[0] > 1
-        same = self._agree("AS_PREDICTED", known & ~LONG == predicted, ((p.kind * 16 + self.history) * 16 + place) * 2 + far)
+        context = ((p.kind * 16 + self.history) * 16 + place) * 2 + far
+        same = self._agree("AS_PREDICTED", known & ~LONG == predicted, context)
         self.history = (self.history << 1 | (not same)) & 15
         token = predicted if same else self._code_other(predicted, known)
         if distance_of(token) and length_of(token) == MAX_LENGTH and not self._agree("IS_LONG", not known & LONG):
@@ -318,7 +342,9 @@ class Walk:
         self._check(got <= most)
         return got
 
-    def _code_run_by_run(self, literals: tuple[int, ...], distances: tuple[int, ...], known: Header) -> tuple[tuple[int, int], ...]:
+    def _code_run_by_run(
+        self, literals: tuple[int, ...], distances: tuple[int, ...], known: Header
+    ) -> tuple[tuple[int, int], ...]:
         lengths = literals + distances
         runs: list[tuple[int, int]] = []
         i, before = 0, -1
@@ -356,7 +382,9 @@ class Walk:
         of_runs = make_code_of_runs(runs)
         if not self._agree("SAME_OF_RUNS", of_runs == known.of_runs):
             of_runs = tuple(
-                length if self._is("SAME_OF_RUN", length == there, int(not length)) else self._symbol("OF_RUN", 3, there)
+                length
+                if self._is("SAME_OF_RUN", length == there, int(not length))
+                else self._symbol("OF_RUN", 3, there)
                 for length, there in zip(of_runs, known.of_runs, strict=True)
             )
         orders = self._code_count(2, last_order(of_runs), known.orders, 4, LENGTHS)
@@ -427,7 +455,7 @@ class Walk:
             b.padding = self._code_padding(0, b.padding)
             self._check(b.length <= 0xFFFF)
         if b.type == DYNAMIC:
-            b.header = self._code_header(predicted, b.header or Header((0,) * LITERALS, (0,) * DISTANCES, (), (0,) * LENGTHS, 0))
+            b.header = self._code_header(predicted, b.header or _NO_HEADER)
         return tokens, full
 
     def _start_segment(self) -> None:
@@ -440,7 +468,8 @@ class Walk:
             if not self.reads and known != self.flush_at:
                 raise Differs
         elif self._is("FLUSHES", known >= 0, int(self.flushed)):
-            gap = self.gap if self._is("SAME_GAP", known - self.at == self.gap) else self._number("GAP", known - self.at)
+            gap = known - self.at
+            gap = self.gap if self._is("SAME_GAP", gap == self.gap) else self._number("GAP", gap)
             self._check(gap <= len(job.x) - self.at)
             self.flush_at, self.gap = self.at + gap, gap
         else:
@@ -466,7 +495,9 @@ class Walk:
         known = Block() if self.reads else job.known.blocks[self.index]
         b = Block(known.type, known.final, known.padding, known.n_tokens, known.length, known.first, known.header)
         self.parser.steps += STEPS_OF_BLOCK
-        at_flush, full, tokens, was_end = self.flush_at == self.at, False, [], self.index + 1 == len(job.known.blocks)
+        at_flush, was_end = self.flush_at == self.at, self.index + 1 == len(job.known.blocks)
+        tokens: list[int] = []
+        full = False
         stored = at_flush if job.silent else self._is("IS_STORED", b.type == STORED, 2 * at_flush + self.was_stored)
         self.index += 1
         self.was_stored = stored

@@ -3,13 +3,33 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from llmzip.deflate.corrections import TooSlow
 from llmzip.deflate.parameters import (
-    DEFAULT, FILTERED, FIRST_OF_GZIP, FIXED_CODES, FOLDED, FRESH, FULL_FLUSH, HUFFMAN, LEVELS, MEMORIES, OF_FOUR, OF_THREE, OTHERS, PRESETS, RUNS, SHIFTED, SYNC, WINDOW,
-    Head, Parameters, with_memory, with_window,
-)  # fmt: skip
+    DEFAULT,
+    FILTERED,
+    FIRST_OF_GZIP,
+    FIXED_CODES,
+    FOLDED,
+    FRESH,
+    FULL_FLUSH,
+    HUFFMAN,
+    LEVELS,
+    LOOKAHEAD,
+    MEMORIES,
+    OF_FOUR,
+    OF_THREE,
+    OTHERS,
+    PRESETS,
+    RUNS,
+    SHIFTED,
+    SYNC,
+    WINDOW,
+    ZLIB,
+    Head,
+    Parameters,
+    with_memory,
+    with_window,
+)
 from llmzip.deflate.state import State
 
 if TYPE_CHECKING:
@@ -18,11 +38,12 @@ if TYPE_CHECKING:
 STAGES = (500, 4000, 24000, 250000)  # tokens
 ENOUGH = 24000  # where one is ahead
 FEW = 400  # tokens for each miss: so good that nothing better is looked for
-LEAST_TUNED, TUNED, ROUNDS = 2000, 6000, 2  # tokens of a stream whose free parameters are looked for, and on how many
+LEAST_TUNED = 2000  # tokens of a stream whose free parameters are looked for
+TUNED, MOST_TUNED, ROUNDS = 8, 6000, 2  # on this part of them, and at most on so many
 LONG = 1 << 31
 CHOICES = {
     "hash": (SHIFTED, OF_THREE, OF_FOUR, FOLDED),
-    "max_distance": (WINDOW - 262, WINDOW, WINDOW - 1, 16384, 8192),
+    "max_distance": (WINDOW - LOOKAHEAD, WINDOW, WINDOW - 1, 16384, 8192),
     "fast": (0, 1, 2),
     "good": (4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 64, 258),
     "lazy": (0, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 258),
@@ -95,15 +116,16 @@ def _race(stream: "Stream", candidates: list[Parameters]) -> tuple[int, Paramete
 
 def _tuned(stream: "Stream", parameters: Parameters) -> Parameters:
     """One field after the other as it misses least."""
-    best = stream.misses(parameters, TUNED, LONG)
+    n_tokens = min(MOST_TUNED, max(1000, len(stream.tokens) // TUNED))
+    best = stream.misses(parameters, n_tokens, LONG)
     for _ in range(ROUNDS):
         before = parameters
         for field, values in CHOICES.items():
             for value in values:
                 other = parameters._replace(**{field: value})
-                if other.hash == SHIFTED and other.hash_bits > 16 or other == parameters:
+                if (other.hash == SHIFTED and other.hash_bits > 16) or other == parameters:
                     continue
-                missed = stream.misses(other, TUNED, best)
+                missed = stream.misses(other, n_tokens, best)
                 if missed < best:
                     best, parameters = missed, other
         if parameters == before:
@@ -119,18 +141,23 @@ def _candidates(stream: "Stream") -> list[Parameters]:
     memories, gzip = _memories(stream)
     if farthest <= 1:
         strategies = [HUFFMAN, RUNS] if farthest == 0 else [RUNS]
-        few = [with_memory(LEVELS[5], memory)._replace(strategy=strategy) for memory in memories for strategy in strategies]
+        few = [
+            with_memory(LEVELS[5], memory)._replace(strategy=strategy) for memory in memories for strategy in strategies
+        ]
     else:
         few = []
     levels = [LEVELS[i - 1] for i in (6, 9, 8, 7, 5, 4, 3, 2, 1, 10, 11, 12)]
     found = few + [with_memory(level, memory) for memory in memories for level in levels]
     if gzip:
         found += [PRESETS[FIRST_OF_GZIP + i - 1] for i in (6, 9, 8, 7, 5, 4, 3, 2, 1)]
-    fitting = [bits for bits in range(9, 15) if farthest <= (1 << bits) - 262]
-    if fitting and farthest > 1 and len(stream.plain) > 4 << fitting[0]:
-        found += [with_window(each, fitting[0]) for each in found if not each.rule]
+    fitting = [bits for bits in range(9, 15) if farthest <= (1 << bits) - LOOKAHEAD < len(stream.plain)]
+    found += [with_window(each, bits) for bits in fitting for each in found if each.rule == ZLIB]
     if len(lengths) and lengths.min() > 5:
-        found += [each._replace(strategy=FILTERED) for each in found if not each.fast and not each.rule and each.strategy == DEFAULT]
+        found += [
+            each._replace(strategy=FILTERED)
+            for each in found
+            if not each.fast and not each.rule and each.strategy == DEFAULT
+        ]
     if (stream.blocks["type"] == 1).any() and not (stream.blocks["type"] == 2).any():
         found += [each._replace(strategy=FIXED_CODES) for each in found if not each.rule and each.strategy == DEFAULT]
     if len(stream.flushes):
@@ -150,7 +177,7 @@ def _memories(stream: "Stream") -> tuple[list[int], bool]:
     small = [memory for memory in MEMORIES if most < 1 << memory + 6 <= longest + 1][-1:]
     inner = counts[:-1]
     gzip = bool(((inner == 32767) | (inner % 4096 == 0)).all()) and most <= 32767
-    return small + [memory for memory in (8, 9) if most < 1 << memory + 6 and memory not in small] or [9], gzip
+    return small + [memory for memory in (8, 9, 7) if most < 1 << memory + 6 and memory not in small] or [9], gzip
 
 
 def _has_tail(stream: "Stream") -> bool:

@@ -17,7 +17,9 @@ from llmzip.errors import FormatError
 _AFTER = 8  # bytes after the plain text that may be read
 _GROW, _TOO_MUCH = -4, -6
 _ROOM = 1 << 16  # of the first look at a stream
-_BLOCK = np.dtype([("header", "<i8"), *((name, "<i4") for name in ("type", "padding", "n_tokens", "first", "length", "final"))])
+_BLOCK = np.dtype(
+    [("header", "<i8"), *((name, "<i4") for name in ("type", "padding", "n_tokens", "first", "length", "final"))]
+)
 
 
 class _Parameters(Structure):
@@ -158,15 +160,17 @@ def inflate(data: Any, start: int, most: int, before: State | None) -> Stream | 
     source, window = _bytes(data), before.window if before else b""
     room = min(_ROOM, most + 2 * LOOKAHEAD)
     while True:
-        blocks = twin.most_blocks(room if room < most else most)
-        arrays = {
+        blocks = (twin.STEPS_EACH * room + twin.STEPS_ALWAYS) // twin.STEPS_OF_BLOCK + 1
+        arrays: dict[str, NDArray[Any]] = {
             "data": source,
             "x": np.empty(len(window) + room + _AFTER, np.uint8),
             "tokens": np.empty(room, np.uint32),
             "blocks": np.empty(blocks, _BLOCK),
         }
         arrays["x"][: len(window)] = _bytes(window)[: len(window)]
-        s = _Inflation(start=len(window), n=len(window), room=len(window) + room, token_room=room, block_room=blocks, most=most)
+        s = _Inflation(
+            start=len(window), n=len(window), room=len(window) + room, token_room=room, block_room=blocks, most=most
+        )
         s.size, s.at = len(data), 8 * start + (before.lead.bit_length() - 1 if before else 0)
         for name in ("data", "x", "tokens", "blocks"):
             setattr(s, name, arrays[name].ctypes.data)
@@ -190,12 +194,15 @@ def read(plain: Any, head: Head, corrections: bytes, before: State | None) -> tu
     tokens, marks = np.empty(len(plain) + 1, np.uint32), np.empty(WINDOW, np.uint8)
     work.point(out=out, tokens=tokens, marks_after=marks, code=_bytes(corrections))
     job = work.job
-    job.silent, job.tail, job.lead, job.out_size, job.code_size = head.exact, head.tail, head.lead, len(out), len(corrections)
+    job.silent, job.tail, job.lead = head.exact, head.tail, head.lead
+    job.out_size, job.code_size = len(out), len(corrections)
     n = _functions().llmzip_deflate_read(byref(job))
     if n < 0:
         raise FormatError("the corrections of a deflate stream are invalid")
     if head.last:
         return out[:n].tobytes(), None
     after = x[max(0, job.n - WINDOW) : job.n].tobytes()
-    state = State(after, int(job.lead_after), int(job.n - job.base_after), marks[: len(after)].tobytes(), head.parameters)
+    state = State(
+        after, int(job.lead_after), int(job.n - job.base_after), marks[: len(after)].tobytes(), head.parameters
+    )
     return out[:n].tobytes(), state

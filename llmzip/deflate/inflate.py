@@ -3,9 +3,32 @@
 from dataclasses import dataclass
 
 from llmzip.deflate.codes import (
-    DISTANCE_BASE, DISTANCE_EXTRA, DISTANCES, DYNAMIC, END_OF_BLOCK, FIXED, FIXED_DISTANCES, FIXED_LENGTHS, LENGTH_BASE, LENGTH_EXTRA, LENGTHS,
-    LITERALS, LONG, MAX_LENGTH, ORDER, RUN_BASE, RUN_EXTRA, STORED, BitReader, Header, codes_of, match_token,
-)  # fmt: skip
+    DISTANCE_BASE,
+    DISTANCE_EXTRA,
+    DISTANCES,
+    DYNAMIC,
+    END_OF_BLOCK,
+    FIXED,
+    FIXED_DISTANCES,
+    FIXED_LENGTHS,
+    LENGTH_BASE,
+    LENGTH_EXTRA,
+    LENGTHS,
+    LITERALS,
+    LONG,
+    MAX_LENGTH,
+    ORDER,
+    RUN_BASE,
+    RUN_EXTRA,
+    STORED,
+    BitReader,
+    Header,
+    codes_of,
+    match_token,
+)
+
+# Of work: for each byte, for any stream, and what a block is.
+STEPS_EACH, STEPS_ALWAYS, STEPS_OF_BLOCK = 256, 1 << 20, 1024
 
 
 class Invalid(Exception):
@@ -30,7 +53,7 @@ class Block:
 class Inflation:
     """To the end of the stream, then it is `last`, or of the last block that `most` leaves room for. Raises Invalid."""
 
-    def __init__(self, data: memoryview, at: int, window: bytes, most: int, most_blocks: int) -> None:
+    def __init__(self, data: memoryview, at: int, window: bytes, most: int) -> None:
         self.x, self._start, self._most = bytearray(window), len(window), most
         self.tokens: list[int] = []
         self.blocks: list[Block] = []
@@ -39,8 +62,6 @@ class Inflation:
         while not self.last:
             n, n_tokens = len(self.x), len(self.tokens)
             try:
-                if len(self.blocks) == most_blocks:
-                    raise Invalid
                 block = self._inflate_block(reader)
                 if len(self.x) - self._start > most:
                     raise _Full
@@ -53,6 +74,8 @@ class Inflation:
             if block.final:
                 self.padding, self.last = reader.get(-reader.at % 8), True
             self.at = reader.at
+            if STEPS_OF_BLOCK * len(self.blocks) > STEPS_EACH * (len(self.x) - self._start) + STEPS_ALWAYS:
+                raise Invalid
 
     def _inflate_block(self, reader: BitReader) -> Block:
         block = Block(final=reader.get(1), type=reader.get(2), first=len(self.tokens))
@@ -65,7 +88,9 @@ class Inflation:
             self._inflate_tokens(reader, _Code(FIXED_LENGTHS), _Code(FIXED_DISTANCES))
         else:
             block.header = get_header(reader)
-            self._inflate_tokens(reader, _Code(block.header.literals).checked(), _Code(block.header.distances).checked())
+            self._inflate_tokens(
+                reader, _Code(block.header.literals).checked(), _Code(block.header.distances).checked()
+            )
         block.n_tokens, block.length = len(self.tokens) - block.first, len(self.x) - start
         return block
 
@@ -111,7 +136,9 @@ class _Code:
                 self.left, self.n = self.left - (1 << 15 - length), self.n + 1
         if self.left < 0:
             raise Invalid
-        self._symbols = {(length, code): i for i, (length, code) in enumerate(zip(lengths, codes_of(lengths), strict=True)) if length}
+        self._symbols = {
+            (length, code): i for i, (length, code) in enumerate(zip(lengths, codes_of(lengths), strict=True)) if length
+        }
         self._lengths = sorted(set(lengths) - {0})
 
     def checked(self) -> "_Code":

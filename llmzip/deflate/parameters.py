@@ -22,21 +22,23 @@ class Parameters(NamedTuple):
     lazy: int
     nice: int
     chain: int
-    fast: int = 0
-    too_far: int = 4096
+    fast: int = 0  # 1: nothing is put off, and long matches are not inserted; 2: their last byte is
+    too_far: int = 4096  # for a match of three bytes
     max_distance: int = WINDOW - LOOKAHEAD
     strategy: int = DEFAULT
     rule: int = ZLIB
-    limit: int = 16383
+    limit: int = 16383  # tokens of a block
     hash: int = SHIFTED
     hash_bits: int = 15
-    any: int = 0
+    any: int = 0  # the first position may be a match, and the farthest one at any step
     window_bits: int = 15
     flush: int = SYNC
 
 
 # The largest value of each field, and the smallest.
-MOST = Parameters(512, 512, 258, 1 << 15, 2, 1 << 15, WINDOW, FIXED_CODES, GZIP_CUTTING, 1 << 26, FOLDED, 17, 1, 15, FRESH)
+MOST = Parameters(
+    512, 512, 258, 1 << 15, 2, 1 << 15, WINDOW, FIXED_CODES, GZIP_CUTTING, 1 << 26, FOLDED, 17, 1, 15, FRESH
+)
 LEAST = Parameters(1, 0, 3, 1, 0, 0, 1, 0, 0, 1, 0, 8, 0, 9, 0)
 
 LEVELS = (  # of zlib, then three that Microsoft Office has
@@ -110,7 +112,7 @@ class Head(NamedTuple):
 
     def record(self) -> bytes:
         p = self.parameters
-        plain = with_window(p._replace(strategy=DEFAULT, flush=SYNC, window_bits=15, max_distance=WINDOW - LOOKAHEAD), 15)
+        plain = p._replace(strategy=DEFAULT, flush=SYNC, window_bits=15, max_distance=WINDOW - LOOKAHEAD)
         special = bytes([p.window_bits - 8 | p.strategy << 3 | p.flush << 6])
         shape = EXACT * self.exact | LAST * self.last | CONTINUED * self.continued | TAIL * self.tail
         if p in _NUMBERS:
@@ -139,7 +141,8 @@ def parse_head(recipe: bytes) -> tuple[Head, bytes]:
 
 def _parse_head(recipe: bytes) -> tuple[Head, int]:
     shape, at = recipe[0], 1
-    if shape >= 2 * TAIL or shape & (FREE | SPECIAL) == FREE | SPECIAL or (shape & TAIL and shape & (EXACT | LAST) != EXACT | LAST):
+    no_tail = shape & TAIL and shape & (EXACT | LAST) != EXACT | LAST
+    if shape >= 2 * TAIL or shape & (FREE | SPECIAL) == FREE | SPECIAL or no_tail:
         raise FormatError("a recipe of a deflate stream has a shape that does not exist")
     if shape & FREE:
         fields = []
@@ -160,6 +163,7 @@ def _parse_head(recipe: bytes) -> tuple[Head, int]:
         reach, at = parse_varint(recipe, at + 1, "a recipe of a deflate stream")
     if any(not low <= value <= high for low, value, high in zip(LEAST, parameters, MOST, strict=True)):
         raise FormatError("a recipe of a deflate stream has parameters that do not exist")
-    if parameters.hash == SHIFTED and parameters.hash_bits > 16 or lead == 0 or reach > 2 * WINDOW:
+    if (parameters.hash == SHIFTED and parameters.hash_bits > 16) or lead == 0 or reach > 2 * WINDOW:
         raise FormatError("a recipe of a deflate stream has parameters that do not exist")
-    return Head(parameters, bool(shape & EXACT), bool(shape & LAST), bool(shape & TAIL), bool(shape & CONTINUED), lead, reach), at
+    exact, last, tail, continued = (bool(shape & flag) for flag in (EXACT, LAST, TAIL, CONTINUED))
+    return Head(parameters, exact, last, tail, continued, lead, reach), at

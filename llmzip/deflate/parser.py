@@ -1,12 +1,38 @@
 """What the producer of a stream would do next: zlib's and gzip's search for matches, their blocks and their window. Twin of c/parser.h."""
 
-from llmzip.deflate.codes import DISTANCE_EXTRA, DISTANCES, END_OF_BLOCK, LITERALS, MAX_LENGTH, MIN_LENGTH, distance_code, distance_of, length_code, length_of, match_token
+from llmzip.deflate.codes import (
+    DISTANCE_EXTRA,
+    DISTANCES,
+    END_OF_BLOCK,
+    LITERALS,
+    MAX_LENGTH,
+    MIN_LENGTH,
+    distance_code,
+    distance_of,
+    length_code,
+    length_of,
+    match_token,
+)
 from llmzip.deflate.parameters import (
-    FILTERED, FOLDED, FULL_FLUSH, GZIP_CUTTING, HUFFMAN, LOOKAHEAD, OF_FOUR, OF_THREE, RUNS, SHIFTED, SYNC, WINDOW, ZLIB, Parameters,
-)  # fmt: skip
+    FILTERED,
+    FOLDED,
+    FULL_FLUSH,
+    GZIP_CUTTING,
+    HUFFMAN,
+    LOOKAHEAD,
+    OF_FOUR,
+    OF_THREE,
+    RUNS,
+    SHIFTED,
+    SYNC,
+    WINDOW,
+    ZLIB,
+    Parameters,
+)
 
 UNKNOWN = 1 << 30  # more than any stream has
-NO_MATCH, PUT_OFF, MATCH, LONG_MATCH = range(4)  # what a prediction is; LONG_MATCH: so long that no better one was looked for
+# What a prediction is; LONG_MATCH: so long that no better one was looked for.
+NO_MATCH, PUT_OFF, MATCH, LONG_MATCH = range(4)
 NONE = (2, 0)
 _MASK = WINDOW - 1
 
@@ -25,14 +51,20 @@ def common(x: bytes | bytearray, a: int, b: int, most: int) -> int:
 class Parser:
     """x: the window, then the plain text up to n, which is all there is of it if it is the `last`."""
 
-    def __init__(self, parameters: Parameters, x: bytes, window: int, base: int, *, last: bool, marks: bytes | None) -> None:
+    def __init__(
+        self, parameters: Parameters, x: bytes, window: int, base: int, *, last: bool, marks: bytes | None
+    ) -> None:
         self.q, self.x = parameters, x
-        self.end, self.total = len(x), len(x) if last else UNKNOWN  # what the producer has to look at; what there is in all, as far as known
+        self.end = len(x)  # of what the producer has to look at
+        self.total = len(x) if last else UNKNOWN  # as far as is known
         self.head, self.links = [0] * (1 << parameters.hash_bits), [0] * WINDOW  # positions + 1
-        self.next, self.zero = 0, -1 if window else 0  # next: to be inserted; zero: is no match for anything
-        self.base, self.drained = base, False  # of the window that the producer holds; drained: gzip has read nothing more
-        self.kind, self.pending = NO_MATCH, False
-        self.here = self.later = self.put_off = NONE  # what the last prediction saw; put_off: found, and to be used if pending
+        self.next = 0  # to be inserted
+        self.zero = -1 if window else 0  # is no match for anything
+        self.base = base  # of the window that the producer holds
+        self.drained = False  # gzip has read nothing more
+        self.kind = NO_MATCH
+        self.here = self.later = NONE  # what the last prediction saw
+        self.pending, self.put_off = False, NONE  # found, and to be used if pending
         self.steps = 0
         self._fill()
         self._insert_window(0, window, marks)
@@ -243,7 +275,9 @@ class Tally:
         """gzip ends a block, too, that is worth little and might be followed by something else."""
         if q.rule != GZIP_CUTTING or self.n & 0xFFF:
             return False
-        bits = 8 * self.n + sum(count * (5 + extra) for count, extra in zip(self.distances, DISTANCE_EXTRA, strict=True))
+        bits = 8 * self.n + sum(
+            count * (5 + extra) for count, extra in zip(self.distances, DISTANCE_EXTRA, strict=True)
+        )
         read = self.bytes - self.last + (not q.fast)
         return self.n_matches < self.n // 2 and bits >> 3 < read // 2
 

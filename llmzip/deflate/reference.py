@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from llmzip.deflate import corrections as walks
-from llmzip.deflate.codes import LONG, STORED, distance_of, length_of
+from llmzip.deflate.codes import LONG, STORED, length_of
 from llmzip.deflate.corrections import Differs, Job, Known, TooSlow, Walk
 from llmzip.deflate.inflate import Inflation, Invalid
 from llmzip.deflate.parameters import WINDOW, Head, Parameters
@@ -31,7 +31,8 @@ class Stream:
         known = Known(self._inflation.blocks, self._inflation.tokens, self._inflation.padding)
         before = self._before or State(b"")
         base = self._window - before.reach
-        return Job(parameters, bytes(self._inflation.x), self._window, base, before.marks, self.last, silent, tail, before.lead, known)
+        x = bytes(self._inflation.x)
+        return Job(parameters, x, self._window, base, before.marks, self.last, silent, tail, before.lead, known)
 
     def misses(self, parameters: Parameters, n_tokens: int, stop: int) -> int:
         job = self._job(parameters, silent=True)
@@ -40,6 +41,9 @@ class Stream:
         to_flush = walks.next_flush(job.known.blocks, 0, at)
         p.end = len(job.x) if to_flush < 0 else to_flush
         for i, block in enumerate(job.known.blocks):
+            p.steps += walks.STEPS_OF_BLOCK
+            if walks.is_slow(p, at - job.window):
+                return stop
             if walks.is_flush(block):
                 to_flush = walks.next_flush(job.known.blocks, i + 1, at)
                 p.flush(at, len(job.x) if to_flush < 0 else to_flush)
@@ -52,7 +56,7 @@ class Stream:
                 predicted = p.predict(at)
                 missed += token & ~LONG != predicted
                 n_tokens -= 1
-                if p.steps > walks.STEPS_EACH * (at - job.window) + walks.STEPS_ALWAYS:
+                if walks.is_slow(p, at - job.window):
                     return stop
                 if missed >= stop or n_tokens <= 0:
                     return missed
@@ -80,7 +84,7 @@ class Stream:
 def inflate(data: Any, start: int, most: int, before: State | None) -> Stream | None:
     before_bits = before.lead.bit_length() - 1 if before else 0
     try:
-        inflation = Inflation(memoryview(data), 8 * start + before_bits, before.window if before else b"", most, walks.most_blocks(most))
+        inflation = Inflation(memoryview(data), 8 * start + before_bits, before.window if before else b"", most)
     except Invalid:
         return None
     return Stream(inflation, before)
@@ -90,7 +94,9 @@ def read(plain: Any, head: Head, corrections: bytes, before: State | None) -> tu
     before = before or State(b"")
     window = len(before.window)
     x = before.window + bytes(plain)
-    job = Job(head.parameters, x, window, window - head.reach, before.marks, head.last, head.exact, head.tail, head.lead)
+    job = Job(
+        head.parameters, x, window, window - head.reach, before.marks, head.last, head.exact, head.tail, head.lead
+    )
     walk = Walk(job, Reader(corrections))
     try:
         walk.run()

@@ -12,13 +12,19 @@ class State:
     __slots__ = ("lead", "marks", "parameters", "reach", "window")
 
     def __init__(
-        self, window: bytes, lead: int = 1, reach: int | None = None, marks: bytes | None = None, parameters: Parameters | None = None
+        self,
+        window: bytes,
+        lead: int = 1,
+        reach: int | None = None,
+        marks: bytes | None = None,
+        parameters: Parameters | None = None,
     ) -> None:
         if len(window) > WINDOW:
             raise ValueError(f"a window has at most {WINDOW} bytes")
         self.window = window
-        self.lead = lead  # the bits before its first block that share a byte with it, below a one; a recipe says them, too
-        self.reach = len(window) if reach is None else reach  # how far back the producer's own window begins; so is this
+        # A recipe says these two: the bits before its first block that share a byte with it, below a one, and how far back the
+        # producer's own window begins.
+        self.lead, self.reach = lead, len(window) if reach is None else reach
         self.marks = marks  # a byte for each position: whether it is in the chains; None: all are
         self.parameters = parameters  # of the piece before: a good guess
 

@@ -1,8 +1,15 @@
 """The trees of a block as zlib makes them, with its ties, its limit of lengths and its runs. Twin of c/trees.h."""
 
 from llmzip.deflate.codes import (
-    DISTANCE_EXTRA, END_OF_BLOCK, FIXED_LENGTHS, LENGTH_EXTRA, LENGTHS, ORDER, RUN_EXTRA, Header,
-)  # fmt: skip
+    DISTANCE_EXTRA,
+    END_OF_BLOCK,
+    FIXED_LENGTHS,
+    LENGTH_EXTRA,
+    LENGTHS,
+    ORDER,
+    RUN_EXTRA,
+    Header,
+)
 
 
 class _Heap:
@@ -135,5 +142,7 @@ def make_header(literals: list[int], distances: list[int]) -> tuple[Header, int,
     bits = extra + sum(count * length for count, length in zip(literals, of_literals, strict=False))
     bits += sum(count * length for count, length in zip(distances, of_distances, strict=False))
     bits += sum(of_runs[symbol] + RUN_EXTRA.get(symbol, 0) for symbol, _ in runs) + 3 * orders + 14
-    fixed_bits = extra + sum(count * length for count, length in zip(literals, FIXED_LENGTHS, strict=False)) + 5 * sum(distances)
+    fixed_bits = (
+        extra + sum(count * length for count, length in zip(literals, FIXED_LENGTHS, strict=False)) + 5 * sum(distances)
+    )
     return Header(of_literals, of_distances, runs, of_runs, orders), bits + 10 >> 3, fixed_bits + 10 >> 3

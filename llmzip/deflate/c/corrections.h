@@ -9,7 +9,7 @@
 #include "trees.h"
 
 enum { DIFFERS = -5, TOO_MUCH = -6 };                     /* beside those of the coder */
-enum { STEPS_EACH = 256, STEPS_ALWAYS = 1 << 20, STEPS_OF_BLOCK = 1024, MOST_LOOKS = 4096, MOST_RANKS = 2048 };
+enum { MOST_LOOKS = 4096, MOST_RANKS = 2048 };
 enum { ALL_BITS = 15, CELL_LIMIT = 255, NUMBER = 128, HALF = 1 << 23 };
 
 enum { /* places of the cells */

@@ -14,6 +14,8 @@ static int64_t count_misses(const Job *job, int64_t n_tokens, int64_t stop) {
     p.end = to_flush < 0 ? job->n : to_flush;
     for (int64_t i = 0; i < job->n_blocks; i++) {
         const Block *b = job->blocks + i;
+        p.steps += STEPS_OF_BLOCK;
+        if (is_slow(&p, at - job->window)) return stop;
         if (is_flush(b)) {
             to_flush = next_flush(job, i + 1, at);
             flush(&p, at, to_flush < 0 ? job->n : to_flush);

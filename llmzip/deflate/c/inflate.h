@@ -4,6 +4,7 @@
 #include "codes.h"
 
 enum { INVALID = -3, GROW = -4 };
+enum { STEPS_EACH = 256, STEPS_ALWAYS = 1 << 20, STEPS_OF_BLOCK = 1024 }; /* of work: for each byte, for any stream, and what a block is */
 
 typedef struct { int64_t header; int32_t type, padding, n_tokens, first, length, final; } Block; /* header: the bit after its type */
 
@@ -166,6 +167,7 @@ static int inflate(Inflation *s) {
         }
         s->n_blocks++;
         s->at = r.at;
+        if (STEPS_OF_BLOCK * (int64_t)s->n_blocks > STEPS_EACH * (int64_t)(s->n - s->start) + STEPS_ALWAYS) return INVALID;
         if (b->final) {
             s->padding = (int32_t)get(&r, (int)(-r.at & 7));
             s->at = r.at;
