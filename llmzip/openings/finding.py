@@ -90,7 +90,7 @@ class Search:
             return None
         try:
             n_head = kind.head_size(content, start)
-        except (FormatError, IndexError):
+        except FormatError:
             return None
         if name == "zlib":
             if self.n_lost >= MAX_UNMARKED:

@@ -84,6 +84,8 @@ class Gzip(_Checked):
     mark = re.compile(rb"\x1f\x8b\x08[\x00-\x1f]", re.DOTALL)
 
     def head_size(self, data: bytes, at: int, fields: tuple[int, ...] = ()) -> int:
+        if at + 10 > len(data):
+            raise FormatError("a gzip header ends too early")
         flags, size = data[at + 3], 10
         if flags & 4:
             size += 2 + int.from_bytes(data[at + size : at + size + 2], "little")
