@@ -52,6 +52,9 @@ class Stream:
                     p.follow(at, 1, 1)
                     p.pending = False
                     at += 1
+                n_tokens -= block.length >> 4
+                if n_tokens <= 0:
+                    return missed
             for token in job.known.tokens[block.first : block.first + block.n_tokens]:
                 predicted = p.predict(at)
                 missed += token & ~LONG != predicted
