@@ -146,23 +146,23 @@ class _Facts:
 def _likely(stream: "Stream", facts: _Facts, hint: Parameters | None, most: int) -> Iterator[Parameters]:
     """Those that are worth their corrections: the best of the makers, and what is better still."""
     n_tokens = min(ENOUGH, len(stream.tokens))
-    missed, best = _race(stream, [hint] if hint else facts.makers())
+    makers = facts.makers()
+    makers += [each._replace(limit=makers[0].limit) for each in OTHERS]
+    missed, best = _race(stream, [hint] if hint else makers)
     if facts.flushed:
         missed, best = _race(stream, [best._replace(flush=kind) for kind in (SYNC, FULL_FLUSH, FRESH)])
     if missed and best.rule == ZLIB:
         missed, best = _race(stream, [best, *(with_window(best, bits) for bits in facts.windows)])
     other, missed_too = best, missed
-    if missed * FEW > n_tokens:
-        missed_too, other = _race(
-            stream, [best, *(each._replace(limit=best.limit, flush=best.flush) for each in OTHERS)]
-        )
-    if missed_too * FEW > n_tokens and len(stream.tokens) >= LEAST_TUNED:
-        other = _tuned(stream, other)
+    if missed * FEW > n_tokens and len(stream.tokens) >= LEAST_TUNED:
+        other = _tuned(stream, best)
         missed_too = stream.misses(other, n_tokens, missed)
-    if min(missed, missed_too) * len(stream.tokens) < 8 * most * n_tokens:  # a miss takes a byte, and hardly less than a bit
+    if min(missed, missed_too) * len(stream.tokens) >= 8 * most * n_tokens:
+        return  # a miss takes a byte, and hardly less than a bit
+    if missed < 2 * missed_too or other == best:
         yield best
-        if missed_too < missed:
-            yield other
+    if missed_too < missed:
+        yield other
 
 
 def _race(stream: "Stream", candidates: list[Parameters]) -> tuple[int, Parameters]:
