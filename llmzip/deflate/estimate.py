@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from llmzip.deflate.codes import DYNAMIC, FIXED, STORED
 from llmzip.deflate.corrections import TooSlow
 from llmzip.deflate.parameters import (
     DEFAULT,
@@ -62,18 +63,16 @@ def guess(stream: "Stream", most: int, before: State | None) -> bytes | None:
         lead, reach = (before.lead, before.reach) if before else (1, 0)
         return Head(parameters, exact, stream.last, tail, before is not None, lead, reach).record()
 
-    candidates = _candidates(stream)
-    if before and before.parameters:
-        candidates = [before.parameters, *(each for each in candidates if each != before.parameters)]
-    tail = _has_tail(stream)
+    hint = before.parameters if before else None
+    facts = _Facts(stream)
     try:
-        for parameters in candidates if tail or not len(stream.flushes) else []:
-            if stream.is_exact(parameters, tail=tail):  # most are given up after a few tokens
-                return head(parameters, exact=True, tail=tail)
+        for parameters in facts.exact(hint):  # most are given up after a few tokens
+            if stream.is_exact(parameters, tail=facts.tail):
+                return head(parameters, exact=True, tail=facts.tail)
     except TooSlow:
         return None
     recipe = None
-    for parameters in _likely(stream, candidates):
+    for parameters in _likely(stream, facts, hint, most):
         start = head(parameters, exact=False)
         corrections = stream.corrections(parameters, most - len(start))
         if corrections is not None:
@@ -82,25 +81,94 @@ def guess(stream: "Stream", most: int, before: State | None) -> bytes | None:
     return recipe
 
 
-def _likely(stream: "Stream", candidates: list[Parameters]) -> Iterator[Parameters]:
-    """Those that are worth their corrections: the best of the candidates, and what is better still."""
+class _Facts:
+    """What the tokens and blocks of a stream say of who made it."""
+
+    def __init__(self, stream: "Stream") -> None:
+        distances = stream.tokens >> 9 & 0xFFFF
+        lengths = (stream.tokens & 511)[distances > 0]
+        types, self.n_bytes = stream.blocks["type"], len(stream.plain)
+        self.farthest, self.shortest = int(distances.max(initial=0)), int(lengths.min(initial=259))
+        self.only_fixed = bool((types == FIXED).any() and not (types == DYNAMIC).any())
+        self.flushed = len(stream.flushes) > 0
+        # Whether the only flush is at the end, as Microsoft Office does it.
+        self.tail = stream.last and stream.flushes.tolist() == [len(types) - 2]
+        self.memories, self.gzip = self._memories(stream)
+
+    def _memories(self, stream: "Stream") -> tuple[list[int], bool]:
+        """Memory levels, and whether it may be gzip, by how many tokens blocks have that are not the last before something else."""
+        stored = stream.blocks["type"] == STORED
+        counts = stream.blocks["n_tokens"][~stored]
+        most = int(counts.max(initial=0))
+        known = [memory for memory in MEMORIES if most == (1 << memory + 6) - 1 and len(stored) > 1]
+        if known:
+            return known, known == [9]
+        longest = int(
+            stream.blocks["length"][stored].max(initial=0)
+        )  # of tokens of one byte each, and a few longer ones
+        found = [memory for memory in MEMORIES if most < 1 << memory + 6 <= longest + 1][-1:]
+        found += [memory for memory in (8, 9, 7) if most < 1 << memory + 6 and memory not in found]
+        inner = counts[:-1]
+        return found or [9], bool(((inner == 32767) | (inner % 4096 == 0)).all()) and most <= 32767
+
+    @property
+    def windows(self) -> list[int]:
+        """Smaller ones that would do, and would matter."""
+        return [bits for bits in range(9, 15) if self.farthest <= (1 << bits) - LOOKAHEAD < self.n_bytes]
+
+    def makers(self) -> list[Parameters]:
+        """Of the largest window, the likely first."""
+        simple = [strategy for strategy, most in ((HUFFMAN, 0), (RUNS, 1)) if self.farthest <= most]
+        found = [with_memory(LEVELS[5], memory)._replace(strategy=each) for memory in self.memories for each in simple]
+        found += [
+            with_memory(LEVELS[i - 1], memory)
+            for memory in self.memories
+            for i in (6, 9, 8, 7, 5, 4, 3, 2, 1, 10, 11, 12)
+        ]
+        if self.gzip:
+            found += [PRESETS[FIRST_OF_GZIP + i - 1] for i in (6, 9, 8, 7, 5, 4, 3, 2, 1)]
+        default = [each for each in found if each.strategy == DEFAULT and each.rule == ZLIB]
+        if self.shortest > 5:
+            found += [each._replace(strategy=FILTERED) for each in default if not each.fast]
+        if self.only_fixed:
+            found += [each._replace(strategy=FIXED_CODES) for each in default]
+        return found
+
+    def exact(self, hint: Parameters | None) -> list[Parameters]:
+        """What may have made it without any correction."""
+        if self.flushed and not self.tail:
+            return []
+        makers = self.makers()
+        makers += [with_window(each, bits) for bits in self.windows for each in makers if each.rule == ZLIB]
+        return makers if hint is None else [hint, *(each for each in makers if each != hint)]
+
+
+def _likely(stream: "Stream", facts: _Facts, hint: Parameters | None, most: int) -> Iterator[Parameters]:
+    """Those that are worth their corrections: the best of the makers, and what is better still."""
     n_tokens = min(ENOUGH, len(stream.tokens))
-    missed, best = _race(stream, candidates)
-    yield best
-    if missed * FEW <= n_tokens:
-        return
-    others = [each._replace(limit=best.limit, flush=best.flush) for each in OTHERS]
-    missed_too, other = _race(stream, others)
-    if missed_too * FEW > n_tokens and len(stream.tokens) >= LEAST_TUNED:
-        other = _tuned(stream, other if missed_too < missed else best)
-    if other != best and stream.misses(other, n_tokens, missed) < missed:
+    makers = facts.makers()
+    makers += [each._replace(limit=makers[0].limit) for each in OTHERS]
+    missed, best = _race(stream, [hint] if hint else makers)
+    if facts.flushed:
+        missed, best = _race(stream, [best._replace(flush=kind) for kind in (SYNC, FULL_FLUSH, FRESH)])
+    if missed and best.rule == ZLIB:
+        missed, best = _race(stream, [best, *(with_window(best, bits) for bits in facts.windows)])
+    other, missed_too = best, missed
+    if missed * FEW > n_tokens and len(stream.tokens) >= LEAST_TUNED:
+        other = _tuned(stream, best)
+        missed_too = stream.misses(other, n_tokens, missed)
+    if min(missed, missed_too) * len(stream.tokens) >= 8 * most * n_tokens:
+        return  # a miss takes a byte, and hardly less than a bit
+    if missed < 2 * missed_too or other == best:
+        yield best
+    if missed_too < missed:
         yield other
 
 
 def _race(stream: "Stream", candidates: list[Parameters]) -> tuple[int, Parameters]:
     """What the best of them misses, of ENOUGH tokens at most, and it. Those that fall behind are not counted to the end."""
     missed = 0
-    for n_tokens in STAGES:
+    for n_tokens in STAGES if len(stream.tokens) else ():
         best, ranked = LONG, []
         for parameters in candidates:
             count = stream.misses(parameters, n_tokens, best + best // 4 + 3)
@@ -108,10 +176,10 @@ def _race(stream: "Stream", candidates: list[Parameters]) -> tuple[int, Paramete
             ranked.append((count, parameters))
         ranked.sort(key=lambda each: each[0])
         missed = best if n_tokens <= ENOUGH else missed
+        candidates = [parameters for count, parameters in ranked if count <= best * 9 // 8 + 1]
         if n_tokens >= len(stream.tokens) or (n_tokens >= ENOUGH and (len(ranked) == 1 or best < ranked[1][0])):
             break
-        candidates = [parameters for count, parameters in ranked if count <= best * 9 // 8 + 1]
-    return missed, ranked[0][1]
+    return missed, candidates[0]
 
 
 def _tuned(stream: "Stream", parameters: Parameters) -> Parameters:
@@ -131,55 +199,3 @@ def _tuned(stream: "Stream", parameters: Parameters) -> Parameters:
         if parameters == before:
             break
     return parameters
-
-
-def _candidates(stream: "Stream") -> list[Parameters]:
-    """What may have made it by its tokens and blocks, the likely first."""
-    distances = stream.tokens >> 9 & 0xFFFF
-    lengths = (stream.tokens & 511)[distances > 0]
-    farthest = int(distances.max(initial=0))
-    memories, gzip = _memories(stream)
-    if farthest <= 1:
-        strategies = [HUFFMAN, RUNS] if farthest == 0 else [RUNS]
-        few = [
-            with_memory(LEVELS[5], memory)._replace(strategy=strategy) for memory in memories for strategy in strategies
-        ]
-    else:
-        few = []
-    levels = [LEVELS[i - 1] for i in (6, 9, 8, 7, 5, 4, 3, 2, 1, 10, 11, 12)]
-    found = few + [with_memory(level, memory) for memory in memories for level in levels]
-    if gzip:
-        found += [PRESETS[FIRST_OF_GZIP + i - 1] for i in (6, 9, 8, 7, 5, 4, 3, 2, 1)]
-    fitting = [bits for bits in range(9, 15) if farthest <= (1 << bits) - LOOKAHEAD < len(stream.plain)]
-    found += [with_window(each, bits) for bits in fitting for each in found if each.rule == ZLIB]
-    if len(lengths) and lengths.min() > 5:
-        found += [
-            each._replace(strategy=FILTERED)
-            for each in found
-            if not each.fast and not each.rule and each.strategy == DEFAULT
-        ]
-    if (stream.blocks["type"] == 1).any() and not (stream.blocks["type"] == 2).any():
-        found += [each._replace(strategy=FIXED_CODES) for each in found if not each.rule and each.strategy == DEFAULT]
-    if len(stream.flushes):
-        found = [each._replace(flush=kind) for each in found for kind in (SYNC, FULL_FLUSH, FRESH)]
-    return found
-
-
-def _memories(stream: "Stream") -> tuple[list[int], bool]:
-    """Memory levels, and whether it may be gzip, by how many tokens blocks have that are not the last before something else."""
-    stored = stream.blocks["type"] == 0
-    counts = stream.blocks["n_tokens"][~stored]
-    most = int(counts.max(initial=0))
-    known = [memory for memory in MEMORIES if most == (1 << memory + 6) - 1 and len(stream.blocks["type"]) > 1]
-    if known:
-        return known, known == [9]
-    longest = int(stream.blocks["length"][stored].max(initial=0))  # of tokens of one byte each, and a few longer ones
-    small = [memory for memory in MEMORIES if most < 1 << memory + 6 <= longest + 1][-1:]
-    inner = counts[:-1]
-    gzip = bool(((inner == 32767) | (inner % 4096 == 0)).all()) and most <= 32767
-    return small + [memory for memory in (8, 9, 7) if most < 1 << memory + 6 and memory not in small] or [9], gzip
-
-
-def _has_tail(stream: "Stream") -> bool:
-    """Whether its only flush is at its end, as Microsoft Office does it."""
-    return stream.last and stream.flushes.tolist() == [len(stream.blocks["type"]) - 2]

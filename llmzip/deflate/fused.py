@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from llmzip import native
 from llmzip.deflate import corrections as twin
+from llmzip.deflate.inflate import STEPS_ALWAYS, STEPS_EACH, STEPS_OF_BLOCK
 from llmzip.deflate.parameters import LOOKAHEAD, WINDOW, Head, Parameters
 from llmzip.deflate.state import State
 from llmzip.errors import FormatError
@@ -63,7 +64,7 @@ class _Job(Structure):
 
 _LAYOUT = (
     ctypes.sizeof(_Parameters), _BLOCK.itemsize, ctypes.sizeof(_Inflation), ctypes.sizeof(_Job), _Job.base_after.offset, twin.CELLS, twin.NUMBER,
-    twin.CELL_LIMIT, twin.ALL_BITS, twin.STEPS_EACH, twin.STEPS_ALWAYS, twin.STEPS_OF_BLOCK, twin.MOST_LOOKS, twin.MOST_RANKS, LOOKAHEAD,
+    twin.CELL_LIMIT, twin.ALL_BITS, STEPS_EACH, STEPS_ALWAYS, STEPS_OF_BLOCK, twin.MOST_LOOKS, twin.MOST_RANKS, LOOKAHEAD,
 )  # fmt: skip
 
 
@@ -160,7 +161,7 @@ def inflate(data: Any, start: int, most: int, before: State | None) -> Stream | 
     source, window = _bytes(data), before.window if before else b""
     room = min(_ROOM, most + 2 * LOOKAHEAD)
     while True:
-        blocks = (twin.STEPS_EACH * room + twin.STEPS_ALWAYS) // twin.STEPS_OF_BLOCK + 1
+        blocks = (STEPS_EACH * room + STEPS_ALWAYS) // STEPS_OF_BLOCK + 1
         arrays: dict[str, NDArray[Any]] = {
             "data": source,
             "x": np.empty(len(window) + room + _AFTER, np.uint8),

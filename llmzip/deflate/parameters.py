@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from llmzip.container import create_varint, parse_varint
 from llmzip.errors import FormatError, TruncatedError
+from llmzip.primitives import create_varint, parse_varint
 
 DEFAULT, FILTERED, HUFFMAN, RUNS, FIXED_CODES = range(5)  # strategies
 SHIFTED, OF_THREE, OF_FOUR, FOLDED = range(4)  # hashes

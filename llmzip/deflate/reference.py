@@ -7,7 +7,7 @@ import numpy as np
 from llmzip.deflate import corrections as walks
 from llmzip.deflate.codes import LONG, STORED, length_of
 from llmzip.deflate.corrections import Differs, Job, Known, TooSlow, Walk
-from llmzip.deflate.inflate import Inflation, Invalid
+from llmzip.deflate.inflate import STEPS_OF_BLOCK, Inflation, Invalid
 from llmzip.deflate.parameters import WINDOW, Head, Parameters
 from llmzip.deflate.parser import Parser
 from llmzip.deflate.state import State
@@ -41,7 +41,7 @@ class Stream:
         to_flush = walks.next_flush(job.known.blocks, 0, at)
         p.end = len(job.x) if to_flush < 0 else to_flush
         for i, block in enumerate(job.known.blocks):
-            p.steps += walks.STEPS_OF_BLOCK
+            p.steps += STEPS_OF_BLOCK
             if walks.is_slow(p, at - job.window):
                 return stop
             if walks.is_flush(block):
@@ -52,6 +52,9 @@ class Stream:
                     p.follow(at, 1, 1)
                     p.pending = False
                     at += 1
+                n_tokens -= block.length >> 4
+                if n_tokens <= 0:
+                    return missed
             for token in job.known.tokens[block.first : block.first + block.n_tokens]:
                 predicted = p.predict(at)
                 missed += token & ~LONG != predicted

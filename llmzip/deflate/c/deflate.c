@@ -21,6 +21,7 @@ static int64_t count_misses(const Job *job, int64_t n_tokens, int64_t stop) {
             flush(&p, at, to_flush < 0 ? job->n : to_flush);
         }
         for (int32_t k = 0; b->type == STORED && k < b->length; k++, p.pending = 0) follow(&p, at++, 1, 1);
+        if (b->type == STORED && (n_tokens -= b->length >> 4) <= 0) return missed;
         for (int32_t k = 0; k < b->n_tokens; k++) {
             Token token = job->tokens[b->first + k], predicted = predict(&p, at);
             missed += (token & ~LONG) != predicted;
