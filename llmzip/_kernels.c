@@ -57,9 +57,14 @@ typedef struct {
     uint8_t *k;
     int8_t *v;
     float *k_scale, *v_scale;
-    int64_t lanes, capacity, pos;
+    int64_t lanes, capacity;
     int32_t dim;
 } Cache;
+
+typedef struct { /* tokens to be read, those of a lane in the order of their positions */
+    const int32_t *ids, *lanes, *positions;
+    int64_t n;
+} Rows;
 
 typedef struct {
     void *lines;
@@ -159,7 +164,7 @@ EXPORT int llmzip_best_level(void) {
 /* What Python mirrors by hand and native.py compares: how many numbers follow, a version, the structures in their
  * order there, and the sizes that arrays are made by. */
 EXPORT const int64_t *llmzip_layout(void) {
-    static const int64_t layout[] = {10, 4, 6, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache),
+    static const int64_t layout[] = {11, 5, 7, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache), sizeof(Rows),
         sizeof(Activations), sizeof(Buffers), HEAD_ROWS, MAX_HEAD_DIM};
     return layout;
 }
@@ -190,9 +195,9 @@ EXPORT void llmzip_pack(
     DISPATCH(pack, w, n, k, k_stride, paired, out, threads);
 }
 
-EXPORT void llmzip_forward(int level, const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes,
-    int64_t steps, int16_t *scores, int threads) {
-    DISPATCH(forward, m, cache, b, ids, lanes, steps, scores, threads);
+EXPORT void llmzip_forward(int level, const Model *m, const Cache *cache, Buffers *b, const Rows *tokens,
+    int16_t *scores, int threads) {
+    DISPATCH(forward, m, cache, b, tokens, scores, threads);
 }
 
 /* One linear layer by itself, for the self-test: x (rows, k) -> out (rows, n). */

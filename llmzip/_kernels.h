@@ -529,15 +529,15 @@ static void NAME(quantize_rows)(const float *x, int64_t rows, int width, int k_s
         NAME(quantize_row)(x + r * width, width, k_stride, to->digits, to->lines, r, to->scales + r, to->sums + r);
 }
 
-static void NAME(attention)(const Model *m, const Layer *layer, const Cache *cache, int64_t index, int64_t lanes,
-    int64_t steps, float *qkv, float *out, Scratch *work) {
+static void NAME(attention)(const Model *m, const Layer *layer, const Cache *cache, int64_t index, const Rows *rows,
+    float *qkv, float *out, Scratch *work) {
     int heads = m->n_heads, kv_heads = m->n_kv_heads, hd = m->head_dim, dim = cache->dim,
         row_width = (heads + 2 * kv_heads) * hd;
     int64_t per_head = cache->capacity * dim;
 #pragma omp for schedule(static)
-    for (int64_t r = 0; r < lanes * steps; r++) { /* rotate q and k, fill the cache */
+    for (int64_t r = 0; r < rows->n; r++) { /* rotate q and k, fill the cache */
         float *row = qkv + r * row_width;
-        int64_t pos = cache->pos + r % steps, lane = r / steps;
+        int64_t pos = rows->positions[r], lane = rows->lanes[r];
         for (int h = 0; h < heads + kv_heads; h++) {
             float *x = row + h * hd;
             if (layer->q_norm) NAME(rmsnorm)(x, h < heads ? layer->q_norm : layer->k_norm, hd, m->norm_eps, x);
@@ -551,8 +551,8 @@ static void NAME(attention)(const Model *m, const Layer *layer, const Cache *cac
         }
     }
 #pragma omp for schedule(dynamic, 4)
-    for (int64_t r = 0; r < lanes * steps; r++) {
-        int64_t end = cache->pos + r % steps + 1, lane = r / steps;
+    for (int64_t r = 0; r < rows->n; r++) {
+        int64_t end = rows->positions[r] + 1, lane = rows->lanes[r];
         int64_t begin = m->sliding_window && end > m->sliding_window ? end - m->sliding_window : 0;
         for (int h = 0; h < heads; h++) {
             int64_t slot = (index * cache->lanes + lane) * kv_heads + h / (heads / kv_heads);
@@ -576,10 +576,11 @@ static void NAME(score_row)(const Model *m, float *t, int16_t *out) {
     for (int64_t i = 0; i < m->n_escapes; i++) out[m->escapes[i]] = ESCAPE_SCORE;
 }
 
-/* ids (lanes, steps) at positions pos.. of every lane -> scores (lanes * steps, rows of the head), or none. */
-static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const int32_t *ids, int64_t lanes,
-    int64_t steps, int16_t *scores, int threads) {
-    int64_t rows = lanes * steps, n = m->head.n;
+/* Read these tokens -> scores (rows, rows of the head), or none. What a row sees of its lane has been read before, or is
+ * among them; a token that was read at its place before is forgotten. */
+static void NAME(forward)(
+    const Model *m, const Cache *cache, Buffers *b, const Rows *tokens, int16_t *scores, int threads) {
+    int64_t rows = tokens->n, n = m->head.n;
     int width = m->width, attended = m->n_heads * m->head_dim;
 #pragma omp parallel num_threads(threads)
     {
@@ -587,7 +588,7 @@ static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const 
         Activations *a = &b->activations;
 #pragma omp for schedule(static)
         for (int64_t r = 0; r < rows; r++) {
-            int64_t id = ids[r] < m->n_vocab ? ids[r] : m->start_id;
+            int64_t id = tokens->ids[r] < m->n_vocab ? tokens->ids[r] : m->start_id;
             float scale = m->embed_scale[id];
             for (int i = 0; i < width; i++) b->x[r * width + i] = (float)m->embed[id * width + i] * scale;
         }
@@ -595,7 +596,7 @@ static void NAME(forward)(const Model *m, const Cache *cache, Buffers *b, const 
             const Layer *layer = m->layers + i;
             NAME(norm_rows)(b->x, layer->attn_norm, rows, width, m->norm_eps, layer->qkv.k_stride, a, &work);
             NAME(linear)(&layer->qkv, a, 0, rows, STORE, b->wide, layer->qkv.n);
-            NAME(attention)(m, layer, cache, i, lanes, steps, b->wide, b->attended, &work);
+            NAME(attention)(m, layer, cache, i, tokens, b->wide, b->attended, &work);
             NAME(quantize_rows)(b->attended, rows, attended, layer->o.k_stride, a);
             NAME(linear)(&layer->o, a, 0, rows, ADD, b->x, width);
             NAME(norm_rows)(b->x, layer->mlp_norm, rows, width, m->norm_eps, layer->gate_up.k_stride, a, &work);

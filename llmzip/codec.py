@@ -9,12 +9,13 @@ With a model, the body is cut into L lanes of consecutive bytes that advance tog
 lane that has one (format.md 6.2).
 """
 
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 from llmzip import workers
 from llmzip.container import MAX_LANES, MAX_POSITIONS, MIN_WINDOW, Header
 from llmzip.errors import FormatError, TruncatedError
-from llmzip.models import Model, State
+from llmzip.guesser import MOST, Costs, Guesser
+from llmzip.models import ExactState, Model, State
 from llmzip.predictor import Predictor, Spelling
 from llmzip.primitives import create_varint, parse_varint
 from llmzip.tokens import Tokenizer
@@ -30,6 +32,7 @@ from llmzip.tokens import Tokenizer
 LANE_SIZE = 16384  # bytes; a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
 # rows of scores that an encoder asks for at a time: 25 MB at V = 49 152, and what the kernels take in one go
 CHUNK_ROWS = 256
+MAX_GUESSED = 7  # lanes up to which tokens are guessed: more keep the processor busy without
 MIN_TEAM = 4  # lanes: with fewer, passing them from thread to thread takes longer than it saves
 MAX_STRIDE = 4096  # bytes of a record
 STEP = 1 << 13  # bytes coded in one go: between two, Ctrl-C is heard
@@ -135,13 +138,17 @@ def transcode(
 
     `ids` (L, T): the tokens of each lane, `known`, or found step by step. With two threads and more, tokens that are
     known are predicted beside the coding of those before them; of others, the lanes are two teams: one is predicted
-    while the other is coded.
+    while the other is coded. Of a few lanes, some tokens are guessed, and predicted with those that are known.
     """
     beside = shape.threads > 1 and model.exact and (known or shape.lanes >= 2 * MIN_TEAM)
     n_teams = 2 if beside and not known else 1
     with workers.beside() if beside else nullcontext() as executor:
         bounds = [shape.lanes * i // n_teams for i in range(n_teams + 1)]
-        teams = [_Team(model, ids, slice(*part), shape, known, executor) for part in pairwise(bounds)]
+        teams: list[_Team | _GuessingTeam]
+        if known or not model.exact or shape.lanes > MAX_GUESSED or beside:
+            teams = [_Team(model, ids, slice(*part), shape, known, executor) for part in pairwise(bounds)]
+        else:
+            teams = [_GuessingTeam(model, memory, ids, shape)]
         for step in range(ids.shape[1]):
             for team in teams:
                 memory.code_step(team.scores(step), ids[team.lanes, step], team.lanes.start)
@@ -191,6 +198,64 @@ class _Team:
         """The ids of this step are known now."""
         if self._next is None and (self._known or step + 1 == self._start + self._rows.shape[1]):
             self._ask()
+
+
+class _GuessingTeam:
+    """All lanes of a block that is read, a few: what may come next is predicted in the calls that must be made."""
+
+    def __init__(self, model: Model, memory: Predictor, ids: NDArray[np.int32], shape: Shape) -> None:
+        n = shape.lanes
+        self.lanes = slice(0, n)
+        self._model, self._memory, self._ids, self._shape = model, memory, ids, shape
+        state = model.open(n, shape.window, shape.threads)
+        assert isinstance(state, ExactState)
+        self._state = state
+        self._guesser, self._costs = Guesser(n), Costs()
+        self._start = self._end = self._n_before = 0  # steps of the window, and what of its positions comes before them
+        self._first = [0] * n  # the step of the first of its rows,
+        self._until = [0] * n  # and the step up to which they hold
+        self._guesses: list[list[int]] = [[] for _ in range(n)]
+        self._rows = [np.empty((0, 0), dtype=np.int16)] * n
+
+    def scores(self, step: int) -> NDArray[np.int16]:
+        """A row for each lane (L, symbols)."""
+        if step == self._end:
+            self._open_window(step)
+        if missing := [i for i in np.flatnonzero(self._memory.alive).tolist() if self._until[i] <= step]:
+            self._look(step, missing)
+        rows = [rows[min(step - first, len(rows) - 1)] for rows, first in zip(self._rows, self._first, strict=True)]
+        return rows[0][None] if len(rows) == 1 else np.stack(rows)
+
+    def _open_window(self, step: int) -> None:
+        self._last = _open_window(self._model, self._state, self._ids, step, self._shape.overlap)[:, 0]
+        self._n_before = min(step, self._shape.overlap)
+        self._start, self._end = step, step + self._shape.window - (self._shape.overlap if step else 0)
+
+    def _look(self, step: int, missing: list[int]) -> None:
+        """Predict this step of these lanes, and those that follow if the guesses are right."""
+        worth, most = self._costs.worth(len(missing)), min(MOST, self._end - 1 - step, self._ids.shape[1] - 1 - step)
+        ids: list[int] = []
+        for lane in missing:
+            self._guesses[lane] = self._guesser.guess(lane, most, worth)
+            ids += [int(self._last[lane]), *self._guesses[lane]]
+        counts = [1 + len(self._guesses[lane]) for lane in missing]
+        position = self._n_before + step - self._start
+        positions = np.concatenate([np.arange(position, position + n, dtype=np.int32) for n in counts])
+        began = time.perf_counter()
+        rows = self._state.look(np.array(ids, np.int32), np.repeat(np.array(missing, np.int32), counts), positions)
+        self._costs.add(len(ids), time.perf_counter() - began)
+        for lane, n, end in zip(missing, counts, accumulate(counts), strict=True):
+            self._rows[lane], self._first[lane], self._until[lane] = rows[end - n : end], step, step + n
+
+    def coded(self, step: int) -> None:
+        """The ids of this step are known now."""
+        self._last = self._ids[:, step]
+        for lane, token in enumerate(self._last.tolist()):
+            if self._until[lane] > step:
+                self._guesser.see(lane, token)
+                at = step - self._first[lane]
+                if at < len(self._guesses[lane]) and self._guesses[lane][at] != token:
+                    self._until[lane] = step + 1
 
 
 def _forwards(

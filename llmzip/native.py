@@ -80,9 +80,12 @@ class Cache(Structure):
         ("v_scale", c_void_p),
         ("lanes", c_int64),
         ("capacity", c_int64),
-        ("pos", c_int64),
         ("dim", c_int32),
     )
+
+
+class Rows(Structure):
+    _fields_ = (("ids", c_void_p), ("lanes", c_void_p), ("positions", c_void_p), ("n", c_int64))
 
 
 class Activations(Structure):
@@ -101,9 +104,9 @@ class Buffers(Structure):
     )
 
 
-STRUCTS: tuple[type[Structure], ...] = (Matrix, Layer, Model, Cache, Activations, Buffers)
+STRUCTS: tuple[type[Structure], ...] = (Matrix, Layer, Model, Cache, Rows, Activations, Buffers)
 # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
-VERSION = 4
+VERSION = 5
 MORE_THREADS = 16  # than cores are allowed up to here, for tests of exactness on small machines; waiting threads cost
 
 
@@ -151,7 +154,7 @@ def _declare(library: ctypes.CDLL) -> None:
     ]  # fmt: skip
     library.llmzip_linear.restype = None
     library.llmzip_forward.argtypes = [
-        c_int, POINTER(Model), POINTER(Cache), POINTER(Buffers), c_void_p, c_int64, c_int64, c_void_p, c_int,
+        c_int, POINTER(Model), POINTER(Cache), POINTER(Buffers), POINTER(Rows), c_void_p, c_int,
     ]  # fmt: skip
     library.llmzip_forward.restype = None
 

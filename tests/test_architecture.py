@@ -25,7 +25,7 @@ LAYERS = [
     ["predictor"],
     ["deflate"],
     ["openings"],
-    ["codec"],
+    ["codec", "guesser"],
     ["trials"],
     ["blocks", "cuts"],
     ["stream"],

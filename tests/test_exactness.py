@@ -90,6 +90,26 @@ def test_a_lane_does_not_depend_on_its_neighbours(tiny):
         assert np.array_equal(alone.forward(ids[11:12])[0], scores[11]), name
 
 
+@pytest.mark.parametrize("changes", [{}, {"sliding_window": 9}], ids=["plain", "sliding"])
+def test_places_may_be_looked_at_in_any_number_and_again(tiny, changes):
+    ids = np.random.default_rng(2).integers(0, 560, (2, 20)).astype(np.int32)
+    wrong = ids + 1
+    for name, state in states(tiny, 2, 24, **changes):
+        truth = state.forward(ids)
+        state.reset()
+        state.prompt(ids[:, :3])
+        # one lane is guessed right, the other wrong from its fifth place on, and then looked at again
+        rows = np.concatenate([ids[0, 3:9], ids[1, 3:5], wrong[1, 5:8]])
+        lanes = np.array([0] * 6 + [1] * 5, dtype=np.int32)
+        found = state.look(rows, lanes, np.array([*range(3, 9), *range(3, 8)], dtype=np.int32))
+        assert np.array_equal(found[:8], np.concatenate([truth[0, 3:9], truth[1, 3:5]])), name
+        assert not np.array_equal(found[8:], truth[1, 5:8]), name
+        again = state.look(ids[1, 5:20], np.ones(15, dtype=np.int32), np.arange(5, 20, dtype=np.int32))
+        assert np.array_equal(again, truth[1, 5:]), name
+        with pytest.raises(ValueError, match="positions"):
+            state.look(ids[0, :1], np.zeros(1, dtype=np.int32), np.array([24], dtype=np.int32))
+
+
 def test_the_largest_vocabulary(tiny):
     values, tensors = read_checkpoint(tiny)
     n = 1 << 20

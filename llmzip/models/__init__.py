@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # numpy is for the annotations only: `llmzip info` must not import it
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,19 @@ class State(Protocol):
 
         In the order of the tokenizer's `entries`, in units of 1/256 bit, the best of each row 0, the others negative
         (format.md 6.1). A new array each time.
+        """
+        ...
+
+
+@runtime_checkable
+class ExactState(State, Protocol):
+    """That of an exact model: places may be read in any number of calls, and read again."""
+
+    def look(self, ids: NDArray[np.int32], lanes: NDArray[np.int32], positions: NDArray[np.int32]) -> NDArray[np.int16]:
+        """Read a token at each of these places (n,); return scores (n, entries) as `forward` does.
+
+        What comes before a place in its lane has been read, or is among them, in order. A token that was read there
+        before is forgotten. Whoever looks keeps count of positions: `prompt` and `forward` then need a reset.
         """
         ...
 

@@ -209,7 +209,7 @@ class FusedState:
     def __init__(self, model: FusedLlama, lanes: int, window: int, threads: int | None = None) -> None:
         self._threads = threads or sys.maxsize  # at most
         self._model, self._lanes = model, lanes
-        self._window = window
+        self._window, self._pos = window, 0
         self._rows = max(lanes, MAX_ROWS // lanes * lanes)
         self._make_cache(lanes, window)
         self._make_buffers(max(self._rows, lanes))
@@ -227,7 +227,7 @@ class FusedState:
         self._cache = native.Cache(
             native.pointer(self._k), native.pointer(self._v), native.pointer(self._k_scale),
             native.pointer(self._v_scale),
-            lanes, capacity, 0, dim,
+            lanes, capacity, dim,
         )  # fmt: skip
 
     def _make_buffers(self, rows: int) -> None:
@@ -250,32 +250,51 @@ class FusedState:
         )  # fmt: skip
 
     def reset(self) -> None:
-        self._cache.pos = 0
+        self._pos = 0
 
     def prompt(self, ids: NDArray[np.int32]) -> None:
         for part in self._parts(ids):
-            self._run(part, None)
+            self._advance(part, None)
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         parts = []
         for part in self._parts(ids):
             scores = np.empty((*part.shape, self._model.n_entries), dtype=np.int16)
-            self._run(part, scores)
+            self._advance(part, scores)
             parts.append(scores)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def look(self, ids: NDArray[np.int32], lanes: NDArray[np.int32], positions: NDArray[np.int32]) -> NDArray[np.int16]:
+        scores = np.empty((len(ids), self._model.n_entries), dtype=np.int16)
+        self._run(ids, lanes, positions, scores)
+        return scores
 
     def _parts(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
         steps = max(1, self._rows // self._lanes)
         return [np.ascontiguousarray(ids[:, i : i + steps], dtype=np.int32) for i in range(0, ids.shape[1], steps)]
 
-    def _run(self, ids: NDArray[np.int32], scores: NDArray[np.int16] | None) -> None:
-        assert native.library is not None
+    def _advance(self, ids: NDArray[np.int32], scores: NDArray[np.int16] | None) -> None:
+        """All lanes together."""
         lanes, steps = ids.shape
-        if lanes != self._lanes or self._cache.pos + steps > self._window:
+        if lanes != self._lanes:
+            raise ValueError("more lanes than this state was opened for, or fewer")
+        positions = np.arange(self._pos, self._pos + steps, dtype=np.int32)
+        self._run(ids, np.repeat(np.arange(lanes, dtype=np.int32), steps), np.tile(positions, lanes), scores)
+        self._pos += steps
+
+    def _run(
+        self,
+        ids: NDArray[np.int32],
+        lanes: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        scores: NDArray[np.int16] | None,
+    ) -> None:
+        assert native.library is not None
+        if ids.size > len(self._x) or lanes[-1] >= self._lanes or positions[-1] >= self._window:
             raise ValueError("more lanes or positions than this state was opened for")
+        rows = native.Rows(native.pointer(ids), native.pointer(lanes), native.pointer(positions), ids.size)
         native.library.llmzip_forward(
             self._model.level, pointer(self._model.struct), pointer(self._cache), pointer(self._buffers),
-            native.pointer(ids), lanes, steps, native.pointer(scores),
+            pointer(rows), native.pointer(scores),
             min(self._max_threads, native.clip_threads(self._model.threads)),
         )  # fmt: skip
-        self._cache.pos += steps

@@ -62,25 +62,40 @@ class ReferenceState:
     def prompt(self, ids: NDArray[np.int32]) -> None:
         with ops.threads_of_torch(self._model.threads):
             for part in self._parts(ids):
-                self._run(part)
+                self._advance(part)
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         with ops.threads_of_torch(self._model.threads):
-            return np.concatenate([self._scores(self._run(part), part.shape[1]) for part in self._parts(ids)], axis=1)
+            return np.concatenate([self._scores(self._advance(part), *part.shape) for part in self._parts(ids)], axis=1)
+
+    def look(self, ids: NDArray[np.int32], lanes: NDArray[np.int32], positions: NDArray[np.int32]) -> NDArray[np.int16]:
+        """One lane after the other: this is the definition, the kernels are fast."""
+        found = []
+        with ops.threads_of_torch(self._model.threads):
+            for part in np.split(np.arange(len(ids)), np.flatnonzero(np.diff(lanes)) + 1):
+                lane, begin = int(lanes[part[0]]), int(positions[part[0]])
+                found.append(self._scores(self._run(ids[None, part], slice(lane, lane + 1), begin), 1, len(part))[0])
+        return np.concatenate(found)
 
     def _parts(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
         steps = max(1, MAX_ROWS // self._lanes)
         return [ids[:, i : i + steps] for i in range(0, ids.shape[1], steps)]
 
+    def _advance(self, ids: NDArray[np.int32]) -> Tensor:
+        """All lanes together."""
+        if len(ids) != self._lanes:
+            raise ValueError("more lanes than this state was opened for, or fewer")
+        self._pos += ids.shape[1]
+        return self._run(ids, slice(0, self._lanes), self._pos - ids.shape[1])
+
     @torch.inference_mode()
-    def _run(self, ids: NDArray[np.int32]) -> Tensor:
-        """Read ids (L, C); return the last hidden rows (L * C, width)."""
+    def _run(self, ids: NDArray[np.int32], of: slice, begin: int) -> Tensor:
+        """Read ids (L, C) of these lanes from a position on; return the last hidden rows (L * C, width)."""
         c, t, linear = self._model.config, self._model.tensors, self._model.linear
         lanes, steps = ids.shape
-        if lanes != self._lanes or self._pos + steps > self._window:
+        end = begin + steps
+        if of.stop > self._lanes or end > self._window:
             raise ValueError("more lanes or positions than this state was opened for")
-        begin, end = self._pos, self._pos + steps
-        self._pos = end
         rows = torch.from_numpy(np.where(ids < c.n_vocab, ids, c.start_id).reshape(-1)).long().to(self._model.device)
         cos, sin = t["rope.cos"][begin:end], t["rope.sin"][begin:end]
         visible = self._visible(begin, end)
@@ -95,10 +110,10 @@ class ReferenceState:
                 q = ops.rmsnorm(q, t[layer + "q_norm"], c.norm_eps)
                 k = ops.rmsnorm(k, t[layer + "k_norm"], c.norm_eps)
             q, k = ops.rotate(q, cos, sin), ops.rotate(k, cos, sin)
-            self._store(i, begin, end, k, v)
+            self._store(i, of, begin, end, k, v)
             a = ops.attention(
-                q, self._k[i, :, :, :end], self._k_scale[i, :, :, :end], self._v[i, :, :, :end],
-                self._v_scale[i, :, :, :end],
+                q, self._k[i, of, :, :end], self._k_scale[i, of, :, :end], self._v[i, of, :, :end],
+                self._v_scale[i, of, :, :end],
                 visible, ops.float32(c.score_factor),
             )  # fmt: skip
             x = x + linear(a.transpose(1, 2).reshape(lanes * steps, -1), layer + "o")
@@ -108,19 +123,19 @@ class ReferenceState:
         return ops.rmsnorm(x, t["norm"], c.norm_eps)
 
     @torch.inference_mode()
-    def _scores(self, hidden: Tensor, steps: int) -> NDArray[np.int16]:
+    def _scores(self, hidden: Tensor, lanes: int, steps: int) -> NDArray[np.int16]:
         head = "embed" if self._model.config.tied else "head"
         # int16 units from here: logits times 256 log2(e), folded into the row scale
         logits = self._model.linear(hidden, head, factor=SCORE_UNIT * ops.LOG2_E)
         out = np.full((len(logits), len(self._is_token)), ESCAPE_SCORE, dtype=np.int16)
         out[:, self._is_token] = ops.to_scores(logits[:, self._tokens]).cpu().numpy()
-        return out.reshape(self._lanes, steps, -1)
+        return out.reshape(lanes, steps, -1)
 
-    def _store(self, layer: int, begin: int, end: int, k: Tensor, v: Tensor) -> None:
+    def _store(self, layer: int, of: slice, begin: int, end: int, k: Tensor, v: Tensor) -> None:
         for cache, scales, rows in ((self._k, self._k_scale, k), (self._v, self._v_scale, v)):
             q, scale = ops.quantize(rows, 127)
-            cache[layer, :, :, begin:end] = q.to(torch.int8)
-            scales[layer, :, :, begin:end] = scale[..., 0]
+            cache[layer, of, :, begin:end] = q.to(torch.int8)
+            scales[layer, of, :, begin:end] = scale[..., 0]
 
     def _visible(self, begin: int, end: int) -> Tensor:
         """(C, P): which positions a step sees."""

@@ -55,34 +55,46 @@ class ToyTokenizer:
 
 
 class ToyState:
-    def __init__(self, model: "ToyModel", lanes: int) -> None:
+    def __init__(self, model: "ToyModel", lanes: int, window: int) -> None:
         self._model = model
-        self._hash = np.zeros((lanes, 1), dtype=np.uint32)
-        self._recent = np.zeros(lanes, dtype=np.uint32)
-        self.reset()
+        self._hashes = np.ones((window + 1, lanes), dtype=np.uint32)  # before each position: of all ids,
+        self._recents = np.zeros((window + 1, lanes), dtype=np.uint32)  # and the last four
+        self._pos = 0
 
     def reset(self) -> None:
-        self._hash[:] = 1
-        self._recent[:] = 0
+        self._pos = 0
 
     def prompt(self, ids: NDArray[np.int32]) -> None:
-        for column in ids.T.astype(np.uint32):
-            self._hash[:, 0] = self._hash[:, 0] * np.uint32(2654435761) + column + np.uint32(1)
-            self._recent = (self._recent << np.uint32(8)) + column
+        for column in ids.T:
+            self._read(column, np.arange(len(ids), dtype=np.int32), self._pos)
+            self._pos += 1
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
-        tokenizer = self._model.tokenizer
-        scores = np.empty((*ids.shape, len(tokenizer.entries)), dtype=np.int16)
+        lanes = np.arange(len(ids), dtype=np.int32)
+        scores = np.empty((*ids.shape, len(self._model.tokenizer.entries)), dtype=np.int16)
         for c in range(ids.shape[1]):
-            self.prompt(ids[:, c : c + 1])
-            noise = (self._hash ^ (self._hash >> 15)) * self._model.odd >> np.uint32(24)  # (L, n), 0 .. 255
-            row = self._model.prior - noise.astype(np.int32)
-            row[np.arange(len(row)), self._model.letters[_expected(self._recent)]] += 1200
-            row[:, tokenizer.n_vocab :] = -(1 << 30)
-            row -= row[:, tokenizer.entries].max(axis=1, keepdims=True)
-            row[:, tokenizer.n_vocab :] = ESCAPE_SCORE
-            scores[:, c] = row[:, tokenizer.entries]
+            scores[:, c] = self.look(ids[:, c], lanes, np.full(len(ids), self._pos, np.int32))
+            self._pos += 1
         return scores
+
+    def look(self, ids: NDArray[np.int32], lanes: NDArray[np.int32], positions: NDArray[np.int32]) -> NDArray[np.int16]:
+        tokenizer = self._model.tokenizer
+        for token, lane, position in zip(ids, lanes, positions, strict=True):
+            self._read(token[None], lane[None], position)
+        hashes, recents = self._hashes[positions + 1, lanes], self._recents[positions + 1, lanes]
+        noise = (hashes ^ (hashes >> 15))[:, None] * self._model.odd >> np.uint32(24)  # (n, symbols), 0 .. 255
+        row = self._model.prior - noise.astype(np.int32)
+        row[np.arange(len(row)), self._model.letters[_expected(recents)]] += 1200
+        row -= row[:, tokenizer.entries[tokenizer.entries < tokenizer.n_vocab]].max(axis=1, keepdims=True)
+        row[:, tokenizer.n_vocab :] = ESCAPE_SCORE
+        scores: NDArray[np.int16] = row[:, tokenizer.entries].astype(np.int16, order="C")
+        return scores
+
+    def _read(self, ids: NDArray[np.int32], lanes: NDArray[np.int32], position: int) -> None:
+        new = ids.astype(np.uint32)
+        hashes, recents = self._hashes[position, lanes], self._recents[position, lanes]
+        self._hashes[position + 1, lanes] = hashes * np.uint32(2654435761) + new + np.uint32(1)
+        self._recents[position + 1, lanes] = (recents << np.uint32(8)) + new
 
 
 def _expected(recent: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -119,10 +131,10 @@ class ToyModel:
             self.prior[self.tokenizer._id[word]] = -1300
 
     def open(self, lanes: int, window: int, threads: int | None = None) -> ToyState:
-        return ToyState(self, lanes)
+        return ToyState(self, lanes, window)
 
     def state_bytes(self, lanes: int, window: int) -> int:
-        return 32 * lanes * self.tokenizer.n_symbols
+        return lanes * (32 * self.tokenizer.n_symbols + 8 * (window + 1))
 
     def speak(self, n_bytes: int, seed: int = 0) -> bytes:
         """Text that this model, and nobody else, knows what to expect in: three letters in four."""
