@@ -49,6 +49,11 @@ TRANSFORM_NAMES = {
 }  # fmt: skip
 
 
+def max_opened_size(n_bytes: int) -> int:
+    """Of content of so many bytes."""
+    return min(MAX_OPENED_SIZE, MAX_OPENED_RATIO * n_bytes + FREE_OPENED_SIZE)
+
+
 def transform_names(mask: int) -> tuple[str, ...]:
     """In the order in which they were applied."""
     return tuple(name for bit, name in TRANSFORM_NAMES.items() if mask & bit)
@@ -64,6 +69,7 @@ MAX_GROUP_SIZE = 1 << 28  # bytes of the bodies that share a memory
 MIN_LINE_BITS, MAX_LINE_BITS = 10, 24  # of a memory: 2^line_bits lines of 64 bytes, 1 GiB at most
 MAX_EXPANSION = 64  # bytes of a coded body over those of the body
 MAX_OPENED_SIZE = MAX_BLOCK_SIZE  # bytes of content after OPEN
+MAX_OPENED_RATIO, FREE_OPENED_SIZE = 256, 1 << 16  # of those for each byte of content, and above that: bounds the time
 MAX_BODY_GROWTH = 2  # bytes of body for each byte of content: UTF-16 to UTF-8 takes up to 1.5
 MAX_NOTE_SIZE = 4096
 MIN_LANES, MAX_LANES = 2, 1024  # as written; one lane is not written
@@ -387,8 +393,8 @@ def _check_transforms(header: Header) -> None:
     if header.mask & UTF16LE and header.mask & UTF16BE:
         raise FormatError("transforms contradict each other")
     n_opened = header.n_bytes if header.n_opened is None else header.n_opened
-    if header.n_opened is not None and (header.kind == STORED or n_opened > MAX_OPENED_SIZE):
-        raise FormatError(f"opened size is {n_opened}, above {MAX_OPENED_SIZE}, or the block is stored")
+    if header.n_opened is not None and (header.kind == STORED or n_opened > max_opened_size(header.n_bytes)):
+        raise FormatError(f"opened size is {n_opened}, above {max_opened_size(header.n_bytes)}, or the block is stored")
     if not 1 <= header.n_body <= MAX_BODY_GROWTH * n_opened:
         raise FormatError(f"body size is {header.n_body}, not 1 to {MAX_BODY_GROWTH * n_opened}")
     if header.n_side > min(header.n_bytes, header.n_payload):

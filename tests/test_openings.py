@@ -231,7 +231,7 @@ def test_the_pieces_in_which_content_comes_do_not_matter() -> None:
     assert llmzip.decompress(made, MODEL) == content
 
 
-LONG = gzipped(prose(1_200_000, 6))
+LONG = gzipped(prose(900_000, 6))
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ A body is the content after that; its side information tells what was where, and
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from llmzip.container import max_opened_size
 from llmzip.errors import FormatError
 from llmzip.openings.directory import DIRECTORY
 from llmzip.openings.finding import Incomplete, Judge, Search
@@ -65,6 +66,8 @@ def opening_of(content: bytes, nodes: Sequence[Node], window: bytes = b"", befor
     if place == IN_FRONT:
         numbers.number("window size", len(window))
         body = window + body
+    if len(body) > max_opened_size(len(content)):
+        return None
     write(numbers, view)
     side = numbers.finish()
     try:
