@@ -4,6 +4,8 @@ import binascii
 import re
 from functools import lru_cache
 
+import numpy as np
+
 from llmzip.errors import FormatError
 from llmzip.openings.kinds import Kind, Stream
 
@@ -71,7 +73,19 @@ class Base64(Kind):
 
 
 _FIRST = re.compile(rb"(?:[%b]{%d,}|[%b]{%d,})={0,2}" % (STANDARD, MIN_LINE, FOR_URLS, MIN_LINE))
-MARK = rb"(?<![A-Za-z0-9+/_\-])[A-Za-z0-9+/_\-]{%d}" % MIN_LINE
+
+
+_LETTERS = np.array([chr(byte) in "+/-_" or (byte < 128 and chr(byte).isalnum()) for byte in range(256)])
+
+
+def runs(content: bytes) -> list[int]:
+    """Where letters of base64 begin that are enough for a line."""
+    letters = np.zeros(len(content) + 2, dtype=np.bool_)
+    letters[1:-1] = _LETTERS[np.frombuffer(content, np.uint8)]
+    edges = np.flatnonzero(letters[1:] != letters[:-1])
+    starts, ends = edges[::2], edges[1::2]
+    found: list[int] = starts[ends - starts >= MIN_LINE].tolist()
+    return found
 
 
 @lru_cache(maxsize=64)

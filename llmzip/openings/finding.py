@@ -11,7 +11,7 @@ from llmzip import segments
 from llmzip.errors import FormatError
 from llmzip.openings import attachments, streams
 from llmzip.openings.attachments import BASE64
-from llmzip.openings.kinds import GZIP, MIN_PLAIN, PDF, PNG, RAW, ZIP, ZLIB, ZLIB_HEADER, Kind
+from llmzip.openings.kinds import GZIP, MIN_PLAIN, PDF, PNG, RAW, ZIP, ZLIB, ZLIB_HEADER, ZLIB_HEADERS, Kind
 from llmzip.openings.streams import Opened, State
 from llmzip.openings.views import MAX_DEPTH, MAX_NODES, Node
 
@@ -25,9 +25,13 @@ PATIENCE = 1 << 6  # bytes that nothing is lost by, at the end of what is known:
 # Whether what a stream of so many bytes holds is coded smaller than the stream itself.
 Judge = Callable[[bytes, int], bool]
 
+_ZLIB_PAIRS = [(re.escape(bytes([first])), re.escape(bytes(seconds))) for first, seconds in ZLIB_HEADERS.items()]
+# Each begins with one of few bytes: so most others are gone past at once.
 _PLACES = re.compile(
-    rb"(?P<zip>PK\x03\x04.{4}\x08\x00)|(?P<gzip>\x1f\x8b\x08[\x00-\x1f])|(?P<png>IDAT)|(?P<pdf>stream\r?\n(?=%b))|(?P<zlib>%b)|(?P<base64>%b)"
-    % (ZLIB_HEADER, ZLIB_HEADER, attachments.MARK),
+    rb"[PIs\x1f%b](?:"
+    rb"(?P<zip>(?<=P)K\x03\x04.{4}\x08\x00)|(?P<gzip>(?<=\x1f)\x8b\x08[\x00-\x1f])|(?P<png>(?<=I)DAT)|"
+    rb"(?P<pdf>(?<=s)tream\r?\n(?=%b))|(?P<zlib>%b))"
+    % (re.escape(bytes(ZLIB_HEADERS)), ZLIB_HEADER, b"|".join(rb"(?<=%b)[%b]" % pair for pair in _ZLIB_PAIRS)),
     re.DOTALL,
 )
 _KINDS: dict[str, Kind] = {kind.name: kind for kind in (ZIP, GZIP, PNG, PDF, ZLIB)}
@@ -60,44 +64,42 @@ class Search:
         """
         stop = len(content) if stop is None else stop
         at = start
-        while (found := _PLACES.search(content, at)) and found.start() < stop:
-            assert found.lastgroup
-            node = self._at(content, found, more, depth)
+        for name, place, place_end in _places(content, stop):
+            if place < at:
+                continue
+            node = self._at(content, name, place, place_end, more, depth)
             if node is not None and node.start >= start:
                 yield node
                 start = at = node.end
-            else:
-                at = found.end() if found.lastgroup == "base64" else found.start() + 1
 
     def finds(self, content: bytes, stop: int) -> bool:
         """Whether there is something to be tried that begins before `stop`."""
-        found = _PLACES.search(content)
-        return found is not None and found.start() < stop
+        return next(_places(content, stop), None) is not None
 
     def piece(self, content: bytes, before: State) -> Node | None:
         """The piece of a stream that goes on at the start of the content."""
         return self._stream(RAW, content, 0, 0, 0, before)
 
-    def _at(self, content: bytes, found: "re.Match[bytes]", more: bool, depth: int) -> Node | None:
-        name = found.lastgroup
-        if name == "base64":
-            return self._base64(content, found.start(), more, depth)
-        if name == "png":
-            return self._png(content, found.start() - 4, more, depth)
-        kind = _KINDS[name or ""]
-        start = found.end() if kind.announced else found.start()
-        if name == "zlib" and (content[start + 2 : start + 3] or b"\6")[0] >> 1 & 3 == 3:  # no block has such a type
+    def _at(self, content: bytes, name: str, place: int, end: int, more: bool, depth: int) -> Node | None:
+        if name == BASE64.name:
+            return self._base64(content, place, more, depth)
+        if name == PNG.name:
+            return self._png(content, place - 4, more, depth)
+        kind = _KINDS[name]
+        start = end if kind.announced else place
+        # no block has such a type
+        if kind is ZLIB and (content[start + 2 : start + 3] or b"\6")[0] >> 1 & 3 == 3:
             return None
         try:
             n_head = kind.head_size(content, start)
         except FormatError:
             return None
-        if name == "zlib":
+        if kind is ZLIB:
             if self.n_lost >= MAX_UNMARKED:
                 return None
             self.n_lost += 1
         node = self._stream(kind, content, start, n_head, depth)
-        if name == "zlib" and node is not None:
+        if kind is ZLIB and node is not None:
             self.n_lost = 0
         return node
 
@@ -190,6 +192,25 @@ class Search:
         if not inside and not is_text(plain) and len(plain) < MIN_LONE_BASE64:
             return None
         return Node(BASE64, start, around.size, b"", around.fields, plain, inside)
+
+
+def _places(content: bytes, stop: int) -> Iterator[tuple[str, int, int]]:
+    """Where something may begin before `stop`, in order: its kind, and where what tells of it begins and ends."""
+    runs = iter([run for run in attachments.runs(content[: stop + attachments.MIN_LINE]) if run < stop])
+    run = next(runs, None)
+    at = 0
+    while found := _PLACES.search(content, at, min(len(content), stop + PATIENCE)):
+        while run is not None and run < found.start():
+            yield BASE64.name, run, run
+            run = next(runs, None)
+        if found.start() >= stop:
+            break
+        assert found.lastgroup
+        yield found.lastgroup, found.start(), found.end()
+        at = found.start() + 1
+    while run is not None:
+        yield BASE64.name, run, run
+        run = next(runs, None)
 
 
 def is_text(content: bytes) -> bool:

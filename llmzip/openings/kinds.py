@@ -19,13 +19,14 @@ MIN_UNMARKED = 64  # the same, of a zlib stream that nothing announces
 MIN_CHUNK = 8  # bytes of the chunks of a PNG
 MAX_NAME = 4096  # bytes of a name or a comment in a head
 
-_HEADERS = sorted(
-    bytes([method, flags])
-    for method in range(0x08, 0x88, 0x10)
-    for flags in range(256)
-    if (method << 8 | flags) % 31 == 0 and not flags & 0x20
+# The first bytes of zlib headers, each with those that may follow: 16 bits divisible by 31, without a dictionary.
+ZLIB_HEADERS = {
+    first: [second for second in range(256) if (first << 8 | second) % 31 == 0 and not second & 0x20]
+    for first in range(0x08, 0x88, 0x10)
+}
+ZLIB_HEADER = b"(?:%b)" % b"|".join(
+    re.escape(bytes([first, second])) for first, seconds in ZLIB_HEADERS.items() for second in seconds
 )
-ZLIB_HEADER = b"(?:" + b"|".join(map(re.escape, _HEADERS)) + b")"
 
 
 class Stream(NamedTuple):
