@@ -63,7 +63,7 @@ KINDS = {
 
 
 def content(rng: random.Random, most: int, files: list[Path]) -> tuple[str, bytes]:
-    n = int(most ** (rng.random() ** 3)) if rng.random() < 0.997 else most
+    n = int(most ** (rng.random() ** 5)) if rng.random() < 0.997 else most
     if files and rng.random() < 0.5:
         path = rng.choice(files)
         data = path.read_bytes()
@@ -114,6 +114,8 @@ def main() -> int:
         recipes, streams = recipes + len(opened.recipe), streams + len(stream)
         exact = parse_head(opened.recipe)[0].exact
         results["exact" if exact else f"corrected: {maker}"] += 1
+        if (seed + 1 - arguments.seed) % 500 == 0:
+            print(f"{seed + 1 - arguments.seed} streams, {sum(sizes.values())} bytes: {dict(results)}", flush=True)
     for name, count in sorted(results.items()):
         print(f"{count:6} {name}")
     print(f"{recipes} bytes of recipes for {streams} bytes of streams")

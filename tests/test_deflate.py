@@ -144,6 +144,13 @@ def test_regular_flushes_cost_little(level: int, kind: int) -> None:
 
 
 @needs_kernels
+def test_level_0() -> None:
+    """Stored blocks, as long as the output's room was."""
+    for data in kinds(200_000).values():
+        assert len(opened(by_zlib(data, 0), data).recipe) < 40
+
+
+@needs_kernels
 def test_office() -> None:
     """Microsoft's: level 1 of much memory, then a flush."""
     for data in kinds(50_000).values():
@@ -411,9 +418,9 @@ def test_noise_is_told_as_zlib_tells_it() -> None:
 @needs_kernels
 def test_foreign_streams() -> None:
     """Each against the rules of the others."""
-    for seed in range(60):
+    for seed in range(30):
         rng = random.Random(seed)
-        data = rng.choice(list(kinds(rng.choice([3000, 50_000])).values()))
+        data = rng.choice(list(kinds(rng.choice([3000, 20_000])).values()))
         stream = foreign(rng, data)
         found = open_stream(stream, max_plain=MAX)
         assert found is None or (found.plain == data and close_stream(data, found.recipe) == (stream, None))
@@ -461,9 +468,8 @@ def test_slow_streams_stay_closed() -> None:
 
 @needs_kernels
 def test_a_heap_of_empty_blocks_stays_closed() -> None:
-    stream = (
-        bytes(bytearray(b"\2\x08\x20\x80\x00") * 40_000) + b"\3\0"
-    )  # four of ten bits: not final, fixed, end of block
+    four = b"\2\x08\x20\x80\0"  # of ten bits: not final, fixed, end of block
+    stream = four * 40_000 + b"\3\0"
     assert zlib.decompress(stream, -15) == b""
     assert open_stream(stream, max_plain=MAX) is None
     assert open_stream(stream[:500] + b"\3\0", max_plain=MAX) is not None

@@ -41,6 +41,7 @@ ENOUGH = 24000  # where one is ahead
 FEW = 400  # tokens for each miss: so good that nothing better is looked for
 LEAST_TUNED = 2000  # tokens of a stream whose free parameters are looked for
 TUNED, MOST_TUNED, ROUNDS = 8, 6000, 2  # on this part of them, and at most on so many
+LONGEST_STORED = 40000  # of a block whose tokens were no use: hardly more than tokens
 LONG = 1 << 31
 CHOICES = {
     "hash": (SHIFTED, OF_THREE, OF_FOUR, FOLDED),
@@ -89,6 +90,8 @@ class _Facts:
         lengths = (stream.tokens & 511)[distances > 0]
         types, self.n_bytes = stream.blocks["type"], len(stream.plain)
         self.farthest, self.shortest = int(distances.max(initial=0)), int(lengths.min(initial=259))
+        self.only_stored = len(stream.tokens) == 0
+        self.longest_stored = int(stream.blocks["length"][types == STORED].max(initial=0))
         self.only_fixed = bool((types == FIXED).any() and not (types == DYNAMIC).any())
         self.flushed = len(stream.flushes) > 0
         # Whether the only flush is at the end, as Microsoft Office does it.
@@ -136,9 +139,11 @@ class _Facts:
 
     def exact(self, hint: Parameters | None) -> list[Parameters]:
         """What may have made it without any correction."""
-        if self.flushed and not self.tail:
+        if (self.flushed and not self.tail) or self.longest_stored > LONGEST_STORED:
             return []
         makers = self.makers()
+        if self.only_stored:  # trials take time, and say little
+            makers = [each for each in makers if each.chain <= LEVELS[5].chain]
         makers += [with_window(each, bits) for bits in self.windows for each in makers if each.rule == ZLIB]
         return makers if hint is None else [hint, *(each for each in makers if each != hint)]
 
@@ -157,7 +162,7 @@ def _likely(stream: "Stream", facts: _Facts, hint: Parameters | None, most: int)
     if missed * FEW > n_tokens and len(stream.tokens) >= LEAST_TUNED:
         other = _tuned(stream, best)
         missed_too = stream.misses(other, n_tokens, missed)
-    if min(missed, missed_too) * len(stream.tokens) >= 8 * most * n_tokens:
+    if min(missed, missed_too) * len(stream.tokens) > 8 * most * n_tokens:
         return  # a miss takes a byte, and hardly less than a bit
     if missed < 2 * missed_too or other == best:
         yield best

@@ -124,6 +124,7 @@ static int agree(Walk *w, int cell, int is) {
 
 /* 0 <= value < 2^28 by its bits: how many, the first two, the others. */
 static int32_t number(Walk *w, int cells, int32_t value) {
+    if (w->failed) return 0;
     uint32_t v = (uint32_t)value + 1, got = 1;
     int known = w->reads ? 0 : log2_of(v), n = 0;
     while (n < 28 && decide(w, cells + n, n < known)) n++;
