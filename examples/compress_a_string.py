@@ -1,6 +1,8 @@
 """Compress a string in memory and get it back.
 
-python examples/compress_a_string.py "To be, or not to be, that is the question."
+Run it so:
+
+    python examples/compress_a_string.py "To be, or not to be, that is the question."
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python examples/large_files.py FOLDER
 
 The tars inside of source distributions come from the package index (PIP_INDEX_URL, or PyPI), the packages of Debian 12
-from its archive (apt-get). Nothing of them is installed or run. The log is written by a fixed recipe. `large_table.py`
-compares compressors on all this.
+from its archive (apt-get). Nothing of them is installed or run. The log is written by a fixed recipe. `llmzip bench
+FOLDER/* --head 16M` compares compressors on all this.
 """
 
 import argparse

@@ -1,6 +1,8 @@
 """Read lines from the middle of an .lmz file. Only the blocks that they are in are decoded.
 
-python examples/random_access.py
+Run it so:
+
+    python examples/random_access.py
 """
 
 import argparse

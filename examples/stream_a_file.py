@@ -1,6 +1,8 @@
 """Compress and decompress a file of any size in pieces. At most about a block of it is in memory at a time.
 
-python examples/stream_a_file.py FILE --block-size 65536
+Run it so:
+
+    python examples/stream_a_file.py FILE --block-size 65536
 """
 
 import argparse

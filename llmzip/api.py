@@ -9,17 +9,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Unpack, cast
 
 from llmzip import container, damage, filemap
+from llmzip.coding import Options
 from llmzip.damage import Damage
 from llmzip.errors import LlmzipError
 from llmzip.file import FileArgument
 from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.handles import flat
 from llmzip.limits import Limits
+from llmzip.models import Engine
 from llmzip.models.source import ModelSource
-from llmzip.stream import BLOCK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, Progress
+from llmzip.stream import LmzCompressor, MemberReader, Progress
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -31,32 +33,20 @@ def compress(
     data: "Buffer",
     model: "Model | str | None" = None,
     *,
-    block_size: int = BLOCK_SIZE,
-    lanes: int | None = None,
-    window: int | None = None,
-    overlap: int | None = None,
-    group_size: int = GROUP_SIZE,
-    opens: bool = True,
+    level: int | None = None,
+    engine: str = Engine.exact,
     device: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> bytes:
-    """Compress `data` into one member. What is deflated in it, or in base64, is opened, unless `opens` is false.
+    """Compress `data` into one member. Arguments are those of LmzCompressor.
 
     Loads the model each time. In a loop, load it once (`llmzip.models.registry.load`, or `LmzCompressor.model`) and
     give it as `model`.
     """
     compressor = LmzCompressor(
-        model,
-        block_size=block_size,
-        lanes=lanes,
-        window=window,
-        overlap=overlap,
-        group_size=group_size,
-        opens=opens,
-        device=device,
-        threads=threads,
-        progress=progress,
+        model, level=level, engine=engine, device=device, threads=threads, progress=progress, **options
     )
     return compressor.compress(data) + compressor.flush()
 
@@ -65,6 +55,7 @@ def decompress(
     data: "Buffer",
     model: "Model | str | None" = None,
     *,
+    engine: str = Engine.exact,
     device: str | None = None,
     threads: int | None = None,
     ignore_engine: bool = False,
@@ -79,7 +70,7 @@ def decompress(
     Raises FormatError for bytes after the last member but zeros, TruncatedError for an early end, and so for no bytes
     at all, LimitExceeded before anything is decoded that goes beyond the bounds.
     """
-    source = ModelSource(model, device=device, threads=threads)
+    source = ModelSource(model, engine=engine, device=device, threads=threads)
     limits = Limits(max_size, memory)
     read = io.BytesIO(flat(data)).read
     reader = MemberReader(
@@ -93,6 +84,7 @@ def salvage(
     /,
     model: "Model | str | None" = None,
     *,
+    engine: str = Engine.exact,
     device: str | None = None,
     threads: int | None = None,
     ignore_engine: bool = False,
@@ -105,7 +97,7 @@ def salvage(
     No damage: the same as `decompress`. Never a byte whose block does not pass its check. `doubtful`: what follows a
     damaged header in a file that is cut as well, though it may be of an .lmz file that is stored in this one.
     """
-    source = ModelSource(model, device=device, threads=threads)
+    source = ModelSource(model, engine=engine, device=device, threads=threads)
     with _opened(file) as opened:
         limits = Limits(max_size, memory)
         pieces = list(damage.salvage(opened, source, ignore_engine=ignore_engine, limits=limits, doubtful=doubtful))

@@ -6,11 +6,12 @@ Imports them where a block needs them, so that what is stored is read without nu
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmzip import container
-from llmzip.container import BOM, CM, CRLF, MODEL, OPEN, PACK, REPEATS, STORED, X86, Block, stored_block
+from llmzip.coding import Coding, CodingError
+from llmzip.container import BOM, CM, CRLF, MODEL, OPEN, PACK, REPEATS, STORED, X86, Block
 from llmzip.errors import ChecksumError, FormatError
 from llmzip.primitives import content_check
 
@@ -31,9 +32,7 @@ class Memory:
     def __init__(self, line_bits: int, threads: int | None = None) -> None:
         self.line_bits, self.threads = line_bits, threads
         self.n_bytes = 0  # of the bodies so far, which it holds
-        self.window = (
-            b""  # of a stream that has not ended with the last block that was coded: what the next goes on from
-        )
+        self.window = b""  # of a stream that goes on beyond the last block that was coded: where the next is begun
         self._predictor: Predictor | None = None
         self._spoiled = False
 
@@ -62,21 +61,51 @@ class Memory:
         if self.n_bytes > container.MAX_GROUP_SIZE:
             raise FormatError(f"the bodies of a group have more than {container.MAX_GROUP_SIZE} bytes together")
         if self._predictor is None:
-            from llmzip.predictor import Predictor
-
-            self._predictor = Predictor(self.line_bits)
+            self._predictor = self._made()
         return self._predictor
+
+    def _made(self) -> "Predictor":
+        from llmzip.predictor import Predictor
+
+        return Predictor(self.line_bits)
 
 
 @dataclass(frozen=True)
-class Coding:
-    """How model blocks are coded. None: by the default of the model, or by their size."""
+class Body:
+    """What is coded for a content: what the transforms of `mask` have made of it, with `side` to undo them."""
 
-    lanes: int | None
-    lane_size: int | None
-    window: int | None
-    overlap: int | None
-    share: float  # what the model must make of a sample that is coded without it
+    mask: int
+    data: bytes
+    side: bytes
+    n_opened: int | None = None  # bytes of the content after OPEN, if that is one of them
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A body, and what a coder has made of it."""
+
+    kind: int
+    body: Body
+    payload: bytes
+    lanes: int = 1
+    window: int | None = None  # both or neither: not those of the model
+    overlap: int | None = None
+
+    def block(self, n_bytes: int, check: bytes) -> Block:
+        """The block of the content of this size and content check."""
+        return Block(
+            kind=self.kind,
+            n_bytes=n_bytes,
+            payload=self.payload,
+            content_check=check,
+            lanes=self.lanes,
+            window=self.window,
+            overlap=self.overlap,
+            mask=self.body.mask,
+            n_body=len(self.body.data) if self.body.mask else None,
+            n_opened=self.body.n_opened,
+            side=self.body.side,
+        )
 
 
 @dataclass(frozen=True)
@@ -103,16 +132,40 @@ def compress(
 ) -> Choice:
     """The block for these bytes, which goes on from what the memory has learnt.
 
-    With an `opening` of them, that is coded; `is_text` is said of its body. Raises ValueError for a coding outside the
-    limits.
+    With an `opening` of them, that is coded; `is_text` is said of its body.
+    Raises CodingError for a coding that does not fit the model.
     """
-    from llmzip import segments, transforms, trials
+    from llmzip import segments, transforms
 
     data = content if opening is None else opening.body
-    found = [stored_block(content)]
+    found = [_stored(Body(0, content, b""))]
     random = segments.is_random(data)
-    if random and not opening:
-        found.append(_around(data, STORED, *transforms.apply(data, PACK)))
+    body, hopeless = _transformed(data, is_text, random)
+    why = "looks " + ("random" if hopeless else "text" if is_text else "binary")
+    if opening is None:
+        if random:
+            found.append(_stored(Body(*transforms.apply(data, PACK))))
+        found.append(_stored(body))  # without its repeats it may be such that no coder makes it smaller
+    else:
+        side = transforms.join_sides(opening.side, body.side)
+        body = Body(body.mask | OPEN, body.data, side, n_opened=len(data))
+        why += f"; opened {opening.summary()}"
+    coded = None
+    if data and not hopeless:
+        tell = progress and (lambda done: progress(done * len(content) // len(body.data)))
+        coded, share = _coded(model, body, is_text, memory, coding, tell)
+        memory.window = b"" if opening is None else opening.window
+        found.insert(0, coded)
+        why += share
+    check = content_check(content)
+    block, least = min(((each.block(len(content), check), each) for each in found), key=lambda pair: _size(pair[0]))
+    return Choice(block, why, spoils=coded is not None and least is not coded)
+
+
+def _transformed(data: bytes, is_text: bool, random: bool) -> tuple[Body, bool]:
+    """What is coded for these bytes, and whether there is nothing to gain by that."""
+    from llmzip import segments, transforms, trials
+
     mask, body, side = transforms.apply(data, segments.utf16(data) | BOM | CRLF if is_text else 0)
     if mask == BOM:  # alone it costs what it saves
         mask, body, side = 0, data, b""
@@ -120,27 +173,7 @@ def compress(
     mask, body, side = transforms.apply(data, mask | REPEATS)
     if not is_text and not hopeless and trials.is_better(code := transforms.apply(body, X86)[1], body):
         mask, body = mask | X86, code
-    if not opening:  # without its repeats it may be such that no coder makes it smaller
-        found.append(_around(data, STORED, mask, body, side))
-    why = "looks " + ("random" if hopeless else "text" if is_text else "binary")
-    if hopeless or not data:
-        return Choice(min(found, key=_size), why)
-    tell = progress and (lambda done: progress(done * len(content) // len(body)))
-    coded, share = _coded(model, body, is_text, memory, coding, tell)
-    if opening is not None:
-        mask, side = mask | OPEN, transforms.join_sides(opening.side, side)
-        coded, why = replace(coded, n_opened=len(data)), f"{why}; opened {opening.summary()}"
-    coded = replace(
-        coded,
-        n_bytes=len(content),
-        content_check=content_check(content),
-        mask=mask,
-        side=side,
-        n_body=len(body) if mask else None,
-    )
-    memory.window = opening.window if opening else b""
-    least = min([coded, *found], key=_size)
-    return Choice(least, why + share, spoils=least is not coded)
+    return Body(mask, body, side), hopeless
 
 
 def _size(block: Block) -> int:
@@ -149,34 +182,33 @@ def _size(block: Block) -> int:
     return 4 * container.MAX_BLOCK_SIZE if size is None else size
 
 
-def _around(data: bytes, kind: int, mask: int, body: bytes, side: bytes) -> Block:
-    """The block of the content `data` from a body that is its own payload."""
-    return Block(kind, len(data), body, content_check(data), mask=mask, side=side, n_body=len(body) if mask else None)
+def _stored(body: Body) -> Coded:
+    return Coded(STORED, body, body.data)
 
 
 def _coded(
-    model: "Model", body: bytes, is_text: bool, memory: Memory, coding: Coding, progress: Progress | None
-) -> tuple[Block, str]:
-    """A block of the body as its content, with the model or without, and why."""
+    model: "Model", body: Body, is_text: bool, memory: Memory, coding: Coding, progress: Progress | None
+) -> tuple[Coded, str]:
+    """The body coded with the model or without, and why."""
     from llmzip import codec, native, trials
 
+    data = body.data
     window, overlap = codec.coding_of(model, coding.window, coding.overlap, 1 if coding.lanes is None else coding.lanes)
-    lanes = coding.lanes or codec.choose_lanes(len(body), window, coding.lane_size or codec.LANE_SIZE)
+    lanes = coding.lanes or codec.choose_lanes(len(data), window, coding.lane_size)
     threads = memory.threads or native.clip_threads(model.threads)
-    shape = codec.Shape(min(lanes, len(body)), window, overlap, threads)
+    shape = codec.Shape(min(lanes, len(data)), window, overlap, threads)
     share, why = 0.0, ""
-    if is_text and coding.share and len(body) >= trials.MIN_TRIAL:
-        share = trials.share_with_model(model, body, shape)
+    if is_text and coding.share and len(data) >= trials.MIN_TRIAL:
+        share = trials.share_with_model(model, data, shape)
         why = f"; the model makes {share:.3f} of a sample"
-    predictor = memory.take(len(body))
+    predictor = memory.take(len(data))
     if not is_text or not coding.share or share > coding.share:
-        stride = 0 if is_text else trials.stride_of(body)
+        stride = 0 if is_text else trials.stride_of(data)
         why += f"; records of {stride} bytes" if stride else ""
-        return Block(CM, len(body), codec.write_bytes(predictor, body, stride, progress), b""), why
-    block = Block(MODEL, len(body), codec.write_tokens(predictor, model, body, shape, progress), b"", lanes=shape.lanes)
-    if (window, overlap) != (model.window, model.overlap):
-        block = replace(block, window=window, overlap=overlap)
-    return block, why
+        return Coded(CM, body, codec.write_bytes(predictor, data, stride, progress)), why
+    payload = codec.write_tokens(predictor, model, data, shape, progress)
+    own = (window, overlap) if (window, overlap) != (model.window, model.overlap) else (None, None)
+    return Coded(MODEL, body, payload, shape.lanes, *own), why
 
 
 def describe(block: Block) -> str:
@@ -255,7 +287,7 @@ def _body(block: Block, model: "Model | None", memory: Memory, progress: Progres
     assert model is not None
     try:
         window, overlap = codec.coding_of(model, block.window, block.overlap, block.lanes)
-    except ValueError as error:
+    except CodingError as error:
         raise FormatError(str(error)) from error
     shape = codec.Shape(block.lanes, window, overlap, memory.threads or native.clip_threads(model.threads))
     return codec.read_tokens(predictor, model, block.payload, block.body_size, shape, progress)

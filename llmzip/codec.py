@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip import workers
+from llmzip.coding import Coding, CodingError
 from llmzip.container import MAX_LANES, MAX_POSITIONS, MIN_WINDOW, Header
 from llmzip.errors import FormatError, TruncatedError
 from llmzip.guesser import MOST, Costs, Guesser
@@ -29,7 +30,6 @@ from llmzip.predictor import Predictor, Spelling
 from llmzip.primitives import create_varint, parse_varint
 from llmzip.tokens import Tokenizer
 
-LANE_SIZE = 16384  # bytes; a cold start costs some 150 bits: under 1 % of what a lane of this size takes (lab-log.md)
 # rows of scores that an encoder asks for at a time: 25 MB at V = 49 152, and what the kernels take in one go
 CHUNK_ROWS = 256
 MAX_GUESSED = 7  # lanes up to which tokens are guessed: more keep the processor busy without
@@ -287,7 +287,7 @@ def _open_window(model: Model, state: State, ids: NDArray[np.int32], step: int, 
     return prompt[:, -1:]
 
 
-def choose_lanes(n_bytes: int, window: int, lane_size: int = LANE_SIZE) -> int:
+def choose_lanes(n_bytes: int, window: int, lane_size: int = Coding.lane_size) -> int:
     """Lanes of about `lane_size` bytes for a block, from its size alone: never from this machine."""
     return max(1, min(-(-n_bytes // lane_size), MAX_POSITIONS // window, 256))
 
@@ -295,18 +295,18 @@ def choose_lanes(n_bytes: int, window: int, lane_size: int = LANE_SIZE) -> int:
 def coding_of(model: Model, window: int | None, overlap: int | None, lanes: int) -> tuple[int, int]:
     """Window and overlap with the model's defaults filled in, checked: they bound memory and time of both directions.
 
-    Raises ValueError for lanes, window or overlap outside the format's limits or the model's.
+    Raises CodingError for lanes, window or overlap outside the format's limits or the model's.
     """
     if overlap is None:
         overlap = model.overlap if window is None else min(model.overlap, window // 4)
     window = model.window if window is None else window
     if not MIN_WINDOW <= window <= model.max_window:
-        raise ValueError(f"window must be {MIN_WINDOW} to {model.max_window} tokens for {model.name}")
+        raise CodingError(f"window must be {MIN_WINDOW} to {model.max_window} tokens for {model.name}")
     if not 0 <= overlap <= window // 2:
-        raise ValueError(f"overlap must be at most {window // 2}, half the window")
+        raise CodingError(f"overlap must be at most {window // 2}, half the window")
     most = min(MAX_LANES, MAX_POSITIONS // window)
     if not 1 <= lanes <= most:
-        raise ValueError(f"lanes must be 1 to {most} with a window of {window}")
+        raise CodingError(f"lanes must be 1 to {most} with a window of {window}")
     return window, overlap
 
 

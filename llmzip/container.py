@@ -149,10 +149,14 @@ class Preamble:
         return self.raw[-FINGERPRINT_SIZE:] if len(self.raw) > FINGERPRINT_SIZE else NO_MODEL
 
 
-def create_preamble(fingerprint: bytes = NO_MODEL) -> bytes:
+def preamble_of(fingerprint: bytes = NO_MODEL) -> Preamble:
     """`fingerprint` may be the whole one of a model; the file holds the start of it."""
     assert len(fingerprint) >= FINGERPRINT_SIZE
-    return MAGIC + bytes([~VERSION << 4 & 0xF0 | VERSION]) + fingerprint[:FINGERPRINT_SIZE]
+    return Preamble(MAGIC + bytes([~VERSION << 4 & 0xF0 | VERSION]) + fingerprint[:FINGERPRINT_SIZE])
+
+
+def create_preamble(fingerprint: bytes = NO_MODEL) -> bytes:
+    return preamble_of(fingerprint).raw
 
 
 def parse_preamble(data: bytes) -> Preamble:
@@ -291,53 +295,48 @@ def parse_header(data: bytes, before: bytes = b"", *, first: bool = False) -> He
     """
     if not data:
         raise TruncatedError("file ends before the header")
-    kind = data[0]
+    header, record = _parse_fields(data)
+    end = header.size - CHECK_SIZE
+    if len(data) < header.size:
+        raise TruncatedError("file ends in the header check")
+    if crc16(before + data[:end]) != int.from_bytes(data[end : header.size], "little"):
+        raise FormatError("header check is wrong")
+    if record is not None:
+        window, overlap = _parse_parameters(record)
+        header = replace(header, window=window, overlap=overlap)
+    _check_known(header)
+    _check_limits(header, has_lanes=bool(data[0] & HAS_LANES))
+    if first and header.kind != NOTE and header.line_bits is None:
+        header = replace(header, line_bits=line_bits_of(header.body_size))
+    return header
+
+
+def _parse_fields(data: bytes) -> tuple[Header, bytes | None]:
+    """What the header says, and its record of parameters; nothing of it is to be believed yet."""
+    flags, kind = data[0], data[0] & TYPE_BITS
     n_bytes, at = parse_varint(data, 1, "the content size")
     n_payload = n_bytes
-    if kind & TYPE_BITS != STORED:
+    if kind != STORED:
         n_payload, at = parse_varint(data, at, "the payload size")
-    lanes, line_bits = 1, None
-    if kind & HAS_LANES:
+    lanes, line_bits, record = 1, None, None
+    if flags & HAS_LANES:
         lanes, at = parse_varint(data, at, "the lanes")
-    record = None
-    if kind & HAS_PARAMETERS:
+    if flags & HAS_PARAMETERS:
         record, at = _parse_record(data, at)
     mask, n_body, n_side, n_opened = 0, None, 0, None
-    if kind & HAS_TRANSFORMS:
+    if flags & HAS_TRANSFORMS:
         mask, at = parse_varint(data, at, "the transforms")
         n_body, at = parse_varint(data, at, "the body size")
         n_side, at = parse_varint(data, at, "the side size")
         if mask & OPEN:
             n_opened, at = parse_varint(data, at, "the opened size")
-        if kind & TYPE_BITS == STORED:
+        if kind == STORED:
             n_payload = n_side + n_body
-    if kind & BEGINS_GROUP:
+    if flags & BEGINS_GROUP:
         line_bits, at = parse_varint(data, at, "the memory")
-    if len(data) < at + CHECK_SIZE:
-        raise TruncatedError("file ends in the header check")
-    if crc16(before + data[:at]) != int.from_bytes(data[at : at + CHECK_SIZE], "little"):
-        raise FormatError("header check is wrong")
-    window, overlap = _parse_parameters(record) if record is not None else (None, None)
-    header = Header(
-        kind=kind & TYPE_BITS,
-        last=bool(kind & LAST),
-        n_bytes=n_bytes,
-        n_payload=n_payload,
-        lanes=lanes,
-        window=window,
-        overlap=overlap,
-        size=at + CHECK_SIZE,
-        line_bits=line_bits,
-        mask=mask,
-        n_body=n_body,
-        n_opened=n_opened,
-        n_side=n_side,
-    )
-    _check_known(header)
-    _check_limits(header, has_lanes=bool(kind & HAS_LANES))
-    if first and header.kind != NOTE and line_bits is None:
-        header = replace(header, line_bits=line_bits_of(header.body_size))
-    return header
+    last = bool(flags & LAST)
+    sizes = at + CHECK_SIZE, n_payload
+    return Header(kind, last, n_bytes, lanes, None, None, *sizes, line_bits, mask, n_body, n_opened, n_side), record
 
 
 def _parse_record(data: bytes, at: int) -> tuple[bytes, int]:

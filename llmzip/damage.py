@@ -253,7 +253,7 @@ class _Salvage:
         """A preamble with which the check of the first header holds, which covers both."""
         data = self._read(offset + PREAMBLE_SIZE, container.MAX_HEADER_SIZE)
         for fingerprint in self._fingerprints(offset):
-            preamble = container.parse_preamble(container.create_preamble(fingerprint))
+            preamble = container.preamble_of(fingerprint)
             try:
                 container.parse_header(data, preamble.raw)
             except LlmzipError:
@@ -276,7 +276,7 @@ class _Salvage:
         return None
 
     def _likely_preamble(self, offset: int) -> Preamble:
-        return container.parse_preamble(container.create_preamble(self._fingerprints(offset)[0]))
+        return container.preamble_of(self._fingerprints(offset)[0])
 
     def _fingerprints(self, offset: int) -> list[bytes]:
         """What a damaged preamble may have named: what it names, the model at hand, none."""

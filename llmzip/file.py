@@ -14,15 +14,18 @@ import warnings
 import weakref
 from bisect import bisect_right
 from contextlib import ExitStack, suppress
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Unpack, cast
 
 from llmzip import container, filemap, handles
 from llmzip.blocks import Memory
+from llmzip.coding import Options
 from llmzip.container import Header
 from llmzip.errors import FormatError, LlmzipError, naming
 from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.limits import Limits
-from llmzip.stream import BLOCK_SIZE, CHUNK_SIZE, GROUP_SIZE, LmzCompressor, MemberReader, ModelSource, Progress
+from llmzip.models import Engine
+from llmzip.models.source import ModelSource
+from llmzip.stream import CHUNK_SIZE, LmzCompressor, MemberReader, Progress
 from llmzip.stream.opening import Opener, Place, parse_block
 
 if TYPE_CHECKING:
@@ -204,18 +207,15 @@ class LmzFile(io.BufferedIOBase):
         mode: str = "r",
         *,
         model: "Model | str | None" = None,
-        block_size: int | None = None,
-        lanes: int | None = None,
-        window: int | None = None,
-        overlap: int | None = None,
-        group_size: int | None = None,
-        opens: bool = True,
+        level: int | None = None,
+        engine: str = Engine.exact,
         device: str | None = None,
         threads: int | None = None,
         ignore_engine: bool = False,
         max_size: int | None = None,
         memory: int | None = None,
         progress: Progress | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self._closes_file = False
         self._reader: io.BufferedReader | None = None
@@ -226,33 +226,16 @@ class LmzFile(io.BufferedIOBase):
         self._at_exit = self._to_be_emptied = False
         self._mode = _plain_mode(mode)
         if self._mode == "r":
-            _refuse_write_arguments(
-                block_size=block_size,
-                lanes=lanes,
-                window=window,
-                overlap=overlap,
-                group_size=group_size,
-                opens=None if opens else 0,
-            )
+            _refuse("read", level=level, **options)
+            source = ModelSource(model, engine=engine, device=device, threads=threads)
+            opener = Opener(source, ignore_engine, Limits(max_size, memory))
         else:
-            for name, value in (("ignore_engine", ignore_engine or None), ("max_size", max_size), ("memory", memory)):
-                if value is not None:
-                    raise TypeError(f"{name} is illegal in write mode")
+            _refuse("write", ignore_engine=ignore_engine or None, max_size=max_size, memory=memory)
             self._compressor = LmzCompressor(
-                model,
-                block_size=BLOCK_SIZE if block_size is None else block_size,
-                lanes=lanes,
-                window=window,
-                overlap=overlap,
-                group_size=GROUP_SIZE if group_size is None else group_size,
-                opens=opens,
-                device=device,
-                threads=threads,
-                progress=progress,
+                model, level=level, engine=engine, device=device, threads=threads, progress=progress, **options
             )
         self._open_file(file)
         if self._mode == "r":
-            opener = Opener(ModelSource(model, device=device, threads=threads), ignore_engine, Limits(max_size, memory))
             raw = _RawReader(self._open_handle(), opener, progress)
             self._reader = io.BufferedReader(raw, CHUNK_SIZE)
 
@@ -510,10 +493,10 @@ def _plain_mode(mode: str) -> str:
     return plain
 
 
-def _refuse_write_arguments(**arguments: int | None) -> None:
+def _refuse(mode: str, **arguments: object) -> None:
     for name, value in arguments.items():
         if value is not None:
-            raise TypeError(f"{name} is illegal in read mode")
+            raise TypeError(f"{name} is illegal in {mode} mode")
 
 
 def lmz_open(
@@ -522,12 +505,8 @@ def lmz_open(
     mode: str = "rb",
     *,
     model: "Model | str | None" = None,
-    block_size: int | None = None,
-    lanes: int | None = None,
-    window: int | None = None,
-    overlap: int | None = None,
-    group_size: int | None = None,
-    opens: bool = True,
+    level: int | None = None,
+    engine: str = Engine.exact,
     device: str | None = None,
     threads: int | None = None,
     ignore_engine: bool = False,
@@ -537,10 +516,11 @@ def lmz_open(
     encoding: str | None = None,
     errors: str | None = None,
     newline: str | None = None,
+    **options: Unpack[Options],
 ) -> LmzFile | io.TextIOWrapper:
     """Open an .lmz file in binary mode ("rb", "wb", "xb", "ab") or text mode ("rt", "wt", "xt", "at").
 
-    A model is needed for writing only: None is the default one, else a name, a folder or a loaded model. See LmzFile.
+    A model is needed for writing only: None is that of the level, else a name, a folder or a loaded model. See LmzFile.
     """
     if "t" in mode:
         if "b" in mode:
@@ -553,18 +533,15 @@ def lmz_open(
         file,
         mode.replace("t", ""),
         model=model,
-        block_size=block_size,
-        lanes=lanes,
-        window=window,
-        overlap=overlap,
-        group_size=group_size,
-        opens=opens,
+        level=level,
+        engine=engine,
         device=device,
         threads=threads,
         ignore_engine=ignore_engine,
         max_size=max_size,
         memory=memory,
         progress=progress,
+        **options,
     )
     if "t" not in mode:
         return binary

@@ -1,10 +1,13 @@
-"""Streams of zlib and gzip, opened and closed again: equal to the bit, and how fast. A campaign: the suite has a small one (test_campaigns.py).
+"""Streams of zlib and gzip, opened and closed again: equal to the bit, and how fast.
+
+A campaign: the suite has a small one (test_campaigns.py).
 
     PYTHONPATH=tests python tests/deflates.py [--runs 10000] [--size 16777216] [--seed 0] [--folder FOLDER]
 
-Inputs are of many kinds and lengths up to --size, most of them short; with --folder, parts of the files in it, too. Every level, memory
-levels 8 and 9 (some others), every tenth by gzip(1) where there is one. Prints how many came out exact, with corrections, or stayed closed
-because they are slow, and the speed of recreating them by level; stops at the first stream that is not what it was, with exit code 1.
+Inputs are of many kinds and lengths up to --size, most of them short; with --folder, parts of the files in it, too.
+Every level, memory levels 8 and 9 (some others), every tenth by gzip(1) where there is one. Prints how many came out
+exact, with corrections, or stayed closed because they are slow, and the speed of recreating them by level; stops at the
+first stream that is not what it was, with exit code 1.
 """
 
 import argparse

@@ -211,7 +211,7 @@ def variants(bases: dict[str, Path]) -> list[tuple[str, str, Callable[[Path, ran
 
 
 def attempt(path: Path, by_command: bool) -> str:
-    """ "loaded", "refused", or what went wrong."""
+    """Says "loaded", "refused", or what went wrong."""
     try:
         if by_command:
             errors = io.StringIO()

@@ -1,6 +1,7 @@
 """The walls between the modules, read from their imports: what may know of what."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,11 +17,11 @@ PACKAGE = ROOT / "llmzip"
 
 # A module imports from its own layer and those below. The longest prefix counts.
 LAYERS = [
-    ["errors", "handles", "workers"],
+    ["errors", "handles", "plot", "workers"],
     ["limits", "native", "primitives", "tokens"],
     ["index"],
     ["container"],
-    ["filemap", "segments", "transforms"],
+    ["coding", "filemap", "segments", "transforms"],
     ["models"],
     ["predictor"],
     ["deflate"],
@@ -31,6 +32,8 @@ LAYERS = [
     ["stream"],
     ["damage"],
     ["api", "file"],
+    ["explain"],
+    ["score"],
     ["cli", "bench", "train", "__main__", ""],  # "": llmzip itself, which only a program asks for its version
 ]
 
@@ -121,6 +124,14 @@ def test_imports_go_down(module: str) -> None:
     assert not above
 
 
+def test_the_table_of_layers_is_true() -> None:
+    """docs/architecture.md draws what is checked here, top down."""
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|", (ROOT / "docs" / "architecture.md").read_text("utf-8"), re.MULTILINE)
+    drawn = {int(n): set(re.findall(r"`(\w+)`", names)) for n, names in rows}
+    assert drawn == {i + 1: set(filter(None, names)) for i, names in enumerate(LAYERS)}
+    assert [int(n) for n, _ in rows] == sorted(drawn, reverse=True)
+
+
 def test_no_circles() -> None:
     # or CycleError
     TopologicalSorter({module: own_imports(module, run_time=True) - {module} for module in TREES}).prepare()
@@ -136,13 +147,20 @@ def test_the_bottom() -> None:
 
 def test_nothing_imports_bench() -> None:
     inside = {module for module in TREES if module.partition(".")[0] == "bench"}
-    for module in TREES.keys() - inside - {"cli.show"}:
+    for module in TREES.keys() - inside - {"cli.benching"}:
         assert not own_imports(module) & (inside | {"bench"}), module
 
 
 def test_libraries_at_home() -> None:
     assert importers("gguf") == {"models.convert.gguf"}
     assert importers("typer") == {"cli.app", "cli.commands", "cli.options"}
+
+
+def test_the_command_line_knows_nothing_of_the_format() -> None:
+    inside = {"primitives", "index", "container", "filemap", "blocks", "codec", "predictor", "transforms"}
+    for module in TREES:
+        if module.partition(".")[0] == "cli":
+            assert not own_imports(module) & inside, module
 
 
 def test_transformers_at_run_time() -> None:

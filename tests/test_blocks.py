@@ -7,6 +7,7 @@ from damage import flips
 
 import llmzip
 from llmzip import blocks, container
+from llmzip.coding import Coding
 from llmzip.errors import FormatError, LlmzipError, TruncatedError
 from llmzip.models.toy import ToyModel
 from llmzip.stream import LmzCompressor, LmzDecompressor, ModelSource
@@ -133,7 +134,7 @@ def test_report() -> None:
 # Groups
 
 
-CODING = blocks.Coding(lanes=None, lane_size=None, window=None, overlap=None, share=0.97)
+CODING = Coding()
 
 
 def alone(data: bytes, *, is_text: bool) -> container.Block:

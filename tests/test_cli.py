@@ -418,7 +418,7 @@ def test_info_of_an_engine_note(run: Run) -> None:
 
 def test_models(run: Run) -> None:
     lines = run("models").out.decode().splitlines()
-    assert lines[0].split()[:5] == ["name", "parameters", "size", "licence", "cached"]
+    assert lines[0].split()[:5] == ["name", "parameters", "size", "license", "cached"]
     assert any(line.startswith("smollm2-135m") for line in lines)
     records = json.loads(run("models", "--json").out)
     assert all({"name", "parameters", "license", "installed"} <= record.keys() for record in records)

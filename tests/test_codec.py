@@ -143,7 +143,7 @@ def test_lanes_are_cut_by_bytes(n_bytes: int, lanes: int) -> None:
     assert sizes == sorted(sizes, reverse=True) and sizes[0] - sizes[-1] <= 1
 
 
-def test_each_lane_is_tokenised_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_lane_is_tokenized_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut where the bytes say, in the middle of a word or of a character."""
     model, seen = ToyModel(), []
     encode = model.tokenizer.encode

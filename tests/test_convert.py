@@ -13,7 +13,7 @@ import pytest
 import torch
 from checkpoints import float_logits, tiny_llama_folder
 from gguf import GGMLQuantizationType, GGUFWriter
-from gguf.quants import quantize
+from gguf.quants import quantize as quantize_gguf
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -22,7 +22,7 @@ from llmzip.models.checkpoint import fingerprint, read_checkpoint, write_checkpo
 from llmzip.models.convert import convert_gguf, convert_hf
 from llmzip.models.convert.gguf import GGUF_NAMES
 from llmzip.models.convert.rope import Rope, rope_tables
-from llmzip.models.convert.tensors import quantise
+from llmzip.models.convert.tensors import quantize
 
 LABEL = {"name": "tiny", "license": "none", "source": "made on the spot"}
 LLAMA3 = {
@@ -57,7 +57,7 @@ def test_logits_are_those_of_transformers(case: str, tmp_path: Path) -> None:
         # the same rounded weights on both sides, so that only the meaning of the tensors is compared
         for parameter in model.parameters():
             if parameter.ndim == 2:
-                weight, scale = quantise(parameter.numpy())
+                weight, scale = quantize(parameter.numpy())
                 parameter.copy_(torch.from_numpy(weight.astype(np.float32) * scale[:, None]))
         ids = [0, *np.random.default_rng(1).integers(1, config["n_vocab"], 80).tolist()]
         expected = model(torch.tensor([ids])).logits[0].numpy()
@@ -122,7 +122,7 @@ def test_stored_types_and_shards(tmp_path: Path) -> None:
 
 def test_rows_of_zeros_and_of_tiny_numbers() -> None:
     weight = np.array([[0, 0, 0], [1e-45, -1e-45, 0], [-3, 1.5, 0.01], [3e38, -3e38, 0]], np.float32)
-    rows, scale = quantise(weight)
+    rows, scale = quantize(weight)
     assert rows[0].tolist() == [0, 0, 0] and scale[0] == 0
     assert rows[2].tolist() == [-127, 64, 0] and rows[3].tolist() == [127, -127, 0]
     assert np.isfinite(scale).all() and np.abs(rows).max() <= 127
@@ -256,7 +256,7 @@ def write_gguf(path: Path, folder: Path, architecture: str, *, pre: str = "smoll
             n = config[heads]
             values = values.reshape(n, 2, values.shape[0] // n // 2, -1).swapaxes(1, 2).reshape(values.shape)
         if quant != "F32" and values.ndim == 2:
-            values = quantize(np.ascontiguousarray(values), kind)
+            values = quantize_gguf(np.ascontiguousarray(values), kind)
             writer.add_tensor(f"{layer}{GGUF_NAMES[stem]}.{suffix}", values, raw_dtype=kind)
         else:
             writer.add_tensor(f"{layer}{GGUF_NAMES[stem]}.{suffix}", np.ascontiguousarray(values))
@@ -279,7 +279,7 @@ def test_gguf_gives_what_the_folder_gives(architecture: str, tmp_path: Path) -> 
     assert from_folder == from_gguf
 
 
-def test_quantised_gguf_is_close_and_start_id_can_be_given(tmp_path: Path) -> None:
+def test_quantized_gguf_is_close_and_start_id_can_be_given(tmp_path: Path) -> None:
     source = tiny_llama_folder(tmp_path / "hf")
     write_gguf(tmp_path / "model.gguf", source, "llama", quant="Q8_0")
     convert_hf(source, tmp_path / "one", **LABEL)

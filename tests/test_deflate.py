@@ -1,5 +1,6 @@
-"""llmzip.deflate: zlib is the oracle. What it writes comes out of two or three bytes of parameters, what others write with corrections; C and
-Python say the same; what is damaged or would be slow is refused.
+"""llmzip.deflate: zlib is the oracle. What it writes comes out of two or three bytes of parameters.
+
+What others write does with corrections; C and Python say the same; what is damaged or would be slow is refused.
 """
 
 import ast
@@ -127,7 +128,10 @@ def test_zlib_of_anything(data: bytes, level: int, memory: int, window: int, str
 @settings(deadline=None, max_examples=200)
 @given(DATA, st.integers(1, 9), st.dictionaries(st.integers(0, 6000), st.sampled_from([1, 2, 3]), max_size=5))
 def test_flushes(data: bytes, level: int, flushes: dict[int, int]) -> None:
-    """Z_PARTIAL_FLUSH, Z_SYNC_FLUSH, Z_FULL_FLUSH. In a short stream, what they leave may be more than what they are worth."""
+    """Z_PARTIAL_FLUSH, Z_SYNC_FLUSH, Z_FULL_FLUSH.
+
+    In a short stream, what they leave may be more than what they are worth.
+    """
     stream = by_zlib(data, level, flushes=flushes)
     found = open_stream(stream, max_plain=MAX)
     assert found is None or close_stream(data, found.recipe) == (stream, None)

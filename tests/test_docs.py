@@ -19,7 +19,7 @@ from llmzip.cli.app import app, commands
 from llmzip.models.toy import ToyModel
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 GROUP: Any = typer.main.get_command(app)
 
 # A command in running text: a word that is no command of llmzip is prose ("llmzip is slow").
@@ -167,7 +167,7 @@ def test_every_option_is_in_the_document() -> None:
     assert options_of("info") <= in_words(section("info")) | {"--quiet", "--verbose"}
 
 
-@pytest.mark.parametrize("name", ["train", "bench", "models", "doctor"])
+@pytest.mark.parametrize("name", ["train", "explain", "score", "bench", "models", "doctor"])
 def test_options_of_other_commands(name: str) -> None:
     text = section(name)
     known = options_of(name)

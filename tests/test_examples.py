@@ -148,24 +148,3 @@ def test_the_log_of_the_large_files_is_written_by_a_fixed_recipe(tmp_path: Path)
         hashlib.sha256(log.getvalue().encode()).hexdigest()
         == "e6d940b35c07488a5420b3fc43fc5ccf65223b97a0ae0cac2513b54bdd3c610a"
     )
-
-
-def test_large_table(tmp_path: Path) -> None:
-    (tmp_path / "large").mkdir()
-    (tmp_path / "large" / "text").write_bytes(b"the rain in the plain and nothing else\n" * 2000)
-    (tmp_path / "large" / "other").write_bytes(b"")
-    some = ["--files", "text", "--head", "1K", "--rounds", "2", "--model", "toy"]
-    out = run("large_table", tmp_path / "large", *some, cache=tmp_path)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if line.startswith("| text")]
-    tools = [row[2].split()[0] for row in rows[:-1]]
-    missing = re.findall(r"^Missing: (\w+) .*\(\w+ install \S+\)\.$", out, re.M)
-    assert tools[0] == "llmzip" and sorted(tools[1:] + missing) == ["7zz", "bzip3", "kanzi", "xz", "zpaq", "zstd"]
-    assert all(row[1] == "1 024" and int(row[3].replace(" ", "")) < 1200 and len(row) == 11 for row in rows[:-1])
-    assert rows[-1][2] == f"`{hashlib.sha256((tmp_path / 'large' / 'text').read_bytes()).hexdigest()}`"
-
-
-def test_large_table_tells_of_a_failure(tmp_path: Path) -> None:
-    (tmp_path / "large").mkdir()
-    (tmp_path / "large" / "text").write_bytes(b"text")
-    out = run("large_table", tmp_path / "large", "--rivals", "--model", "no such model", cache=tmp_path, code=1)
-    assert out.count("FAILED") == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import llmzip
 from llmzip import blocks, codec, container, filemap, predictor, primitives
+from llmzip.coding import Coding
 from llmzip.container import Block
 from llmzip.errors import ChecksumError, FormatError, LimitExceeded
 from llmzip.limits import Limits
@@ -120,7 +121,7 @@ def decoded(model: ToyModel, payload: bytes, n_bytes: int, lanes: int = 1) -> by
 
 def written(data: bytes, lanes: int) -> bytes:
     memory = blocks.Memory(14)
-    coding = blocks.Coding(lanes=lanes, lane_size=None, window=None, overlap=None, share=1.0)
+    coding = Coding(lanes=lanes, share=1.0)
     block = blocks.compress(MODEL, data, True, memory, coding).block
     assert (block.kind, block.lanes) == (container.MODEL, lanes)
     return block.payload

@@ -87,7 +87,7 @@ def test_a_kernel_that_saturates_is_not_taken(monkeypatch):
 def config(**changes):
     values = dict(
         n_layers=1, width=64, n_heads=4, n_kv_heads=2, head_dim=16, hidden=128, n_vocab=300, norm_eps=1e-5, tied=True,
-        sliding_window=0, max_window=512, digits=2, start_id=0, window=128, overlap=32,
+        qkv_bias=False, qk_norm=False, sliding_window=0, max_window=512, digits=2, start_id=0, window=128, overlap=32,
     )  # fmt: skip
     return LlamaConfig(**{**values, **changes})
 

@@ -31,7 +31,7 @@ SAMPLES = {
     "chinese": ("这是一行文字。\n" * 1000).encode(),
     "utf-16-le": ("Это строка. " * 1500).encode("utf-16-le"),
     "utf-16-be": ("这是一行文字。\n" * 1000).encode("utf-16-be"),
-    "coloured": b"\x1b[31mred\x1b[0m line\r\n" * 1000,
+    "colored": b"\x1b[31mred\x1b[0m line\r\n" * 1000,
     "zeros": bytes(20000),
     "fields": b"one\0two\0three\0" * 1500,
     "short": b"hi",

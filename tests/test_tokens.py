@@ -34,7 +34,7 @@ HORRORS = [
     b"\n" * 9_999 + b" ",
     "\ue000\uf8ff\U000f0000\U0010fffd\udc80".encode("utf-8", "surrogatepass"),
     "\U00040000\U00080000 lead bytes F1 and F2".encode(),
-    "e\u0301 and \u00e9 and \ufb01 and \u212b must not be normalised".encode(),
+    "e\u0301 and \u00e9 and \ufb01 and \u212b must not be normalized".encode(),
     "▁ is a space mark ▁▁".encode(),
     b" leading, trailing and double  spaces  ",
     b"\x04\x06\x13\x14\x16\x1d",

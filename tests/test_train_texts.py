@@ -173,14 +173,14 @@ def test_documents_end_at_nuls_and_at_the_end_of_files(tmp_path):
 
 @pytest.mark.parametrize("n", [1, 50, 60, 1000])
 def test_equal_documents_are_trained_on(tmp_path, n):
-    text = spooled([b"one licence\n" * 9] * n, tmp_path / "a")
+    text = spooled([b"one license\n" * 9] * n, tmp_path / "a")
     sides = [held_out for _, held_out in text]
     assert len(sides) >= 2 and sides.count(True) == 1 and (text.repeats or n == 1)
 
 
 def test_one_other_document_among_equal_ones(tmp_path):
     for other in (b"%d" % i for i in range(20)):  # whichever hash is the least
-        found = [b"one licence\n" * 9] * 100 + [other]
+        found = [b"one license\n" * 9] * 100 + [other]
         sides = [held_out for _, held_out in spooled(found, tmp_path / "a")]
         assert sides.count(True) == 1
 

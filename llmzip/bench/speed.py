@@ -1,6 +1,6 @@
 """Speed and size against float32 transformers with the very same weights, windows and lanes, as ratios within one run.
 
-The rival is the exact checkpoint's own weights, dequantised into a transformers model, so that both do the same work:
+The rival is the exact checkpoint's own weights, dequantized into a transformers model, so that both do the same work:
 prompts and windows included. Machines are noisy: each pair is timed in turn, and medians of the ratios are reported.
 """
 

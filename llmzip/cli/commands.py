@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from llmzip import __version__
-from llmzip.cli import fileio, show
-from llmzip.cli.compressing import Compressing
-from llmzip.cli.decompressing import Decompressing, Testing
+from llmzip.cli import benching, fileio, scoring, show
+from llmzip.cli.compressing import CompressFile
+from llmzip.cli.decompressing import CheckFile, DecompressFile
 from llmzip.cli.display import Display
+from llmzip.cli.explaining import Explaining
 from llmzip.cli.jobs import Job, each_coded
 from llmzip.cli.options import (
     Device,
@@ -31,12 +32,14 @@ from llmzip.cli.options import (
     Suffix,
     Threads,
     Verbose,
-    handling_of,
+    policy_of,
     reading_of,
     size_of,
     source_of,
 )
-from llmzip.cli.sources import Engine, model_of_level, parameters_of_level
+from llmzip.cli.sources import model_of_level
+from llmzip.models import Engine
+from llmzip.models.known import DEFAULT_LEVEL, level_of
 
 app = typer.Typer(
     name="llmzip",
@@ -123,19 +126,20 @@ def compress(
 ) -> Job:
     """Compress each FILE to FILE.lmz."""
     names = files or [fileio.STDIO]
-    handling = handling_of(names, output, stdout, keep, force, rm, suffix)
+    policy = policy_of(names, output, stdout, keep, force, rm, suffix)
     display = Display(quiet=quiet, verbose=verbose)
-    coding = {"lanes": lanes, "window": window, "overlap": overlap, "group_size": group_size and size_of(group_size)}
-    parameters = parameters_of_level(level) if level else {}
-    parameters |= {"block_size": size_of(block_size)} | {
-        key: value for key, value in coding.items() if value is not None
-    }
-    if no_open:
-        parameters["opens"] = False
-    if level:
-        model = model or (model_of_level(level, display) if engine is Engine.exact else None)
+    coding = level_of(level or DEFAULT_LEVEL).coding.but(
+        block_size=size_of(block_size),
+        group_size=None if group_size is None else size_of(group_size),
+        lanes=lanes,
+        window=window,
+        overlap=overlap,
+        opens=not no_open,
+    )
+    if level and model is None and engine is Engine.exact:
+        model = model_of_level(level, display)
     source = source_of(model, engine, device, threads, display)
-    work = Compressing(display, source, handling, parameters, verify or rm)
+    work = CompressFile(display, source, policy, coding, verify or rm)
     return lambda: work.each(names)
 
 
@@ -163,12 +167,12 @@ def decompress(
 ) -> Job:
     """Decompress each FILE.lmz to FILE."""
     names = files or [fileio.STDIO]
-    handling = handling_of(names, output, stdout, keep, force, rm, suffix)
+    policy = policy_of(names, output, stdout, keep, force, rm, suffix)
     if salvage and rm:
         raise typer.BadParameter("--rm would delete what --salvage could not read")
     display = Display(quiet=quiet, verbose=verbose)
     reading = reading_of(source_of(model, engine, device, threads, display), ignore_engine, max_size, memory)
-    work = Decompressing(display, reading, handling, salvage)
+    work = DecompressFile(display, reading, policy, salvage)
     return lambda: each_coded(names, display, work)
 
 
@@ -188,7 +192,7 @@ def test(
     """Decode each FILE and compare its checksums; write nothing."""
     display = Display(quiet=quiet, verbose=verbose)
     source = source_of(model, engine, device, threads, display)
-    work = Testing(display, reading_of(source, ignore_engine, max_size, memory))
+    work = CheckFile(display, reading_of(source, ignore_engine, max_size, memory))
     return lambda: each_coded(files or [fileio.STDIO], display, work)
 
 
@@ -205,6 +209,49 @@ def info(
 
 
 @app.command()
+def explain(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A text, or an .lmz file; - is stdin.")],
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="PAGE", help="A page of all of it, or a picture (.svg).")
+    ] = None,
+    force: Annotated[bool, typer.Option("-f", "--force", help="Overwrite.")] = False,
+    model: ModelName = None,
+    engine: EngineName = Engine.exact,
+    device: Device = None,
+    threads: Threads = 0,
+    ignore_engine: IgnoreEngine = False,
+    json: Json = False,
+    quiet: Quiet = 0,
+) -> Job:
+    """Show where the bits of FILE went, what surprised the model, and what it expected instead."""
+    display = Display(quiet=quiet)
+    source = source_of(model, engine, device, threads, display)
+    work = Explaining(display, source, output, force, json, ignore_engine)
+    return lambda: each_coded([file], display, work)
+
+
+@app.command()
+def score(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Texts.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--model", metavar="NAME|PATH", help="Again for each; transformers:FOLDER for any other."),
+    ] = None,
+    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Of the first bytes of each FILE.")] = None,
+    harness: Annotated[bool, typer.Option("--harness", help="By the windows of lm-evaluation-harness, too.")] = False,
+    plot: Annotated[str | None, typer.Option("--plot", metavar="SVG", help="Draw a chart.")] = None,
+    device: Device = None,
+    threads: Threads = 0,
+    json: Json = False,
+    quiet: Quiet = 0,
+) -> Job:
+    """Score models on texts: bits per byte, with intervals, and which is better (docs/score.md)."""
+    n_bytes = None if size is None else size_of(size)
+    work = scoring.Scoring(Display(quiet=quiet), models or ["pocket"], n_bytes, harness, device, threads or None)
+    return lambda: scoring.score_files(files, work, as_json=json, chart=plot)
+
+
+@app.command()
 def doctor(model: ModelName = None, device: Device = None, threads: Threads = 0) -> Job:
     """Say what this machine offers, and check that its arithmetic is exact."""
     return lambda: show.show_doctor(Display(), model, device, threads or None)
@@ -212,16 +259,37 @@ def doctor(model: ModelName = None, device: Device = None, threads: Threads = 0)
 
 @app.command()
 def bench(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The text to measure on.")],
-    size: Annotated[str, typer.Option(metavar="SIZE", help="Of its first bytes.")] = "100000",
-    lanes: Annotated[int, typer.Option("--lanes", min=0, help="0: as compress would choose.")] = 0,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Medians are reported.")] = 3,
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="What to measure on.")],
+    head: Annotated[str | None, typer.Option(metavar="SIZE", help="Of the first bytes of each FILE.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Medians are reported.")] = 1,
+    ours: Annotated[
+        list[str] | None,
+        typer.Option("--llmzip", metavar="OPTIONS", help="Of compress; again for each that is to be measured."),
+    ] = None,
+    rivals: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="With commas; all that are installed if not given.")
+    ] = None,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Time of the processor: on a busy machine.")] = False,
+    plot: Annotated[str | None, typer.Option("--plot", metavar="SVG", help="Draw ratio against speed.")] = None,
+    json: Json = False,
+    floats: Annotated[
+        bool, typer.Option("--floats", help="Instead, the model against float32 transformers with the same weights.")
+    ] = False,
+    lanes: Annotated[int, typer.Option(min=0, help="With --floats; 0: as compress would choose.")] = 0,
     model: ModelName = None,
     threads: Threads = 0,
+    quiet: Quiet = 0,
 ) -> Job:
-    """Measure speed and quality against float32 transformers with the same weights, windows and lanes, in one run."""
-    n_bytes = size_of(size)
-    return lambda: show.run_bench(file, n_bytes, lanes or None, rounds, model, threads or None)
+    """Measure size, speed and memory against other programs; every file is decoded by a fresh process and compared."""
+    n_bytes = None if head is None else size_of(head, "1024T")
+    if floats:
+        return lambda: benching.against_float32(
+            files, n_bytes or 100_000, lanes or None, rounds, model, threads or None
+        )
+    options = [f"-T {threads} {each}" if threads else each for each in ours or [""]]
+    names = None if rivals is None else [name for name in rivals.split(",") if name]
+    work = benching.Benching(Display(quiet=quiet), options, names, model, n_bytes, rounds, cpu)
+    return lambda: work.run(files, as_json=json, chart=plot)
 
 
 @app.command()

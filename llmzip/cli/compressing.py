@@ -3,18 +3,15 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, ProgressLine
 from llmzip.cli.jobs import Stop, each_coded, report, warn_of_slow_kernels
-from llmzip.cli.outputs import Handling
+from llmzip.cli.outputs import OutputPolicy
+from llmzip.coding import Coding, CodingError
 from llmzip.errors import LlmzipError, ModelError
 from llmzip.models.source import ModelSource
 from llmzip.stream import LmzCompressor, LmzDecompressor, MemberReader
-
-if TYPE_CHECKING:
-    from llmzip.models import Model
 
 _LESS_MEMORY = "fewer --lanes, a smaller --window or a smaller --block-size need less"
 
@@ -42,13 +39,13 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Compressing:
+class CompressFile:
     """`llmzip compress` for one file."""
 
     display: Display
     model: ModelSource
-    handling: Handling
-    parameters: dict[str, Any]  # of LmzCompressor
+    policy: OutputPolicy
+    coding: Coding
     verify: bool  # decode and compare, as is always done before a source is removed
 
     def each(self, names: list[str]) -> int:
@@ -56,8 +53,8 @@ class Compressing:
 
     def __call__(self, name: str) -> int:
         with (
-            self.handling.open_source(name) as source,
-            self.handling.open_output(source, fileio.compressed_name, self.display) as output,
+            self.policy.open_source(name) as source,
+            self.policy.open_output(source, fileio.compressed_name, self.display) as output,
         ):
             with self.display.progress(fileio.shown(name, "-"), source.size, decoding=False) as line:
                 later = isinstance(output, fileio.FileOutput) and source.seekable()
@@ -67,14 +64,14 @@ class Compressing:
                     self._compare(source, output, line)
                 output.publish()
                 report(self.display, line)
-            return self.handling.settle(source, output, refused, self.display)
+            return self.policy.settle(source, output, refused, self.display)
 
     def _compress(self, source: fileio.Source, output: fileio.Output, line: ProgressLine, check: Check | None) -> None:
         chunks = source.chunks()
         first = next(chunks, b"")
-        coder = LmzCompressor(
-            self._load(line) if first else None, progress=line, report=self._report(source), **self.parameters
-        )
+        if first:
+            self._load(line)
+        coder = LmzCompressor(self.model, coding=self.coding, progress=line, report=self._report(source))
         n_in = n_out = 0
         try:
             batch = coder.batch_size if first and source.size is not None else 0
@@ -94,10 +91,8 @@ class Compressing:
                 output.write(coded)
                 if not chunk:
                     break
-        except ValueError as error:
-            if self.parameters.keys() & {"lanes", "window", "overlap"}:
-                raise Stop from error  # they do not fit the model
-            raise
+        except CodingError as error:
+            raise Stop from error
         if check is not None:
             check.finish()
         line.finish(n_in, n_out)
@@ -108,12 +103,11 @@ class Compressing:
             return None
         return lambda what: self.display.detail(what, name=fileio.shown(source.name, "-"))
 
-    def _load(self, line: ProgressLine) -> "Model":
+    def _load(self, line: ProgressLine) -> None:
         line.status("loading the model")
         try:
-            model = self.model.to_compress()
+            self.model.to_compress()
             warn_of_slow_kernels(self.display)
-            return model
         except (ModelError, OSError, ValueError) as error:
             raise Stop from error
         finally:

@@ -3,13 +3,13 @@
 import io
 from dataclasses import dataclass, field
 
+from llmzip.api import get_info
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, ProgressLine, printable
 from llmzip.cli.jobs import ERROR, WARNING, report
-from llmzip.cli.outputs import Handling
+from llmzip.cli.outputs import OutputPolicy
 from llmzip.damage import Damage, salvage
 from llmzip.errors import LimitExceeded, LlmzipError, ModelError
-from llmzip.filemap import walk_file
 from llmzip.limits import UNLIMITED, Limits
 from llmzip.models.source import ModelSource
 from llmzip.stream import MemberReader
@@ -67,20 +67,20 @@ def damage_text(damage: Damage) -> str:
 
 
 @dataclass(frozen=True)
-class Decompressing:
+class DecompressFile:
     """`llmzip decompress` for one file."""
 
     display: Display
     reading: Reading
-    handling: Handling
+    policy: OutputPolicy
     salvage: bool
 
     def __call__(self, name: str) -> int:
         fileio.refuse_terminal_input(name)
         damages: list[Damage] = []
         with (
-            self.handling.open_source(name) as source,
-            self.handling.open_output(source, fileio.plain_name, self.display) as output,
+            self.policy.open_source(name) as source,
+            self.policy.open_output(source, fileio.plain_name, self.display) as output,
         ):
             with self.display.progress(fileio.shown(name, "-"), source.size, decoding=True) as line:
                 if self.salvage:
@@ -88,11 +88,11 @@ class Decompressing:
                 else:
                     self.reading.decode(source, output, line)
                 refused = output.complete(source.like)
-                if self.handling.remove:
+                if self.policy.remove:
                     output.check_written()
                 output.publish()
                 report(self.display, line)
-            code = self.handling.settle(source, output, refused, self.display)
+            code = self.policy.settle(source, output, refused, self.display)
         return WARNING if damages else code
 
     def _salvage(self, source: fileio.Source, output: fileio.Output, line: ProgressLine) -> list[Damage]:
@@ -105,7 +105,7 @@ class Decompressing:
 
 
 @dataclass(frozen=True)
-class Testing:
+class CheckFile:
     """`llmzip test` for one file."""
 
     display: Display
@@ -120,13 +120,13 @@ class Testing:
                 except (LimitExceeded, ModelError):
                     raise
                 except LlmzipError as error:
-                    return self._tell(source, line, error)
+                    return self._report_damage(source, line, error)
                 line.done()
         if self.display.verbose:
             self.display.result(f"{printable(fileio.shown(name, '-'))}: ok")
         return 0
 
-    def _tell(self, source: fileio.Source, line: ProgressLine, error: LlmzipError) -> int:
+    def _report_damage(self, source: fileio.Source, line: ProgressLine, error: LlmzipError) -> int:
         """Where it is damaged, as far as it can be read a second time."""
         damages = []
         if source.seekable():
@@ -144,7 +144,7 @@ def content_size(source: fileio.Source) -> int | None:
     if not source.seekable():
         return None
     try:
-        return sum(member.n_bytes for member in walk_file(source.file))
+        return get_info(source.file).n_bytes
     except LlmzipError:
         return None
     finally:

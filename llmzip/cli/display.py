@@ -434,7 +434,7 @@ def _opened_text(block: "BlockInfo") -> str:
 
 
 def models_lines(models: Iterable["ModelInfo"]) -> Iterator[str]:
-    header = ["name", "parameters", "size", "licence", "cached", "fingerprint", "source"]
+    header = ["name", "parameters", "size", "license", "cached", "fingerprint", "source"]
     rows = [
         [
             printable(model.name),

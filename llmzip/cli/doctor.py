@@ -48,14 +48,14 @@ def _check(name: str | None, device: str | None, threads: int | None) -> Iterato
     steps = np.concatenate([state.forward(ids[:, i : i + 1]) for i in range(ids.shape[1])], axis=1)
     digest = hashlib.sha256(np.ascontiguousarray(whole).astype("<i2").tobytes()).hexdigest()
     yield "scores", f"sha256 {digest[:16]} (the same on every machine)"
-    _demand(np.array_equal(whole, steps), "one call and single steps give different scores")
+    _require(np.array_equal(whole, steps), "one call and single steps give different scores")
     yield "self-test", "one call = single steps: ok"
     reference = model.open_reference(2, 64).forward(ids)
-    _demand(np.array_equal(whole, reference), "the kernels and the torch operations give different scores")
+    _require(np.array_equal(whole, reference), "the kernels and the torch operations give different scores")
     yield "self-test", "kernels = torch operations: ok"
 
 
-def _demand(condition: bool, message: str) -> None:
+def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ModelInvalid(message, hint="please report this with the output of llmzip doctor")
 

@@ -7,9 +7,10 @@ import typer
 from llmzip.cli import fileio
 from llmzip.cli.decompressing import Reading
 from llmzip.cli.display import Display
-from llmzip.cli.outputs import Handling
-from llmzip.cli.sources import Engine, model_source
+from llmzip.cli.outputs import OutputPolicy
+from llmzip.cli.sources import ToldSource
 from llmzip.limits import Limits
+from llmzip.models import Engine
 from llmzip.models.source import ModelSource
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="- or none: stdin to stdout.")]
@@ -65,14 +66,15 @@ def reading_of(model: ModelSource, ignore_engine: bool, max_size: str | None, me
 
 
 def source_of(name: str | None, engine: Engine, device: str | None, threads: int, display: Display) -> ModelSource:
+    """What loads each model once, when the first block of any of the files needs it."""
     if engine is Engine.transformers and name is None:
         raise typer.BadParameter("--engine transformers needs -m FOLDER")
-    return model_source(name, engine, device, threads, display)
+    return ToldSource(name, display, engine=engine, device=device, threads=threads or None)
 
 
-def handling_of(
+def policy_of(
     files: list[str], output: str | None, stdout: bool, keep: bool, force: bool, remove: bool, suffix: str
-) -> Handling:
+) -> OutputPolicy:
     """Refuses options that contradict each other."""
     if output is not None and output != fileio.STDIO and stdout:
         raise typer.BadParameter("-c and -o FILE are two outputs")
@@ -88,4 +90,4 @@ def handling_of(
             raise typer.BadParameter("--rm and -k contradict each other")
         if target == fileio.STDIO or fileio.STDIO in files:
             raise typer.BadParameter("--rm needs a file on both sides")
-    return Handling(target, force, remove, suffix, output_is_terminal=output == fileio.STDIO)
+    return OutputPolicy(target, force, remove, suffix, output_is_terminal=output == fileio.STDIO)

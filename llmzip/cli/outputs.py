@@ -10,7 +10,7 @@ from llmzip.errors import LlmzipError
 
 
 @dataclass(frozen=True)
-class Handling:
+class OutputPolicy:
     """Where results go, and what may be done to files."""
 
     output: str | None  # fileio.STDIO: standard output; None: beside the source

@@ -74,15 +74,6 @@ def show_doctor(display: Display, model: str | None, device: str | None, threads
     return 0
 
 
-def run_bench(file: str, size: int, lanes: int | None, rounds: int, model: str | None, threads: int | None) -> int:
-    def measure(path: str) -> None:
-        from llmzip.bench import speed
-
-        speed.print_report(speed.run(model, Path(path), size=size, lanes=lanes, rounds=rounds, threads=threads))
-
-    return one_file(file, Display(), measure)
-
-
 def train_model(corpora: list[str], out: Path, options: dict[str, Any], display: Display) -> int:
     from llmzip.train import run
     from llmzip.train.corpus import Source

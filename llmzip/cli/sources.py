@@ -1,31 +1,28 @@
 """The model of a command: by name, level or engine; loaded when the first block of any of its files needs it."""
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmzip.cli.display import Display, printable
+from llmzip.models import Engine
 from llmzip.models.source import ModelSource
 
 if TYPE_CHECKING:
     from llmzip.models import Model
 
 
-class Engine(StrEnum):
-    exact = "exact"
-    transformers = "transformers"
-
-
 class ToldSource(ModelSource):
     """What is compressed with is kept, so that its files find it again; with -v, where a model was found."""
 
-    def __init__(self, name: str | None, display: Display, *, device: str | None, threads: int | None) -> None:
-        super().__init__(name, device=device, threads=threads)
+    def __init__(
+        self, name: str | None, display: Display, *, engine: Engine, device: str | None, threads: int | None
+    ) -> None:
+        super().__init__(name, engine=engine, device=device, threads=threads)
         self._display = display
 
     def to_compress(self) -> "Model":
         is_named = isinstance(self._given, str)
         model = super().to_compress()
-        if is_named:
+        if is_named and model.exact:
             keep_model(model, self._display)
         return model
 
@@ -59,26 +56,6 @@ def folder_text(model: "Model") -> str:
     return printable(str(getattr(model, "folder", "no folder")))
 
 
-class TransformersSource(ModelSource):
-    """A model folder, run by transformers."""
-
-    def to_compress(self) -> "Model":
-        if self._given is None or isinstance(self._given, str):
-            from llmzip.models.causal import CausalModel
-
-            assert self._given is not None
-            model: Model = CausalModel(self._given, device=self._device, threads=self._threads)
-            self._given = model
-        return self._given
-
-
-def model_source(name: str | None, engine: Engine, device: str | None, threads: int, display: Display) -> ModelSource:
-    """What loads each model once, when the first block of any of the files needs it."""
-    if engine is Engine.transformers:
-        return TransformersSource(name, device=device, threads=threads or None)
-    return ToldSource(name, display, device=device, threads=threads or None)
-
-
 def model_of_level(level: int, display: Display) -> str:
     """The model of -1 to -9. Where it has not been pulled, the bundled one does it."""
     from llmzip.models import known
@@ -90,11 +67,3 @@ def model_of_level(level: int, display: Display) -> str:
         f"-{level} is for {name}, which is not installed; taking {known.DEFAULT_MODEL} (llmzip models pull {name})"
     )
     return known.DEFAULT_MODEL
-
-
-def parameters_of_level(level: int) -> dict[str, Any]:
-    """Of LmzCompressor, but for the model."""
-    from llmzip.models import known
-
-    chosen = known.LEVELS[level]
-    return {name: getattr(chosen, name) for name in ("lane_size", "line_bits", "group_size", "share")}

@@ -1,5 +1,6 @@
-"""What a stream is beside what was predicted of it: one routine that writes the corrections, reads them, or does without: *silent*, where
-everything is as predicted. Twin of c/corrections.h.
+"""What a stream is beside what was predicted: one routine that writes the corrections, reads them, or does without.
+
+That is *silent*, where everything is as predicted. Twin of c/corrections.h.
 """
 
 from collections.abc import Callable
@@ -214,7 +215,10 @@ class Walk:
     # Tokens
 
     def _look(self, at: int, length: int, found_at: Callable[[int, int], bool]) -> tuple[int, int] | None:
-        """Among all positions whose match is so long, the nearest first: the rank and the distance of the one that is looked for."""
+        """The rank and the distance of the one that is looked for.
+
+        Among all positions whose match is so long, the nearest first.
+        """
         x, links, head = self.job.x, self._all_links, self._all_head
         for each in range(max(self._all_next, at - WINDOW), at):
             h = hash_of_three(x, each, ALL_BITS)
@@ -299,7 +303,10 @@ class Walk:
         return at >= self.parser.end
 
     def _code_tokens(self, known: list[int] | None, tally: Tally) -> list[int]:
-        """The tokens of a block. known: those of a writer; None where only what is predicted is known: for a reader, or if it is stored."""
+        """The tokens of a block.
+
+        known: those of a writer; None where only what is predicted is known: for a reader, or if it is stored.
+        """
         p, tokens = self.parser, []
         by_rule = self.job.silent or self._is("BY_RULE", known is not None and self._ends_by_rule(known))
         count = 0 if by_rule else self._number("COUNT", len(known or []))
@@ -396,7 +403,10 @@ class Walk:
         return 0 if self._agree("NO_PADDING", not known, which) else self._number("PADDING", known - 1) + 1
 
     def _follow_stored(self, stop: int) -> tuple[int, bool]:
-        """The producer had tokens for what it stored: up to where it would end the block, or to `stop`; whether that is full."""
+        """The producer had tokens for what it stored.
+
+        Up to where it would end the block, or to `stop`; whether that is full.
+        """
         p, tally, at, full = self.parser, Tally(), self.at, False
         while at < stop and not full:
             self._check_pace(at)
@@ -433,7 +443,10 @@ class Walk:
         b.padding = self._code_padding(0, b.padding)
 
     def _code_coded(self, b: Block) -> tuple[list[int], bool]:
-        """The tokens and the header of a block that is not stored, or which is so because they were no use; whether it came out full."""
+        """The tokens and the header of a block that is not stored, or which is so because they were no use.
+
+        Whether it came out full.
+        """
         p, q, job, start, tally = self.parser, self.job.parameters, self.job, self.at, Tally()
         tally.literals[END_OF_BLOCK] = 1
         blind = self.reads or (job.silent and b.type == STORED)

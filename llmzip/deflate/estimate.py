@@ -58,7 +58,10 @@ CHOICES = {
 
 
 def guess(stream: "Stream", most: int, before: State | None) -> bytes | None:
-    """The smallest recipe that is found for it; None: none of `most` bytes or less, or none that can be read fast enough."""
+    """The smallest recipe that is found for it.
+
+    None: none of `most` bytes or less, or none that can be read fast enough.
+    """
 
     def head(parameters: Parameters, *, exact: bool, tail: bool = False) -> bytes:
         lead, reach = (before.lead, before.reach) if before else (1, 0)
@@ -99,7 +102,10 @@ class _Facts:
         self.memories, self.gzip = self._memories(stream)
 
     def _memories(self, stream: "Stream") -> tuple[list[int], bool]:
-        """Memory levels, and whether it may be gzip, by how many tokens blocks have that are not the last before something else."""
+        """Memory levels, and whether it may be gzip.
+
+        By how many tokens blocks have that are not the last before something else.
+        """
         stored = stream.blocks["type"] == STORED
         counts = stream.blocks["n_tokens"][~stored]
         most = int(counts.max(initial=0))
@@ -171,7 +177,10 @@ def _likely(stream: "Stream", facts: _Facts, hint: Parameters | None, most: int)
 
 
 def _race(stream: "Stream", candidates: list[Parameters]) -> tuple[int, Parameters]:
-    """What the best of them misses, of ENOUGH tokens at most, and it. Those that fall behind are not counted to the end."""
+    """What the best of them misses, of ENOUGH tokens at most, and it.
+
+    Those that fall behind are not counted to the end.
+    """
     missed = 0
     for n_tokens in STAGES if len(stream.tokens) else ():
         best, ranked = LONG, []

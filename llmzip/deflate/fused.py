@@ -63,8 +63,9 @@ class _Job(Structure):
 
 
 _LAYOUT = (
-    ctypes.sizeof(_Parameters), _BLOCK.itemsize, ctypes.sizeof(_Inflation), ctypes.sizeof(_Job), _Job.base_after.offset, twin.CELLS, twin.NUMBER,
-    twin.CELL_LIMIT, twin.ALL_BITS, STEPS_EACH, STEPS_ALWAYS, STEPS_OF_BLOCK, twin.MOST_LOOKS, twin.MOST_RANKS, LOOKAHEAD,
+    ctypes.sizeof(_Parameters), _BLOCK.itemsize, ctypes.sizeof(_Inflation), ctypes.sizeof(_Job), _Job.base_after.offset,
+    twin.CELLS, twin.NUMBER, twin.CELL_LIMIT, twin.ALL_BITS, STEPS_EACH, STEPS_ALWAYS, STEPS_OF_BLOCK,
+    twin.MOST_LOOKS, twin.MOST_RANKS, LOOKAHEAD,
 )  # fmt: skip
 
 
@@ -130,7 +131,10 @@ class Stream:
         job.lead = before.lead if before else 1
 
     def misses(self, parameters: Parameters, n_tokens: int, stop: int) -> int:
-        """Of the first so many tokens, how many a producer with these parameters would not have made; counting ends at `stop`."""
+        """Of the first so many tokens, how many a producer with these parameters would not have made.
+
+        Counting ends at `stop`.
+        """
         self._work.set(parameters, last=self.last, reach=self._reach)
         return int(_functions().llmzip_deflate_misses(byref(self._work.job), n_tokens, stop))
 

@@ -1,4 +1,7 @@
-"""How a stream was made: what the producer's level, memory and window come to, and how a recipe says it (docs/format.md)."""
+"""How a stream was made: what the producer's level, memory and window come to.
+
+And how a recipe says it (docs/format.md).
+"""
 
 from typing import NamedTuple
 

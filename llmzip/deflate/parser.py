@@ -1,4 +1,7 @@
-"""What the producer of a stream would do next: zlib's and gzip's search for matches, their blocks and their window. Twin of c/parser.h."""
+"""What the producer of a stream would do next: zlib's and gzip's search for matches, their blocks and their window.
+
+Twin of c/parser.h.
+"""
 
 from llmzip.deflate.codes import (
     DISTANCE_EXTRA,

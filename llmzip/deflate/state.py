@@ -22,8 +22,8 @@ class State:
         if len(window) > WINDOW:
             raise ValueError(f"a window has at most {WINDOW} bytes")
         self.window = window
-        # A recipe says these two: the bits before its first block that share a byte with it, below a one, and how far back the
-        # producer's own window begins.
+        # A recipe says these two: the bits before its first block that share a byte with it, below a one, and how far
+        # back the producer's own window begins.
         self.lead, self.reach = lead, len(window) if reach is None else reach
         self.marks = marks  # a byte for each position: whether it is in the chains; None: all are
         self.parameters = parameters  # of the piece before: a good guess

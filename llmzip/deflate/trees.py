@@ -79,7 +79,7 @@ def make_lengths(counts: list[int], limit: int) -> tuple[int, ...]:
 
 
 def _dealt(levels: list[int], over: int, limit: int) -> list[int]:
-    """Where lengths were cut off at the limit, `over` of them: lengths that are a code again, from the rarest leaf on."""
+    """Lengths that are a code again, from the rarest leaf on, where `over` of them were cut off at the limit."""
     counts = [levels.count(k) for k in range(limit + 1)]
     while over > 0:
         k = max(k for k in range(1, limit) if counts[k])
@@ -91,7 +91,10 @@ def _dealt(levels: list[int], over: int, limit: int) -> list[int]:
 
 
 def next_run(lengths: tuple[int, ...], i: int, before: int) -> tuple[int, int, int]:
-    """The next run that zlib makes of the lengths from i on: symbol, extra bits, how many it takes. before: the value of the one before, or -1."""
+    """The next run that zlib makes of the lengths from i on: symbol, extra bits, how many it takes.
+
+    before: the value of the one before, or -1.
+    """
     value = lengths[i]
     most = 138 if value == 0 else 6 if value == before else 7
     run = 1
@@ -132,7 +135,10 @@ def last_order(of_runs: tuple[int, ...]) -> int:
 
 
 def make_header(literals: list[int], distances: list[int]) -> tuple[Header, int, int]:
-    """The header that zlib makes for a block with these counts; and bytes of the block with it, and with the fixed codes."""
+    """The header that zlib makes for a block with these counts.
+
+    And bytes of the block with it, and with the fixed codes.
+    """
     of_literals, of_distances = make_lengths(literals, 15), make_lengths(distances, 15)
     runs = make_runs(of_literals, of_distances, joined=False)
     of_runs = make_code_of_runs(runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # numpy is for the annotations only: `llmzip info` must not import it
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -14,6 +15,13 @@ SCORE_UNIT = 256  # scores are in 1/256 bit
 STRONG = 1 << 25  # weights of a model, above which what is learnt while coding is worth less than what it says
 ESCAPE_SCORE = -4096  # 2^-16 of the best symbol for each byte that the vocabulary lacks
 LOWEST_SCORE = -32768  # int16
+
+
+class Engine(StrEnum):
+    """What runs a model."""
+
+    exact = "exact"
+    transformers = "transformers"
 
 
 class State(Protocol):

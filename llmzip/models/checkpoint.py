@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from llmzip.errors import ModelError, ModelInvalid
+from llmzip.models.config import LlamaConfig
 from llmzip.models.magnitudes import check_magnitudes
 from llmzip.models.staging import place, staging
 
@@ -49,28 +50,7 @@ HIGHEST = {
 LEAST_EPS = 2.0**-120  # with it 1 / sqrt(eps) stays far from the largest float32
 
 # What the scores depend on, and its type; all of it is in the fingerprint.
-COMPUTED_KEYS: dict[str, type] = {
-    "format": int,
-    "numerics": int,
-    "architecture": str,
-    "n_layers": int,
-    "width": int,
-    "n_heads": int,
-    "n_kv_heads": int,
-    "head_dim": int,
-    "hidden": int,
-    "n_vocab": int,
-    "norm_eps": float,
-    "tied": bool,
-    "qkv_bias": bool,
-    "qk_norm": bool,
-    "sliding_window": int,
-    "max_window": int,
-    "digits": int,
-    "start_id": int,
-    "window": int,
-    "overlap": int,
-}
+COMPUTED_KEYS: dict[str, type] = {"format": int, "numerics": int, "architecture": str} | get_type_hints(LlamaConfig)
 # What is only told to people; none of it is in the fingerprint.
 DESCRIPTIVE_KEYS: dict[str, type] = {"name": str, "license": str, "source": str, "parameters": int, "fingerprint": str}
 

@@ -13,7 +13,10 @@ from llmzip.errors import ModelInvalid
 
 @dataclass(frozen=True)
 class LlamaConfig:
-    """Field for field what `model.json` says (docs/exactness.md); sizes in elements, windows in tokens."""
+    """Field for field what `model.json` says (docs/exactness.md); sizes in elements, windows in tokens.
+
+    The one list of them: a checkpoint's keys and what a conversion plans are made from it.
+    """
 
     n_layers: int
     width: int
@@ -24,6 +27,8 @@ class LlamaConfig:
     n_vocab: int
     norm_eps: float
     tied: bool  # the embedding is the head
+    qkv_bias: bool
+    qk_norm: bool
     sliding_window: int  # 0: a position sees all before it
     max_window: int  # rows of the rotary tables
     digits: int  # int8 digits per activation, 1 or 2

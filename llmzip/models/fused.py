@@ -120,7 +120,7 @@ class PackedMatrix:
 
 
 class ActivationBuffer:
-    """Room for the quantised activations of `rows` rows."""
+    """Room for the quantized activations of `rows` rows."""
 
     def __init__(self, rows: int, k_stride: int, digits: int) -> None:
         # Two int8 digits or one int16; the kernels compute whole tiles of 32 lines, and forget what comes from those

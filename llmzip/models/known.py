@@ -10,6 +10,8 @@ from pathlib import Path
 
 import platformdirs
 
+from llmzip.coding import Coding
+
 DEFAULT_MODEL = "pocket"
 CACHE_VARIABLE = "LLMZIP_CACHE"
 
@@ -53,24 +55,32 @@ class Level:
     """What one of -1 to -9 means (lab-log.md)."""
 
     model: str
-    lane_size: int  # bytes: small lanes decode fast, large ones come out smaller
-    line_bits: int  # of the memory of a group, 64 bytes each: 64 MiB to 1 GiB
-    group_size: int  # bytes of content
-    share: float  # what the model must make of a sample that is coded without it, for its time
+    coding: Coding
+
+
+def _level(model: str, lane_size: int, line_bits: int, group_bits: int, share: float) -> Level:
+    """Small lanes decode fast, large ones come out smaller. The memory of a group takes 64 MiB to 1 GiB."""
+    return Level(model, Coding(lane_size=lane_size, line_bits=line_bits, group_size=1 << group_bits, share=share))
 
 
 LEVELS: dict[int, Level] = {
-    1: Level("pocket", 4096, 20, 1 << 24, 0.0),
-    2: Level("pocket", 4096, 20, 1 << 24, 0.85),
-    3: Level("pocket", 8192, 21, 1 << 24, 0.9),
-    4: Level("pocket", 8192, 22, 1 << 24, 0.95),
-    5: Level("pocket", 16384, 22, 1 << 24, 0.97),
-    6: Level("pocket", 16384, 22, 1 << 25, 0.985),
-    7: Level("pocket", 65536, 24, 1 << 26, 1.0),
-    8: Level("smollm2-135m", 16384, 22, 1 << 24, 0.97),
-    9: Level("smollm2-135m", 65536, 24, 1 << 26, 1.0),
+    1: _level("pocket", 4096, 20, 24, 0.0),
+    2: _level("pocket", 4096, 20, 24, 0.85),
+    3: _level("pocket", 8192, 21, 24, 0.9),
+    4: _level("pocket", 8192, 22, 24, 0.95),
+    5: _level("pocket", 16384, 22, 24, 0.97),
+    6: _level("pocket", 16384, 22, 25, 0.985),
+    7: _level("pocket", 65536, 24, 26, 1.0),
+    8: _level("smollm2-135m", 16384, 22, 24, 0.97),
+    9: _level("smollm2-135m", 65536, 24, 26, 1.0),
 }
 DEFAULT_LEVEL = 5
+
+
+def level_of(number: int) -> Level:
+    if number not in LEVELS:
+        raise ValueError(f"level must be {min(LEVELS)} to {max(LEVELS)}, not {number!r}")
+    return LEVELS[number]
 
 
 def bundled_dir() -> Path:

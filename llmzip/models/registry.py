@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmzip.errors import ModelInvalid, ModelNotFound
-from llmzip.models import Model, checkpoint
+from llmzip.models import Engine, Model, checkpoint
 from llmzip.models.convert import convert_gguf, convert_hf
 from llmzip.models.known import (
     BUNDLED,
@@ -63,8 +63,15 @@ def list_models() -> list[ModelInfo]:
     return [found[name] for name in sorted(found)]
 
 
-def load(name: str | None = None, *, device: str | None = None, threads: int | None = None) -> Model:
-    """The model of a registry name, an "hf:ORG/NAME" name or a path; the default one for None."""
+def load(
+    name: str | None = None, *, engine: str = Engine.exact, device: str | None = None, threads: int | None = None
+) -> Model:
+    """The model of a registry name, an "hf:ORG/NAME" name or a path; the default one for None.
+
+    `engine` "transformers" takes a Hugging Face folder of any architecture, for files of this machine alone.
+    """
+    if Engine(engine) is Engine.transformers:
+        return _run_by_transformers(name, device, threads)
     if name == TOY:
         return _toy()
     return _open(locate(name or DEFAULT_MODEL), device, threads)
@@ -210,6 +217,14 @@ def _open(folder: Path, device: str | None, threads: int | None) -> Model:
     from llmzip.models.llama import LlamaModel  # late: torch takes seconds to import
 
     return LlamaModel(folder, device=device, threads=threads)
+
+
+def _run_by_transformers(name: str | None, device: str | None, threads: int | None) -> Model:
+    if name is None:
+        raise ModelNotFound("the engine transformers needs a model", hint="name its folder: -m FOLDER (model=FOLDER)")
+    from llmzip.models.causal import CausalModel
+
+    return CausalModel(name, device=device, threads=threads)
 
 
 def pull_hint(name: str) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from llmzip.container import FINGERPRINT_SIZE
 from llmzip.errors import EngineMismatch, ModelNotFound
+from llmzip.models import Engine
 
 if TYPE_CHECKING:
     from llmzip.models import Model
@@ -19,9 +20,17 @@ class ModelSource:
     """
 
     def __init__(
-        self, model: "Model | str | None" = None, *, device: str | None = None, threads: int | None = None
+        self,
+        model: "Model | str | None" = None,
+        *,
+        level: int | None = None,
+        engine: str = Engine.exact,
+        device: str | None = None,
+        threads: int | None = None,
     ) -> None:
         self._given = model
+        self._level = level  # whose model it is, if none was given
+        self._engine = Engine(engine)
         self._default: Model | None = None
         self._device = device
         self._threads = threads
@@ -35,14 +44,17 @@ class ModelSource:
         return min(MAX_THREADS, native.clip_threads(self._threads))
 
     def to_compress(self) -> "Model":
-        """The given model, or the one of that name, or the default."""
+        """The given model, or the one of that name, or that of the level, or the default."""
         if self._given is not None and not isinstance(self._given, str):
             return self._given
         if self._given is None and self._default is not None:
             return self._default
-        from llmzip.models import registry
+        from llmzip.models import known, registry
 
-        model = registry.load(self._given, device=self._device, threads=self._threads)
+        name = self._given
+        if name is None and self._level is not None:
+            name = known.level_of(self._level).model
+        model = registry.load(name, engine=self._engine, device=self._device, threads=self._threads)
         if self._given is None:
             self._default = model  # not as given: what a file needs may be another
         else:

@@ -20,12 +20,16 @@ __all__ = ["Predictor", "Spelling", "memory_needed"]
 class Engine(Protocol):
     """One body at a time: `open`, then `code_bytes` or `code_step` until all lanes are `done`, then `payload` or `body`."""
 
-    def open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None: ...
+    def open(
+        self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None
+    ) -> None: ...
     def code_bytes(self, n: int) -> None: ...
     def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int) -> None: ...
     def done(self) -> NDArray[np.int64]: ...
     def payload(self) -> bytes: ...
     def body(self) -> bytes: ...
+    def record(self) -> None: ...
+    def recorded(self) -> NDArray[np.void]: ...
 
 
 def memory_needed(line_bits: int) -> int:
@@ -52,17 +56,27 @@ class Predictor:
 
             self._engine = Reference(line_bits, prior)
 
-    def write(self, body: bytes, lanes: list[int] | None = None, spelling: Spelling | None = None, *, stride: int = 0) -> None:
+    def write(
+        self, body: bytes, lanes: list[int] | None = None, spelling: Spelling | None = None, *, stride: int = 0
+    ) -> None:
         """Open a body to be written. With the spelling of a model: the bytes of each lane; without: what its records take, 0 for text."""
         self._open(lanes or [len(body)], spelling, stride, body, None)
 
     def read(
-        self, payload: bytes, n_bytes: int, lanes: list[int] | None = None, spelling: Spelling | None = None, *, stride: int = 0
+        self,
+        payload: bytes,
+        n_bytes: int,
+        lanes: list[int] | None = None,
+        spelling: Spelling | None = None,
+        *,
+        stride: int = 0,
     ) -> None:
         """Open a body to be read. FormatError, while it is coded, for a payload that no writer writes."""
         self._open(lanes or [n_bytes], spelling, stride, None, payload)
 
-    def _open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None:
+    def _open(
+        self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None
+    ) -> None:
         self._sizes = np.array(sizes, dtype=np.int64)
         self._engine.open(sizes, spelling, stride, body, payload)
 
@@ -95,3 +109,11 @@ class Predictor:
     def body(self) -> bytes:
         """What a reader found."""
         return self._engine.body()
+
+    def record(self) -> None:
+        """From now on, say what has been decided. It costs time, and changes no byte."""
+        self._engine.record()
+
+    def recorded(self) -> NDArray[np.void]:
+        """The decisions of the last call of `code_bytes` or `code_step`, in their order: `recording.RECORD`, `at` in the body."""
+        return self._engine.recorded()

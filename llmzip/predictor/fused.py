@@ -13,6 +13,7 @@ from llmzip.errors import FormatError
 from llmzip.predictor import tables
 from llmzip.predictor.coder import PAST_END
 from llmzip.predictor.prior import FIRST_APMS, Mode, Prior, mode_of
+from llmzip.predictor.recording import PARTIES, PARTY_TOP, RECORD, most_decisions
 from llmzip.predictor.spelling import Spelling
 
 _LANE_BYTES, _LINE_BYTES, _END_BYTES = 2072, 64, 8
@@ -58,11 +59,13 @@ class _Predictor(Structure):
         *((name, c_int32) for name in ("line_bits", "end_bits", "with_model")),
         ("coder", _Coder),
         ("spelling", _Spelling),
+        ("records", c_void_p),
+        ("n_records", c_int64),
     )  # fmt: skip
 
 
 _LAYOUT = (
-    ctypes.sizeof(_Predictor), _LANE_BYTES, _LINE_BYTES, _END_BYTES, 16, _Predictor.coder.offset, _Predictor.spelling.offset,
+    ctypes.sizeof(_Predictor), _LANE_BYTES, _LINE_BYTES, _END_BYTES, RECORD.itemsize, PARTIES, PARTY_TOP, 16, _Predictor.coder.offset, _Predictor.spelling.offset,
     tables.TEXT_CONTEXTS, tables.TOKEN_CONTEXTS, tables.RECORD_CONTEXTS, len(tables.WITH_MODEL), tables.MATCHES, tables.PLAIN_INPUTS, tables.INPUTS, tables.SETS,
     tables.SECONDS, tables.SECOND_ROWS, tables.APMS, tables.MODEL_APMS, tables.BUCKETS, tables.TOP, tables.WEIGHT_TOP, tables.SECOND_TOP,
     tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST, tables.BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.MATCH_LIMIT,
@@ -80,7 +83,15 @@ def _functions() -> ctypes.CDLL:
     library.llmzip_predictor_open.restype = None
     library.llmzip_predictor_bytes.argtypes = [POINTER(_Predictor), c_int64]
     library.llmzip_predictor_bytes.restype = c_int
-    library.llmzip_predictor_step.argtypes = [POINTER(_Predictor), c_void_p, c_int64, c_void_p, c_int64, c_int64, c_int64]
+    library.llmzip_predictor_step.argtypes = [
+        POINTER(_Predictor),
+        c_void_p,
+        c_int64,
+        c_void_p,
+        c_int64,
+        c_int64,
+        c_int64,
+    ]
     library.llmzip_predictor_step.restype = c_int
     library.llmzip_predictor_finish.argtypes = [POINTER(_Predictor)]
     library.llmzip_predictor_finish.restype = c_int64
@@ -116,8 +127,11 @@ class Fused:
         )
         self._arrays = arrays  # kept alive
         self.modes: dict[int, Mode] = {}
+        self._records: NDArray[np.void] | None = None
 
-    def open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None:
+    def open(
+        self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None
+    ) -> None:
         ends = self._used + np.cumsum(sizes)
         self._make_room(sum(sizes))
         if spelling is not None:
@@ -138,7 +152,9 @@ class Fused:
         self._struct.stride, self._struct.with_model = stride, spelling is not None
         for name, array in vars(self._mode(mode_of(stride, spelling))).items():
             setattr(self._struct, name, native.pointer(array))
-        self._library.llmzip_predictor_open(byref(self._struct), self._code.ctypes.data, len(self._code), payload is not None)
+        self._library.llmzip_predictor_open(
+            byref(self._struct), self._code.ctypes.data, len(self._code), payload is not None
+        )
 
     def _mode(self, mode: int) -> Mode:
         """The tables of a mode, which are made when its first block comes."""
@@ -160,18 +176,44 @@ class Fused:
     def _spell(self, spelling: Spelling) -> None:
         """With this vocabulary from now on."""
         named = {name: getattr(spelling, name) for name in ("ids", "starts", "lengths", "bytes", "id_lengths")}
-        n = len(spelling.ids)
+        n, self._longest = len(spelling.ids), int(spelling.lengths.max())
         n_groups = -(-n // tables.GROUP)
-        named |= {"weights": np.zeros(n_groups * tables.GROUP, dtype=np.uint32), "sums": np.zeros(n_groups, dtype=np.int64)}
+        named |= {
+            "weights": np.zeros(n_groups * tables.GROUP, dtype=np.uint32),
+            "sums": np.zeros(n_groups, dtype=np.int64),
+        }
         self._arrays |= {f"spelling.{name}": each for name, each in named.items()}
         self._struct.spelling = _Spelling(n=n, **{name: native.pointer(each) for name, each in named.items()})
 
+    def record(self) -> None:
+        self._records = np.empty(0, dtype=RECORD)
+
+    def recorded(self) -> NDArray[np.void]:
+        assert self._records is not None
+        records = self._records[: self._struct.n_records].copy()
+        records["at"] -= self._start
+        return records
+
+    def _make_records(self, n_bytes: int) -> None:
+        """Room for the decisions of so many bytes, if somebody asks what they are."""
+        if self._records is not None:
+            if len(self._records) < (n := most_decisions(n_bytes)):
+                self._records = np.empty(n, dtype=RECORD)
+            self._struct.records, self._struct.n_records = self._records.ctypes.data, 0
+
     def code_bytes(self, n: int) -> None:
+        self._make_records(n)
         _check(self._library.llmzip_predictor_bytes(byref(self._struct), n))
 
     def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int) -> None:
-        assert scores.dtype == np.int16 and scores.strides[1] == 2 and ids.dtype == np.int32 and scores.shape[0] == len(ids)
+        assert (
+            scores.dtype == np.int16
+            and scores.strides[1] == 2
+            and ids.dtype == np.int32
+            and scores.shape[0] == len(ids)
+        )
         assert 0 <= first <= len(self._lanes) - len(ids)
+        self._make_records(len(ids) * self._longest)
         rows, places = (scores.ctypes.data, scores.strides[0] // 2), (ids.ctypes.data, ids.strides[0] // 4)
         _check(self._library.llmzip_predictor_step(byref(self._struct), *rows, *places, first, len(ids)))
 

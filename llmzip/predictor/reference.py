@@ -15,6 +15,7 @@ from llmzip.predictor.contexts import Lane, class_of, find_contexts, follow_text
 from llmzip.predictor.learning import Apms, clip, dot, hash32, learnt_cell, learnt_slot, limited, trained
 from llmzip.predictor.matching import DIGITS, Memory, follow_matches, length_class
 from llmzip.predictor.prior import Mode, Prior, mode_of
+from llmzip.predictor.recording import RECORD, parties
 from llmzip.predictor.spelling import Range, Spelling, odds
 from llmzip.predictor.tables import (
     BOOST,
@@ -96,8 +97,11 @@ class Reference:
         self._apms, self._model_apms = Apms(prior.biases[: tables.APMS]), Apms(prior.biases[tables.APMS :])
         self._modes: dict[int, Tables] = {}
         self._n_coded = 0
+        self._records: list[tuple[int, int, int, int, int, list[int]]] | None = None
 
-    def open(self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None) -> None:
+    def open(
+        self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None
+    ) -> None:
         self._coder = Writer() if payload is None else Reader(payload)
         self._spelling, self._with_model = spelling, spelling is not None
         self._stride, self._start = stride, self._used
@@ -119,15 +123,24 @@ class Reference:
             find_contexts(self._memory, lane, stride)
 
     def code_bytes(self, n: int) -> None:
+        self._forget_records()
         for _ in range(n):
             self._code_byte(self._lanes[0], None)
 
     def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int) -> None:
         assert self._spelling is not None
+        self._forget_records()
         for i, lane in enumerate(self._lanes[first : first + len(ids)]):
             if lane.at < lane.end:
                 self._sums = self._spelling.sums(scores[i])
                 ids[i] = self._code_token(self._spelling, lane, int(ids[i]))
+
+    def record(self) -> None:
+        self._records = []
+
+    def recorded(self) -> NDArray[np.void]:
+        assert self._records is not None
+        return np.array([(*rest, tuple(said)) for *rest, said in self._records], dtype=RECORD)
 
     def done(self) -> NDArray[np.int64]:
         return np.array([lane.at - lane.start for lane in self._lanes], dtype=np.int64)
@@ -138,6 +151,10 @@ class Reference:
 
     def body(self) -> bytes:
         return bytes(self._memory.data[self._start : self._used])
+
+    def _forget_records(self) -> None:
+        if self._records is not None:
+            self._records = []
 
     # ---- the loop of both directions
 
@@ -180,7 +197,9 @@ class Reference:
                 if split in (found.low, found.high):
                     forced = int(split == found.low)
                 else:
-                    place.model = odds(self._sums[found.high] - self._sums[split], self._sums[split] - self._sums[found.low])
+                    place.model = odds(
+                        self._sums[found.high] - self._sums[split], self._sums[split] - self._sums[found.low]
+                    )
             if forced is None:
                 bit = self._code_bit(lane, [(line, within) for line in lines], place, known >> (7 - i) & 1)
             else:
@@ -216,6 +235,10 @@ class Reference:
         self._choose_weights(lane, place, d)
         p = self._refine_all(lane, place, d, self._mix(d))
         bit = self._coder.code(p, known)
+        if self._records is not None:
+            weights = [self._tables.weights(row) for row in d.rows]
+            said = parties(weights, [self._tables.seconds[k][row] for k, row in enumerate(d.seconds)], d.inputs)
+            self._records.append((lane.at - self._start, place.bit, bit, p, lane.matches[0].expected, said))
         self._learn(lane, d, place.is_end, bit)
         return bit
 
@@ -325,7 +348,9 @@ class Reference:
             d.said.append(clip(dot(self._tables.weights(row), d.inputs) >> 8, TOP))
         total = 0
         for k, row in enumerate(d.seconds):
-            s = clip(sum(w * x for w, x in zip(self._tables.seconds[k][row], [*d.said, CONSTANT], strict=True)) >> 16, TOP)
+            s = clip(
+                sum(w * x for w, x in zip(self._tables.seconds[k][row], [*d.said, CONSTANT], strict=True)) >> 16, TOP
+            )
             d.of_second.append(s)
             total += s
         return clip(total * 21845 >> 16, TOP)  # a third
@@ -359,7 +384,9 @@ class Reference:
             error = (((bit << 24) - _SQUASH[s + TOP]) >> 8) * boost >> 8
             weights = self._tables.weights(row)
             weights[:used] = trained(weights[:used], d.inputs[:used], error)
-        for weights, s in zip((self._tables.seconds[k][row] for k, row in enumerate(d.seconds)), d.of_second, strict=True):
+        for weights, s in zip(
+            (self._tables.seconds[k][row] for k, row in enumerate(d.seconds)), d.of_second, strict=True
+        ):
             error, half = ((bit << 24) - _SQUASH[s + TOP]) >> 8, 1 << (SECOND_RATE_BITS - 1)
             for i, x in enumerate([*d.said, CONSTANT]):
                 weights[i] = clip(weights[i] + (error * x + half >> SECOND_RATE_BITS), SECOND_TOP)
@@ -369,11 +396,15 @@ class Reference:
         for which, row, place in d.refined:
             self._apms.learn(which, row, place, bit, tables.APM_LIMIT)
         for which, cell, proposed in d.votes:
-            self._tables.match_cells[cell] = learnt_cell(self._tables.match_cells[cell], int(proposed == bit), tables.MATCH_LIMIT)
+            self._tables.match_cells[cell] = learnt_cell(
+                self._tables.match_cells[cell], int(proposed == bit), tables.MATCH_LIMIT
+            )
             if proposed != bit and not is_end:
                 lane.matches[which].expected = -1
         if d.model_cell >= 0:
-            self._tables.model_cells[d.model_cell] = learnt_cell(self._tables.model_cells[d.model_cell], bit, tables.MODEL_LIMIT)
+            self._tables.model_cells[d.model_cell] = learnt_cell(
+                self._tables.model_cells[d.model_cell], bit, tables.MODEL_LIMIT
+            )
         for which, row, place in d.model_refined:
             self._model_apms.learn(which, row, place, bit, tables.APM_LIMIT)
 

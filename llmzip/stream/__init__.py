@@ -4,15 +4,12 @@ Knows nothing of files. Imports neither torch nor numpy before a block needs a m
 """
 
 from llmzip.models.source import ModelSource
-from llmzip.stream.groups import BLOCK_SIZE
 from llmzip.stream.progress import Progress
 from llmzip.stream.reading import CHUNK_SIZE, LmzDecompressor, MemberReader
-from llmzip.stream.writing import GROUP_SIZE, LmzCompressor
+from llmzip.stream.writing import LmzCompressor
 
 __all__ = [
-    "BLOCK_SIZE",
     "CHUNK_SIZE",
-    "GROUP_SIZE",
     "LmzCompressor",
     "LmzDecompressor",
     "MemberReader",

@@ -5,24 +5,26 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmzip import blocks, container, workers
-from llmzip.blocks import Coding, Memory
+from llmzip.blocks import Memory
+from llmzip.coding import Coding
 from llmzip.container import Block
 from llmzip.cuts import Cut
 
 if TYPE_CHECKING:
     from llmzip.models import Model
 
-BLOCK_SIZE = 1 << 20  # default content size of a block: what one seek decodes, and what one damaged byte costs
-LARGE_SHARE = 0.9  # of SHARE, for a group of several blocks: what they have in common helps, whoever codes them
+LARGE_SIZE = 1 << 20  # bytes of content: above, a group has several blocks
+LARGE_SHARE = 0.9  # of the share, for such a group: what its blocks have in common helps, whoever codes them
 
 
 class Group:
     """Blocks that are coded one after another in one memory."""
 
-    def __init__(self, line_bits: int, n_bytes: int, is_first: bool) -> None:
-        self._line_bits = container.line_bits_of(n_bytes, line_bits)
+    def __init__(self, coding: Coding, n_bytes: int, is_first: bool) -> None:
+        self._coding = coding
+        self._line_bits = container.line_bits_of(n_bytes, coding.line_bits)
         self._is_first = is_first  # of its member
-        self._least = LARGE_SHARE if n_bytes > BLOCK_SIZE else 1.0  # of the share that the model is held to
+        self._least = LARGE_SHARE if n_bytes > LARGE_SIZE else 1.0  # of the share that the model is held to
         self._memory: Memory | None = None
         self._blocks: list[tuple[bytes, Cut]] = []  # content and how it is cut, of those that are to be coded
         self.n_bytes = 0  # of bodies
@@ -33,7 +35,7 @@ class Group:
         self.n_bytes += cut.n_body
 
     def code(
-        self, model: "Model", coding: Coding, progress: workers.Progress, threads: int | None = None
+        self, model: "Model", progress: workers.Progress, threads: int | None = None
     ) -> Iterator[tuple[Block, str]]:
         """The blocks, each with why it is so. `progress` is told bytes of all that are to be coded."""
         done = 0
@@ -47,7 +49,7 @@ class Group:
             if self._memory is None:
                 self._memory = Memory(self._line_bits)
             self._memory.threads = threads
-            held = replace(coding, share=coding.share * self._least)
+            held = replace(self._coding, share=self._coding.share * self._least)
             opening = cut.opening(content, self._memory.window)
             choice = blocks.compress(model, content, cut.is_text, self._memory, held, opening=opening, progress=tell)
             block = choice.block

@@ -6,7 +6,7 @@ from collections.abc import Callable
 Progress = Callable[[int, int], object]  # bytes in, bytes out: cumulative
 
 
-class Told:
+class SteadyProgress:
     """Tells progress, from whatever thread: one call at a time, and never less than before."""
 
     def __init__(self, progress: Progress | None) -> None:

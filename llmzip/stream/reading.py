@@ -19,10 +19,11 @@ from llmzip.errors import FormatError, LlmzipError, TruncatedError, UnsupportedE
 from llmzip.handles import flat
 from llmzip.index import check_index, create_index
 from llmzip.limits import UNLIMITED, Limits
+from llmzip.models import Engine
 from llmzip.models.source import MAX_THREADS, ModelSource
 from llmzip.primitives import CONTENT_CHECK_SIZE
 from llmzip.stream.opening import Opener, Place, Whole, parse_block, parse_note
-from llmzip.stream.progress import Progress, Told
+from llmzip.stream.progress import Progress, SteadyProgress
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -46,6 +47,7 @@ class LmzDecompressor:
         self,
         model: "Model | str | ModelSource | None" = None,
         *,
+        engine: str = Engine.exact,
         device: str | None = None,
         threads: int | None = None,
         ignore_engine: bool = False,
@@ -54,10 +56,10 @@ class LmzDecompressor:
         side_by_side: bool = False,
     ) -> None:
         if not isinstance(model, ModelSource):
-            model = ModelSource(model, device=device, threads=threads)
+            model = ModelSource(model, engine=engine, device=device, threads=threads)
         self._opener = Opener(model, ignore_engine, limits)
         self._side_by_side = side_by_side
-        self._told = Told(progress)
+        self._progress = SteadyProgress(progress)
         self._input = bytearray()
         self._number = 1  # of the member in its file
         self._n_in = self._n_out = 0  # in the whole file
@@ -92,15 +94,15 @@ class LmzDecompressor:
         if self.eof:
             raise EOFError("Already at end of stream")
         self._input += flat(data)
-        pieces = [self._give(max_length)]
+        pieces = [self._pop_output(max_length)]
         stuck = False
         while not stuck and (max_length < 0 or (max_length > 0 and not pieces[-1])):
             stuck = not self._step()
-            pieces.append(self._give(max_length))
-        self._settle(stuck)
+            pieces.append(self._pop_output(max_length))
+        self._update_state(stuck)
         return b"".join(pieces)
 
-    def _give(self, max_length: int) -> bytes:
+    def _pop_output(self, max_length: int) -> bytes:
         """Content that is ready."""
         end = len(self._output) if max_length < 0 else self._given + max_length
         piece = self._output[self._given : end]
@@ -112,7 +114,7 @@ class LmzDecompressor:
         if not self.eof:
             raise self._shortfall
 
-    def _settle(self, stuck: bool) -> None:
+    def _update_state(self, stuck: bool) -> None:
         """Say what the next call needs. `stuck`: nothing more can be made of the input at hand."""
         self.eof = self._ended and self._given == len(self._output)
         self.needs_input = stuck and not self.eof
@@ -123,22 +125,22 @@ class LmzDecompressor:
             return False
         try:
             if self._member is None:
-                self._take_preamble()
+                self._read_preamble()
             elif self._member.ended:
-                self._take_index(self._member)
+                self._read_index(self._member)
             else:
-                self._take_block(self._member)
+                self._read_block(self._member)
         except TruncatedError as error:
             self._shortfall = error
             return False
         return True
 
-    def _take_preamble(self) -> None:
+    def _read_preamble(self) -> None:
         preamble = container.parse_preamble(bytes(self._input[: container.PREAMBLE_SIZE]))
         self._drop(len(preamble.raw))
         self._member = Member(preamble)
 
-    def _take_block(self, member: Member) -> None:
+    def _read_block(self, member: Member) -> None:
         header = self._next_header(member)
         place = Place(self._number, member.n_blocks + 1, self._n_out, header.n_bytes)
         if len(self._input) < header.block_size:
@@ -155,7 +157,7 @@ class LmzDecompressor:
         self._drop(header.block_size)
         self._n_out += header.n_bytes
         self._ended = member.ended and not member.has_index
-        self._tell(0)
+        self._report_progress(0)
 
     def _open(self, member: Member, block: Block, header: Header, place: Place) -> bytes:
         """The content of a block.
@@ -174,7 +176,13 @@ class LmzDecompressor:
             self._n_ahead -= 1
             return content
         return self._opener.open(
-            block, header, place, self._memory, fingerprint=member.fingerprint, note=self._note, progress=self._tell
+            block,
+            header,
+            place,
+            self._memory,
+            fingerprint=member.fingerprint,
+            note=self._note,
+            progress=self._report_progress,
         )
 
     def _groups_at_hand(self, member: Member) -> list[list[Whole]]:
@@ -218,10 +226,10 @@ class LmzDecompressor:
             partial(self._opener.open_all, group, memory, member.fingerprint, self._note)
             for group, memory in zip(groups, memories, strict=True)
         ]
-        told, n_in, start = self._told, self._n_in, self._n_out
+        report, n_in, start = self._progress, self._n_in, self._n_out
 
         def tell(done: int) -> None:  # does not know this object: then that ends the threads where it is given up
-            told(n_in, start + done)
+            report(n_in, start + done)
 
         self._ahead, self._n_ahead = workers.run(jobs, len(jobs), tell), sum(map(len, groups))
         self._memory = memories[-1]  # for what follows when all of them are taken
@@ -240,7 +248,7 @@ class LmzDecompressor:
             self._header = header
         return self._header
 
-    def _take_index(self, member: Member) -> None:
+    def _read_index(self, member: Member) -> None:
         """What was seen tells every byte of the index but, if the content is wrong, its content check."""
         seen = member.index(self._digest.digest()[:CONTENT_CHECK_SIZE])
         size = len(create_index(seen))
@@ -249,14 +257,14 @@ class LmzDecompressor:
         check_index(bytes(self._input[:size]), seen)
         self._drop(size)
         self._ended = True
-        self._tell(0)
+        self._report_progress(0)
 
     def _drop(self, n: int) -> None:
         del self._input[:n]
         self._n_in += n
 
-    def _tell(self, n_in_block: int) -> None:
-        self._told(self._n_in, self._n_out + n_in_block)
+    def _report_progress(self, n_in_block: int) -> None:
+        self._progress(self._n_in, self._n_out + n_in_block)
 
 
 class MemberReader:
@@ -298,15 +306,15 @@ class MemberReader:
             if not piece:
                 break
             self._ready += piece
-        return self._give(size)
+        return self._pop_output(size)
 
     def read1(self, size: int = -1) -> bytes:
         """What is ready, at least one byte and at most `size` of one block; empty at the end."""
         if not self._ready and size:
             self._ready += self._next(size if size > 0 else sys.maxsize)
-        return self._give(size)
+        return self._pop_output(size)
 
-    def _give(self, size: int) -> bytes:
+    def _pop_output(self, size: int) -> bytes:
         piece = bytes(self._ready if size < 0 else self._ready[:size])
         del self._ready[: len(piece)]
         self.n_out += len(piece)

@@ -6,79 +6,71 @@ Knows the order of blocks and which of them make a group; leaves bytes to `conta
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from llmzip import blocks, container, workers
-from llmzip.blocks import Coding
+from llmzip.coding import Coding, Options
 from llmzip.container import Block, Member
 from llmzip.cuts import Cutter
 from llmzip.handles import flat
 from llmzip.index import create_index
+from llmzip.models import Engine
+from llmzip.models.known import level_of
 from llmzip.models.source import ModelSource
 from llmzip.primitives import CONTENT_CHECK_SIZE
-from llmzip.stream.groups import BLOCK_SIZE, Group
-from llmzip.stream.progress import Progress, Told
+from llmzip.stream.groups import Group
+from llmzip.stream.progress import Progress, SteadyProgress
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from llmzip.models import Model
 
-GROUP_SIZE = 1 << 24  # default content size of a group
-LINE_BITS = 22  # of its memory at most: 256 MiB
-MAX_GROUP_CONTENT = 1 << 26  # bytes: bodies may be longer, and the last block goes beyond it
-SHARE = 0.97  # what the model must make of a sample that is coded without it, for its time
-BINARY_FACTOR = 8  # so many times greater may a block be that is not text: it decodes so much faster, and gains by it
+# so many times greater may a block be that is not text: it decodes so much faster, and gains by it
+BINARY_FACTOR = 8
 
 
 class LmzCompressor:
     """Makes a member, block by block, or several.
 
     Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
-    `model` is a name, a folder, a loaded model, or None for the default one; it is loaded when the first byte comes.
-    Where `lanes` is not given, there is one for each `lane_size` bytes of a block: small ones are fast, large ones come
-    out smaller.
+    `model` is a name, a folder, a loaded model, or None for that of the level; it is loaded when the first byte comes.
+    `level` is 1 to 9, fast to small, as on the command line; None is 5. `engine` is "exact" or "transformers".
+    The options, or a `coding` that is not that of the level, say how in detail:
+    `lanes` of a block are coded side by side; where that is not given, there is one for each `lane_size` bytes of it:
+    small ones are fast, large ones come out smaller.
     Text and binary stretches go into blocks of their own; one that is not text may have eight times `block_size`.
     Blocks of a group of `group_size` bytes go on from each other: large ones are smaller, small ones can be read on
-    their own.
-    Its memory has at most 2^`line_bits` lines of 64 bytes. The model is used where it makes `share` or less of a sample
-    that is coded without.
+    their own. Its memory has at most 2^`line_bits` lines of 64 bytes.
+    The model sees `window` tokens at once, `overlap` of which are from the window before. It is used where it makes
+    `share` or less of a sample that is coded without.
     Deflate streams and base64 in the content are opened, unless `opens` is false: what they hold is coded.
     One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each.
     """
 
     def __init__(
         self,
-        model: "Model | str | None" = None,
+        model: "Model | str | ModelSource | None" = None,
         *,
-        block_size: int = BLOCK_SIZE,
-        lanes: int | None = None,
-        lane_size: int | None = None,
-        window: int | None = None,
-        overlap: int | None = None,
-        group_size: int = GROUP_SIZE,
-        line_bits: int = LINE_BITS,
-        share: float = SHARE,
-        opens: bool = True,
+        level: int | None = None,
+        coding: Coding | None = None,
+        engine: str = Engine.exact,
         device: str | None = None,
         threads: int | None = None,
         progress: Progress | None = None,
         report: Callable[[str], object] | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        if not 1 <= block_size <= container.MAX_BLOCK_SIZE:
-            raise ValueError(f"block_size must be 1 to {container.MAX_BLOCK_SIZE}")
-        self._source = ModelSource(model, device=device, threads=threads)
-        self._cutter = Cutter(block_size, min(BINARY_FACTOR * block_size, container.MAX_BLOCK_SIZE), opens=opens)
-        if lane_size is not None and lane_size < 1:
-            raise ValueError("lane_size must be 1 or more bytes")
-        if not 1 <= group_size <= MAX_GROUP_CONTENT:
-            raise ValueError(f"group_size must be 1 to {MAX_GROUP_CONTENT}")
-        if not container.MIN_LINE_BITS <= line_bits <= container.MAX_LINE_BITS:
-            raise ValueError(f"line_bits must be {container.MIN_LINE_BITS} to {container.MAX_LINE_BITS}")
-        self._coding = Coding(lanes, lane_size, window, overlap, share)
-        self._group_size, self._line_bits = group_size, line_bits
+        if not isinstance(model, ModelSource):
+            model = ModelSource(model, level=level, engine=engine, device=device, threads=threads)
+        self._source = model
+        if coding is None:
+            coding = Coding() if level is None else level_of(level).coding
+        self._coding = coding = coding.but(**options)
+        greatest = min(BINARY_FACTOR * coding.block_size, container.MAX_BLOCK_SIZE)
+        self._cutter = Cutter(coding.block_size, greatest, opens=coding.opens)
         self._group: Group | None = None  # that the next block may go on from
-        self._told = Told(progress)
+        self._progress = SteadyProgress(progress)
         self._report = report
         self._held = bytearray()  # content that is in no block yet
         self._member: Member | None = None  # None until the first block: then it is known whether a model is needed
@@ -99,7 +91,7 @@ class LmzCompressor:
         self.hold(data)
         if self._held:
             self._source.to_compress()  # a wrong name is told now, not at the end of the first block
-        return b"".join(self._take(last=False))
+        return b"".join(self._emit_blocks(last=False))
 
     def hold(self, data: "Buffer", /) -> None:
         """Take content and do nothing with it yet."""
@@ -108,7 +100,7 @@ class LmzCompressor:
     @property
     def batch_size(self) -> int:
         """Bytes that make a group for each thread: what is given in such pieces is coded side by side."""
-        return self._source.n_threads * self._group_size
+        return self._source.n_threads * self._coding.group_size
 
     def end_member(self) -> bytes:
         """Finish the member, if there is content since the last one. What comes after it begins another."""
@@ -124,19 +116,19 @@ class LmzCompressor:
 
     def _finish(self) -> bytes:
         """The last block of the member, and the index."""
-        done = list(self._take(last=True))
+        done = list(self._emit_blocks(last=True))
         if self._member is None:
             done.append(self._add_block(container.stored_block(b""), b"", last=True))
         assert self._member is not None
         if self._member.has_index:
             done.append(create_index(self._member.index(self._digest.digest()[:CONTENT_CHECK_SIZE])))
             self._n_out += len(done[-1])
-            self._tell(self._n_in)
+            self._report_progress(self._n_in)
         self._member, self._group, self._digest = None, None, hashlib.sha256()
         self._n_members += 1
         return b"".join(done)
 
-    def _take(self, *, last: bool) -> Iterator[bytes]:
+    def _emit_blocks(self, *, last: bool) -> Iterator[bytes]:
         """Put held content into the member, block by block, as far as its blocks are known.
 
         Groups side by side, if there are several.
@@ -149,10 +141,10 @@ class LmzCompressor:
         while groups := self._next_groups(last=last):
             model, start = self._source.to_compress(), self._n_in
             threads = max(1, self._source.n_threads // len(groups)) if len(groups) > 1 else None
-            jobs = [partial(Group.code, group, model, self._coding, threads=threads) for group in groups]
+            jobs = [partial(Group.code, group, model, threads=threads) for group in groups]
 
             def tell(done: int, start: int = start) -> None:
-                self._tell(start + done)
+                self._report_progress(start + done)
 
             coded = workers.run(jobs, self._source.n_threads, tell) if len(jobs) > 1 else jobs[0](tell)
             for block, why in coded:
@@ -179,11 +171,11 @@ class LmzCompressor:
             if not cuts:
                 break
             for cut in cuts:
-                if self._group is None or self._group.n_bytes + cut.n_body > self._group_size:
+                if self._group is None or self._group.n_bytes + cut.n_body > self._coding.group_size:
                     is_first = self._member is None and self._group is None
                     if self._group is not None:
                         self._group.ended = True
-                    self._group = Group(self._line_bits, min(known, self._group_size), is_first)
+                    self._group = Group(self._coding, min(known, self._coding.group_size), is_first)
                 if not groups or groups[-1] is not self._group:
                     groups.append(self._group)
                 self._group.add(bytes(self._held[at : at + cut.n_bytes]), cut)
@@ -198,7 +190,7 @@ class LmzCompressor:
         self._digest.update(content)
         self._n_in += len(content)
         self._n_out += len(done)
-        self._tell(self._n_in)
+        self._report_progress(self._n_in)
         return done
 
     def _whole_member(self, block: Block, content: bytes) -> bytes:
@@ -218,11 +210,11 @@ class LmzCompressor:
     def _begin(self, needs_model: bool) -> bytes:
         """The preamble, and the note of an engine that is not exact."""
         model = self._source.to_compress() if needs_model else None
-        preamble = container.create_preamble(model.fingerprint if model else container.NO_MODEL)
-        self._member = Member(container.parse_preamble(preamble))
+        preamble = container.preamble_of(model.fingerprint if model else container.NO_MODEL)
+        self._member = Member(preamble)
         if model is None or model.exact:
-            return preamble
-        return preamble + self._add(container.note_block(model.engine_note), last=False)
+            return preamble.raw
+        return preamble.raw + self._add(container.note_block(model.engine_note), last=False)
 
     def _add(self, block: Block, last: bool) -> bytes:
         assert self._member is not None
@@ -230,5 +222,5 @@ class LmzCompressor:
         self._member.add(block.kind, block.n_bytes, len(done), last, begins_group=block.line_bits is not None)
         return done
 
-    def _tell(self, n_in: int) -> None:
-        self._told(n_in, self._n_out)  # blocks may be coded some time before they are put out
+    def _report_progress(self, n_in: int) -> None:
+        self._progress(n_in, self._n_out)  # blocks may be coded some time before they are put out

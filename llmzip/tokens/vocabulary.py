@@ -264,7 +264,7 @@ def _cut(text: str, start: int, end: int) -> Iterator[str]:
 
 
 def _plain(parsed: dict[str, Any]) -> dict[str, Any]:
-    """A tokenizer.json without normalisation, special tokens, truncation and added spaces."""
+    """A tokenizer.json without normalization, special tokens, truncation and added spaces."""
     plain = dict(parsed) | {
         "added_tokens": [],
         "post_processor": None,

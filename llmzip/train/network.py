@@ -133,7 +133,7 @@ class Network(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
 
     def set_int8(self, on: bool) -> None:
-        """Whether to train for one int8 digit per activation (quantisation-aware training)."""
+        """Whether to train for one int8 digit per activation (quantization-aware training)."""
         self.int8 = on
         for module in self.modules():
             if isinstance(module, Linear):

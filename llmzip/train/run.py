@@ -54,7 +54,7 @@ MUON_RATE, ADAM_RATE = 0.02, 0.004
 ADAPT = 0.25  # of these rates, where a trained model goes on
 WARM_UP = 0.01  # of the steps
 DECAY = 0.5  # of the steps, the last ones: linearly to zero
-INT8 = 0.25  # of the steps, the last ones: quantisation-aware
+INT8 = 0.25  # of the steps, the last ones: quantization-aware
 START_ID = 0
 SAMPLE_BYTES = 24_000_000  # for the tokenizer
 SAVE_SECONDS, LOOK_SECONDS, TELL_STEPS = 120, 600, 10
@@ -112,20 +112,27 @@ def train(
         }  # fmt: skip
         place.begin(settings, say)
         torch.manual_seed(seed)
-        texts = Texts(place.work / "text", sources, say)
-        network, words = base.start() if base else _from_nothing(place.work, texts, PRESETS[preset], say)
-        place.room_for(sum(p.numel() for p in network.parameters()) * ROOM_EACH)
-        corpus = words.corpus(place.work / "ids", texts, network.shape.n_vocab)
-        place.end_reading()
-        n_parameters = sum(p.numel() for p in network.parameters())
-        say(f"{corpus.n_tokens / 1e6:.1f} M tokens to train on, {n_parameters / 1e6:.2f} M parameters")
-        run = Run(network.to(where), corpus, place, words, seed=seed, say=say, progress=progress)
-        run.adapting = base is not None
-        run.rate = rate or adaptation
+        network, words, corpus = _prepared(place, sources, base, PRESETS[preset], say)
+        manner = Manner(seed, rate or adaptation, adapting=base is not None)
+        run = Run(network.to(where), corpus, place, words, manner, say=say, progress=progress)
         run.resume(settings)
         run.to_the_end(tokens, minutes)
         run.finish()
     return out
+
+
+def _prepared(
+    place: Place, sources: list[Source], base: "Base | None", preset: Shape, say: Say
+) -> tuple[Network, "Words", Corpus]:
+    """What is trained, how text becomes its ids, and the ids of the sources."""
+    texts = Texts(place.work / "text", sources, say)
+    network, words = base.start() if base else _from_nothing(place.work, texts, preset, say)
+    n_parameters = sum(p.numel() for p in network.parameters())
+    place.room_for(n_parameters * ROOM_EACH)
+    corpus = words.corpus(place.work / "ids", texts, network.shape.n_vocab)
+    place.end_reading()
+    say(f"{corpus.n_tokens / 1e6:.1f} M tokens to train on, {n_parameters / 1e6:.2f} M parameters")
+    return network, words, corpus
 
 
 @dataclass(frozen=True)
@@ -202,16 +209,32 @@ def _spooled(sources: list[Source], folder: Path) -> list[Source]:
     return [source.spooled(folder / str(index)) for index, source in enumerate(sources)]
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a run trains."""
+
+    seed: int
+    rate: float  # times the learning rates
+    adapting: bool  # a trained model goes on: quantization-aware from the first step
+
+
 class Run:
     """The state of a run: network, optimisers, step."""
 
     def __init__(
-        self, network: Network, corpus: Corpus, place: Place, words: Words, *, seed: int, say: Say, progress: Say
+        self,
+        network: Network,
+        corpus: Corpus,
+        place: Place,
+        words: Words,
+        manner: Manner,
+        *,
+        say: Say,
+        progress: Say,
     ) -> None:
-        self._network, self._corpus, self._place, self._seed = network, corpus, place, seed
+        self._network, self._corpus, self._place = network, corpus, place
         self._work, self._words = place.work, words
-        self.rate = 1.0  # times the learning rates
-        self.adapting = False  # a trained model goes on: quantisation-aware from the first step
+        self._manner = manner
         self._say, self._progress = say, progress
         self._device = network.norm.device
         matrices = network.matrices()
@@ -289,15 +312,15 @@ class Run:
     def _one_step(self) -> Tensor:
         """One batch; its mean loss in nats a token."""
         part = self._step / self._n_steps if self._n_steps else 0.0
-        if (self.adapting or part >= 1 - INT8) and not self._network.int8:
+        if (self._manner.adapting or part >= 1 - INT8) and not self._network.int8:
             self._network.set_int8(True)
         warm = min(1.0, (self._step + 1) / max(10.0, WARM_UP * self._n_steps))
-        rate = self.rate * warm * min(1.0, (1 - part) / DECAY)
+        rate = self._manner.rate * warm * min(1.0, (1 - part) / DECAY)
         for optimiser, base in zip(self._optimisers, (MUON_RATE, ADAM_RATE), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = base * rate
         length = LENGTH * (2 if part >= 1 - LONG else 1)
-        batch = self._corpus.batch(self._seed, self._step, BATCH_TOKENS // length, length)
+        batch = self._corpus.batch(self._manner.seed, self._step, BATCH_TOKENS // length, length)
         loss = self._loss(torch.from_numpy(batch).to(self._device))
         loss.backward()  # type: ignore[no-untyped-call]
         for optimiser in self._optimisers:
@@ -381,7 +404,7 @@ class Run:
             f"{config['n_vocab']} tokens in the vocabulary,",
             f"{config['n_layers']} layers of width {config['width']}, "
             f"a sliding window of {config['sliding_window']} tokens, one int8 digit per activation.",
-            f"Fingerprint `{config['fingerprint']}`. Tokens seen: {tokens:,}. Seed {self._seed}.",
+            f"Fingerprint `{config['fingerprint']}`. Tokens seen: {tokens:,}. Seed {self._manner.seed}.",
             "",
             "| source | weight | held-out bytes | compressed | bits/byte |",
             "|---|---|---|---|---|",

@@ -9,8 +9,9 @@ import numpy as np
 
 from llmzip.errors import ModelInvalid
 from llmzip.models import checkpoint
+from llmzip.models.config import LlamaConfig
 from llmzip.models.convert.rope import Floats, Rope
-from llmzip.models.convert.tensors import Label, Plan, convert, readable
+from llmzip.models.convert.tensors import DEFAULTS, Label, Plan, convert, readable
 
 GGUF_ARCHITECTURES = ("llama", "qwen2", "qwen3")
 GGUF_NAMES = {
@@ -174,7 +175,7 @@ def _gguf_plan(file: _GgufFile, n_vocab: int, start_id: int | None) -> Plan:
         raise ModelInvalid("sliding-window attention in GGUF files is not supported")
     if start_id is None:
         start_id = file.integer("tokenizer.ggml.bos_token_id", file.integer("tokenizer.ggml.eos_token_id", 0))
-    return Plan(
+    shape = LlamaConfig(
         n_layers=file.integer(f"{architecture}.block_count"),
         width=width,
         n_heads=file.n_heads,
@@ -187,10 +188,11 @@ def _gguf_plan(file: _GgufFile, n_vocab: int, start_id: int | None) -> Plan:
         qkv_bias=architecture == "qwen2",
         qk_norm=architecture == "qwen3",
         sliding_window=0,
-        positions=positions,
+        max_window=positions,
         start_id=start_id,
-        rope=_gguf_rope(file, head_dim),
+        **DEFAULTS,
     )
+    return Plan(shape, _gguf_rope(file, head_dim))
 
 
 def _gguf_tokenizer(file: _GgufFile) -> bytes:

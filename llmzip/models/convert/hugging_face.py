@@ -12,8 +12,9 @@ import numpy as np
 
 from llmzip.errors import ModelInvalid
 from llmzip.models import checkpoint
+from llmzip.models.config import LlamaConfig
 from llmzip.models.convert.rope import Floats, Rope
-from llmzip.models.convert.tensors import Label, Plan, convert, readable
+from llmzip.models.convert.tensors import DEFAULTS, Label, Plan, convert, readable
 
 HEADER_LIMIT = 100_000_000  # bytes of a safetensors header, as in the safetensors library
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
@@ -204,7 +205,7 @@ def _hf_plan(config: dict[str, Any], has_own_head: bool) -> Plan:
     width, n_heads, n_vocab = integer("hidden_size"), integer("num_attention_heads"), integer("vocab_size")
     positions = integer("max_position_embeddings", 512)
     integer("num_hidden_layers")
-    return Plan(
+    shape = LlamaConfig(
         n_layers=integer("num_hidden_layers"),
         width=width,
         n_heads=n_heads,
@@ -217,11 +218,11 @@ def _hf_plan(config: dict[str, Any], has_own_head: bool) -> Plan:
         qkv_bias=architectures[0] == "Qwen2ForCausalLM",
         qk_norm=architectures[0] == "Qwen3ForCausalLM",
         sliding_window=_hf_sliding_window(config, min(positions, checkpoint.MAX_POSITIONS)),
-        positions=positions,
+        max_window=positions,
         start_id=_hf_start_id(config, n_vocab),
-        rope=_hf_rope(config),
-        **_hf_wishes(config),
+        **(DEFAULTS | _hf_wishes(config)),
     )
+    return Plan(shape, _hf_rope(config))
 
 
 def _hf_wishes(config: dict[str, Any]) -> dict[str, int]:

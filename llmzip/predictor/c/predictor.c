@@ -1,6 +1,7 @@
 /* The predictor of bits and its loop, the same for both directions. See predictor.h; predictor/reference.py is its twin. */
 #include "../../_export.h"
 #include "contexts.h"
+#include "recording.h"
 #include "spelling.h"
 #include <stddef.h>
 #include <string.h>
@@ -291,7 +292,13 @@ static int code_bit(Predictor *p, Lane *lane, const Place *place, Decision *d, i
     d->inputs[CONSTANT_INPUT] = CONSTANT;
     for (int i = CONSTANT_INPUT + 1; i < TOKEN_INPUTS; i++) d->inputs[i] = 0;
     int32_t s = mix(p, d), final = refine_all(p, d, s);
-    return coder_bit(&p->coder, (uint32_t)final, bit);
+    bit = coder_bit(&p->coder, (uint32_t)final, bit);
+    if (p->records && bit >= 0) {
+        Record *r = p->records + p->n_records++;
+        *r = (Record){.at = lane->at, .bit = place->bit, .value = bit, .ones = final, .expected = lane->matches[0].expected};
+        parties(d->weights, d->seconds, d->inputs, d->n_inputs, r->said);
+    }
+    return bit;
 }
 
 /* Matches that expected the other bit expect nothing of this byte any more. */
@@ -461,7 +468,7 @@ EXPORT int64_t llmzip_predictor_finish(Predictor *p) { return coder_finish(&p->c
 EXPORT const int64_t *llmzip_predictor_layout(void) {
     static int64_t layout[64];
     int64_t values[] = {
-        0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
+        0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), sizeof(Record), PARTIES, PARTY_TOP, offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
         TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS, BUCKETS,
         TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT,
         APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK, GROUP,

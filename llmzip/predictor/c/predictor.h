@@ -12,6 +12,7 @@ enum { MATCHES = 4, MASKED = 2 }; /* the third match is that of masked text */
 enum { MATCH_INPUTS = 2 * TEXT_CONTEXTS, CONSTANT_INPUT = MATCH_INPUTS + 2 * MATCHES, PLAIN_INPUTS = 80, TOKEN_INPUTS = PLAIN_INPUTS };
 enum { MODEL_INPUTS = TOKEN_INPUTS + 2 * TOKEN_CONTEXTS, INPUTS = 96 };
 enum { SETS = 9, SECONDS = 3, SECOND_ROWS = 320, APMS = 5, MODEL_APMS = 2, END = 8, NO_MODEL = 32767 };
+enum { CONTEXT_PARTY, MATCH_PARTY, MODEL_PARTY, PARTIES, PARTY_TOP = 1 << 20 };
 enum { STACK = 64, DONE = 1, STARTS = 2, LATEST_BITS = 20, APM_BITS = 16 };
 
 typedef struct { int64_t at, length; int32_t misses, expected; } Match; /* expected: the byte there (bit 9: a token starts after it), or -1 */
@@ -44,6 +45,11 @@ typedef struct { /* the vocabulary in the order of its spellings: a prefix is a 
     int64_t n;
 } Spelling;
 
+typedef struct { /* a decision: in which lane's byte, which of it, what came, what a one had of 2^24, the byte of the longest match or -1 */
+    int64_t at;
+    int32_t bit, value, ones, expected, said[PARTIES]; /* said: what each adds to the stretch of a one */
+} Record;
+
 typedef struct {
     const int32_t *squash, *reciprocal;
     const int16_t *stretch, *log2;
@@ -67,6 +73,8 @@ typedef struct {
     int32_t line_bits, end_bits, with_model;
     Coder coder;
     Spelling spelling;
+    Record *records; /* (enough for a call) what was decided; or NULL, if nobody asks */
+    int64_t n_records;
 } Predictor;
 
 #endif
