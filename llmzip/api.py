@@ -132,6 +132,20 @@ class BlockInfo:
     transforms: tuple[str, ...]  # of the content before it was coded, in their order
     n_opened: int | None  # bytes of the content after what is deflated in it was opened; None: nothing was
     opened: tuple[tuple[str, int], ...]  # kinds of what was opened, and how many of each
+    file_offset: int  # of its header
+    content_offset: int  # in the content of the whole file
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInfo:
+    """Blocks that go on from each other: the least that is decoded for a part of them."""
+
+    member: int  # from 1
+    n_blocks: int
+    n_bytes: int  # of content
+    n_bytes_on_disk: int
+    file_offset: int
+    content_offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +170,15 @@ class Info:
         return tuple(block for member in self.members for block in member.blocks)
 
     @property
+    def groups(self) -> tuple[GroupInfo, ...]:
+        runs: list[list[BlockInfo]] = []
+        for block in self.blocks:
+            if block.begins_group:
+                runs.append([])
+            runs[-1].append(block)
+        return tuple(map(_group_info, runs))
+
+    @property
     def fingerprint(self) -> str:
         """Of the first member that needs a model; empty if none does."""
         return next((member.fingerprint for member in self.members if member.fingerprint), "")
@@ -164,6 +187,18 @@ class Info:
     def engine_note(self) -> str | None:
         """Of the first member that has one."""
         return next((member.engine_note for member in self.members if member.engine_note is not None), None)
+
+
+def _group_info(blocks: list[BlockInfo]) -> GroupInfo:
+    first = blocks[0]
+    return GroupInfo(
+        member=first.member,
+        n_blocks=len(blocks),
+        n_bytes=sum(block.n_bytes for block in blocks),
+        n_bytes_on_disk=sum(block.n_bytes_on_disk for block in blocks),
+        file_offset=first.file_offset,
+        content_offset=first.content_offset,
+    )
 
 
 def get_info(file: "FileArgument | Buffer", /) -> Info:
@@ -206,6 +241,8 @@ def _block_info(file: BinaryIO, block: BlockEntry, member: int) -> BlockInfo:
         transforms=container.transform_names(header.mask),
         n_opened=header.n_opened,
         opened=_opened_kinds(file, block.offset + header.size, header.n_side) if header.n_opened is not None else (),
+        file_offset=block.offset,
+        content_offset=block.content_offset,
     )
 
 

@@ -1,7 +1,7 @@
 """`open` and LmzFile: .lmz files as Python files, with random access by blocks.
 
-Knows members and where blocks are; how they are compressed is `stream`'s, how they are laid out `container`'s. The
-objects are not thread-safe.
+Where blocks are is a matter of `access`; how they are compressed is `stream`'s, how they are laid out `container`'s.
+The objects are not thread-safe.
 """
 
 import atexit
@@ -12,21 +12,18 @@ import stat
 import sys
 import warnings
 import weakref
-from bisect import bisect_right
 from contextlib import ExitStack, suppress
-from typing import IO, TYPE_CHECKING, BinaryIO, Unpack, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Unpack, cast
 
 from llmzip import container, filemap, handles
-from llmzip.blocks import Memory
+from llmzip.access import Contents
 from llmzip.coding import Options
-from llmzip.container import Header
-from llmzip.errors import FormatError, LlmzipError, naming
-from llmzip.filemap import BlockEntry, MemberEntry
+from llmzip.errors import FormatError, LlmzipError
 from llmzip.limits import Limits
 from llmzip.models import Engine
 from llmzip.models.source import ModelSource
 from llmzip.stream import CHUNK_SIZE, LmzCompressor, MemberReader, Progress
-from llmzip.stream.opening import Opener, Place, parse_block
+from llmzip.stream.opening import Opener
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -36,89 +33,6 @@ if TYPE_CHECKING:
 FileArgument = str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[bytes]
 
 NOBODY = -1  # as a process: what is written now is for no one to finish
-
-
-class _Blocks:
-    """Content of a mapped file at any offset, as far as the file is whole.
-
-    Keeps the last block that it decoded, and what its group has learnt by then: the blocks of a group are decoded in
-    their order. Stored ones are read on their own.
-    """
-
-    def __init__(self, file: BinaryIO, start: int, opener: Opener) -> None:
-        self._file = file
-        self._opener = opener
-        members, self._error = filemap.explore_file(file, start)
-        self._blocks: list[tuple[MemberEntry, BlockEntry]] = [(m, b) for m in members for b in m.blocks if b.n_bytes]
-        self._starts = [block.content_offset for _, block in self._blocks]
-        self._numbers = {member.offset: i + 1 for i, member in enumerate(members)}
-        self._n_bytes = sum(member.n_bytes for member in members)
-        self._cached = -1
-        self._content = b""
-        self._memory = Memory(container.MIN_LINE_BITS)
-        self._next = -1  # the block that can go on from the memory
-
-    def check(self, offset: int | None = None) -> int:
-        """The size of the content. Raises the error that ends it if `offset` (None: the end) lies beyond it."""
-        if self._error is not None and (offset is None or offset > self._n_bytes):
-            raise type(self._error)(str(self._error), hint=self._error.hint) from self._error
-        return self._n_bytes
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Content from `offset` on, up to the end of its block; empty at or after the end."""
-        if offset >= self._n_bytes:
-            self.check()
-            return b""
-        i = bisect_right(self._starts, offset) - 1
-        if i != self._cached:
-            self._go_to(i)
-        at = offset - self._starts[i]
-        return self._content[at : at + size]
-
-    def _go_to(self, i: int) -> None:
-        """Decode block i, after those of its group before it that are not decoded yet.
-
-        Stored ones neither need nor teach.
-        """
-        self._cached = -1
-        header = self._enter(i)
-        if header.kind != container.STORED:
-            start = next(at for at in range(i, -1, -1) if self._blocks[at][1].begins_group)
-            for at in range(self._next if start < self._next <= i else start, i):
-                if (before := self._enter(at)).kind != container.STORED:
-                    self._open(at, before)
-        self._content = self._open(i, header)
-        self._cached = i
-
-    def _enter(self, i: int) -> Header:
-        """The header of block i. Where a group begins, its memory is made."""
-        member, entry = self._blocks[i]
-        self._opener.limits.check_size(entry.content_offset + entry.n_bytes)
-        with naming(self._place(i)):
-            header = filemap.read_header(self._file, member, entry)
-        if header.line_bits is not None:
-            self._memory, self._next = Memory(header.line_bits), i
-        if header.kind == container.STORED and self._next == i:
-            self._next = i + 1
-        return header
-
-    def _place(self, i: int) -> Place:
-        member, entry = self._blocks[i]
-        return Place(self._numbers[member.offset], entry.number, entry.content_offset, entry.n_bytes)
-
-    def _open(self, i: int, header: Header) -> bytes:
-        """The content of block i, which is stored, or goes on from the memory as it is."""
-        (member, entry), place = self._blocks[i], self._place(i)
-        self._opener.check(header, place, self._memory)
-        block = parse_block(filemap.read_at(self._file, entry.offset, entry.size), header, place)
-        if header.kind != container.STORED:
-            self._next = -1  # until it has been decoded
-        content = self._opener.open(
-            block, header, place, self._memory, fingerprint=member.fingerprint, note=member.note
-        )
-        if header.kind != container.STORED:
-            self._next = i + 1
-        return content
 
 
 class _RawReader(io.RawIOBase):
@@ -133,8 +47,8 @@ class _RawReader(io.RawIOBase):
         self._members = MemberReader(
             read, opener.source, ignore_engine=opener.ignore_engine, limits=opener.limits, progress=progress
         )
-        self._map: _Blocks | None = None
-        self._blocks: _Blocks | None = None  # the map, once it is what is read by
+        self._map: Contents | None = None
+        self._blocks: Contents | None = None  # the map, once it is what is read by
         self._position = 0
 
     def readable(self) -> bool:
@@ -176,12 +90,17 @@ class _RawReader(io.RawIOBase):
         self._position = offset
         return offset
 
-    def _mapped(self) -> _Blocks:
+    def close(self) -> None:
+        if self._map is not None:
+            self._map.close()
+        super().close()
+
+    def _mapped(self) -> Contents:
         """Where the blocks are. Leaves the file where it was, for what is read in order."""
         if self._map is None:
             before = self._file.tell()
             try:
-                self._map = _Blocks(self._file, self._start, self._opener)
+                self._map = Contents(self._file, self._start, self._opener)
             finally:
                 self._file.seek(before)
         return self._map
@@ -193,6 +112,7 @@ class LmzFile(io.BufferedIOBase):
     `file` is a path, or a file object, which stays open when this is closed. Modes: "r", "w", "x" (must not exist) and
     "a" (append a member, to an .lmz file that is whole), each with or without "b". Members that follow each other read
     as one. `seek` decodes only the blocks that are then read. "w" empties a file when there are bytes to write.
+    A reader of a path can be pickled: it is opened anew, by its absolute path, where it was; `progress` stays behind.
 
     A writer that nobody closes is finished when it is collected or the program ends, with a ResourceWarning. In a child
     of fork it is only closed, unless the child has written to it.
@@ -234,6 +154,10 @@ class LmzFile(io.BufferedIOBase):
             self._compressor = LmzCompressor(
                 model, level=level, engine=engine, device=device, threads=threads, progress=progress, **options
             )
+        self._reading = {
+            "model": model, "engine": engine, "device": device, "threads": threads,
+            "ignore_engine": ignore_engine, "max_size": max_size, "memory": memory,
+        }  # fmt: skip
         self._open_file(file)
         if self._mode == "r":
             raw = _RawReader(self._open_handle(), opener, progress)
@@ -242,6 +166,7 @@ class LmzFile(io.BufferedIOBase):
     def _open_file(self, file: FileArgument) -> None:
         if isinstance(file, (str, bytes, os.PathLike)):
             self._closes_file = True
+            self._path = os.path.abspath(os.fspath(file))
             if self._mode == "r":
                 self._file = builtins.open(file, "rb")
                 return
@@ -256,6 +181,12 @@ class LmzFile(io.BufferedIOBase):
             raise TypeError("file must be a str, bytes, file or PathLike object")
         if self._mode != "r":
             _writers.add(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        reader = self._open_reader() if self._mode == "r" else None
+        if reader is None or not self._closes_file:
+            raise TypeError("cannot pickle an LmzFile that is no reader of a path")
+        return _open_again, (self._path, self._reading, reader.tell())
 
     def close(self) -> None:
         """Finish the member when writing. Does nothing when already closed."""
@@ -436,6 +367,12 @@ class LmzFile(io.BufferedIOBase):
     def tell(self) -> int:
         self._open_handle()
         return self._reader.tell() if self._reader is not None else self._n_written
+
+
+def _open_again(path: str | bytes, reading: dict[str, Any], position: int) -> LmzFile:
+    file = LmzFile(path, **reading)
+    file.seek(position)
+    return file
 
 
 _writers: weakref.WeakSet[LmzFile] = weakref.WeakSet()  # that are open

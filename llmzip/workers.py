@@ -1,12 +1,13 @@
 """Jobs side by side: their results in order, as they come, and an end to all when they are not wanted any more."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 Progress = Callable[[int], object]  # bytes that a job has done
@@ -78,6 +79,39 @@ def run(jobs: Sequence[Job[Result]], n_threads: int, progress: Progress | None =
         # to end.
         stop.set()
         executor.shutdown(wait=False, cancel_futures=True)
+
+
+class Beside(Generic[Result]):
+    """One job in a thread beside, begun at once. Raises RuntimeError where none can be started.
+
+    It does not outlast the main thread: a program ends although nobody has stopped it.
+    """
+
+    def __init__(self, job: Job[Result]) -> None:
+        self._stop = threading.Event()
+        self._queue: SimpleQueue[Result | _Ended] = SimpleQueue()
+        self._process = os.getpid()
+        threading.Thread(target=_fill, args=(self._queue, partial(job, partial(_go_on, self._stop)))).start()
+
+    def is_here(self) -> bool:
+        """Whether the thread is one of this process: a child of fork has none."""
+        return self._process == os.getpid()
+
+    def next(self) -> Result:
+        """The next result, waited for. Raises what the job has raised."""
+        result = self._queue.get()
+        if isinstance(result, _Ended):
+            raise result.error or StopIteration
+        return result
+
+    def stop(self) -> None:
+        """Nothing of it is wanted any more. Does not wait."""
+        self._stop.set()
+
+
+def _go_on(stop: threading.Event, n_bytes: int) -> None:
+    if stop.is_set() or not threading.main_thread().is_alive():
+        raise _Stopped
 
 
 def _fill(queue: "SimpleQueue[Result | _Ended]", job: Callable[[], Iterable[Result]]) -> None:

@@ -30,8 +30,9 @@ LAYERS = [
     ["trials"],
     ["blocks", "cuts"],
     ["stream"],
-    ["damage"],
+    ["access", "damage"],
     ["api", "file"],
+    ["chunks", "distributed", "filesystem", "parts", "tars"],
     ["explain"],
     ["score"],
     ["cli", "bench", "train", "__main__", ""],  # "": llmzip itself, which only a program asks for its version

@@ -164,6 +164,7 @@ def test_every_option_is_in_the_document() -> None:
     assert options_of("compress") | options_of("decompress") == both | {"--level"}
     assert options_of("test") <= in_words(section("test")) | both
     assert in_words(section("test")) <= options_of("test")
+    assert options_of("join") <= in_words(section("join")) | {"--output", "--stdout", "--force"} | both
     assert options_of("info") <= in_words(section("info")) | {"--quiet", "--verbose"}
 
 

@@ -148,3 +148,19 @@ def test_the_log_of_the_large_files_is_written_by_a_fixed_recipe(tmp_path: Path)
         hashlib.sha256(log.getvalue().encode()).hexdigest()
         == "e6d940b35c07488a5420b3fc43fc5ccf65223b97a0ae0cac2513b54bdd3c610a"
     )
+
+
+@pytest.mark.parametrize("engine", ["here", "dask"])
+def test_cluster(tmp_path: Path, engine: str) -> None:
+    if engine != "here":
+        pytest.importorskip("dask.distributed")
+    (tmp_path / "texts").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "texts" / name).write_bytes(b"the rain in the plain and nothing else\n" * 20)
+    out = run("cluster", tmp_path / "texts", tmp_path / "out", "--engine", engine, "--model", "toy", cache=tmp_path)
+    assert out.splitlines()[-1].startswith("2 files, 1560 -> ")
+    written = {"a.lmz", "a.lmz.json", "b.lmz", "b.lmz.json", "manifest.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == written
+    one = [tmp_path / "texts" / "a", tmp_path / "a.lmz", "--parts", "2", "--model", "toy"]
+    assert run("cluster", *one, cache=tmp_path).splitlines()[-1].startswith("1 files, 780 -> ")
+    assert (tmp_path / "a.lmz").read_bytes() == (tmp_path / "out" / "a.lmz").read_bytes()

@@ -22,6 +22,7 @@ KINDS = {
     "wrong": b"".join(b"seven!!" + bytes([i]) for i in range(14)),
     "text": b"The rain in Spain\n\n  and the 1234 rain in france, 12;3\n" + bytes(range(0, 256, 5)),
     "markup": b'<a href="x"><b>one</b></a>{"key": [1, 22, "v"]}\n' * 2,
+    "script": "Однажды в студёную зимнюю пору, 記号は三つ。".encode() + b"\x80\x81\x82\x83\x84\x85 \xff\xfe",
     "lines": b"".join(b"2020-01-%02d 12:%02d error: disk %d failed (%s)\n" % (i, i * 7 % 60, i * i, b"ab" * (i % 3)) for i in range(3)),
 }
 WORDS = [b"the", b"th", b"he", b"in", b"and ", b"rain", b"the", b"12", b'="', b"\xff\xff", b"error: ", b""]

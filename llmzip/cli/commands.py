@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from llmzip import __version__
-from llmzip.cli import benching, fileio, scoring, show
+from llmzip.cli import benching, fileio, listing, scoring, show
 from llmzip.cli.compressing import CompressFile
 from llmzip.cli.decompressing import CheckFile, DecompressFile
 from llmzip.cli.display import Display
@@ -32,11 +32,15 @@ from llmzip.cli.options import (
     Suffix,
     Threads,
     Verbose,
+    parsed,
     policy_of,
     reading_of,
     size_of,
     source_of,
+    wanted_of,
 )
+from llmzip.cli.parts import JoinParts, PartPolicy, parse_part
+from llmzip.cli.ranges import ExtractRange
 from llmzip.cli.sources import model_of_level
 from llmzip.models import Engine
 from llmzip.models.known import DEFAULT_LEVEL, level_of
@@ -120,6 +124,9 @@ def compress(
     no_open: Annotated[
         bool, typer.Option("--no-open", help="Leave closed what is deflated inside: PDF, EPUB, DOCX, .gz, .zip, ...")
     ] = False,
+    part: Annotated[
+        str | None, typer.Option("--part", metavar="K/N", help="Only part K of N, to FILE.K-of-N.lmz; see join.")
+    ] = None,
     suffix: Suffix = fileio.SUFFIX,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -136,6 +143,10 @@ def compress(
         overlap=overlap,
         opens=not no_open,
     )
+    if part is not None:
+        if rm:
+            raise typer.BadParameter("--rm would delete what the other parts need")
+        policy = PartPolicy.of(policy, parsed(parse_part, part), coding.group_size)
     if level and model is None and engine is Engine.exact:
         model = model_of_level(level, display)
     source = source_of(model, engine, device, threads, display)
@@ -154,6 +165,12 @@ def decompress(
     salvage: Annotated[
         bool, typer.Option("--salvage", help="Write what is whole of a damaged FILE; say what is not.")
     ] = False,
+    span: Annotated[
+        str | None, typer.Option("--range", metavar="A-B", help="Bytes A to B, from 0; A-, -N: the last. To stdout.")
+    ] = None,
+    lines: Annotated[
+        str | None, typer.Option("--lines", metavar="A-B", help="Lines A to B, from 1; A-. To stdout.")
+    ] = None,
     max_size: MaxSize = None,
     memory: Memory = None,
     model: ModelName = None,
@@ -167,13 +184,47 @@ def decompress(
 ) -> Job:
     """Decompress each FILE.lmz to FILE."""
     names = files or [fileio.STDIO]
-    policy = policy_of(names, output, stdout, keep, force, rm, suffix)
+    wanted = wanted_of(span, lines, takes_all=rm or salvage)
+    policy = policy_of(names, output, stdout or (wanted is not None and output is None), keep, force, rm, suffix)
     if salvage and rm:
         raise typer.BadParameter("--rm would delete what --salvage could not read")
     display = Display(quiet=quiet, verbose=verbose)
     reading = reading_of(source_of(model, engine, device, threads, display), ignore_engine, max_size, memory)
+    if wanted is not None:
+        extract = ExtractRange(display, reading, policy, wanted)
+        return lambda: each_coded(names, display, extract)
     work = DecompressFile(display, reading, policy, salvage)
     return lambda: each_coded(names, display, work)
+
+
+@app.command()
+def join(
+    files: Annotated[list[str], typer.Argument(metavar="PART...", help="In their order.")],
+    output: Output = None,
+    stdout: Stdout = False,
+    force: Force = False,
+    one_index: Annotated[
+        bool, typer.Option("--one-index", help="One member with one index, which takes decoding them, or --source.")
+    ] = False,
+    original: Annotated[
+        str | None, typer.Option("--source", metavar="FILE", help="Compare each block with FILE, without decoding.")
+    ] = None,
+    max_size: MaxSize = None,
+    memory: Memory = None,
+    model: ModelName = None,
+    engine: EngineName = Engine.exact,
+    device: Device = None,
+    threads: Threads = 0,
+    ignore_engine: IgnoreEngine = False,
+    quiet: Quiet = 0,
+    verbose: Verbose = 0,
+) -> Job:
+    """Check the parts of a file and join them."""
+    policy = policy_of(files[:1], output, stdout or output is None, False, force, False, fileio.SUFFIX)
+    display = Display(quiet=quiet, verbose=verbose)
+    reading = reading_of(source_of(model, engine, device, threads, display), ignore_engine, max_size, memory)
+    work = JoinParts(display, reading, policy, one_index, original)
+    return lambda: work(files)
 
 
 @app.command()
@@ -200,11 +251,16 @@ def test(
 def info(
     files: Annotated[list[str], typer.Argument(metavar="FILE")],
     json: Json = False,
+    members: Annotated[
+        bool, typer.Option("--members", help="List what is in a tar: decodes the groups that hold its headers.")
+    ] = False,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> Job:
     """Show sizes, model and blocks of each FILE, from its headers alone."""
     display = Display(quiet=quiet, verbose=verbose)
+    if members:
+        return lambda: listing.show_members(files, display, as_json=json)
     return lambda: show.show_info(files, display, as_json=json)
 
 

@@ -343,6 +343,7 @@ def info_record(name: str, info: "Info") -> dict[str, Any]:
         "ratio": round(info.n_bytes / info.n_bytes_on_disk, 4),
         "bits_per_byte": round(8 * info.n_bytes_on_disk / info.n_bytes, 4) if info.n_bytes else None,
         **asdict(info),
+        "groups": [asdict(group) for group in info.groups],
     }
 
 

@@ -1,6 +1,7 @@
 """Options that several commands take, and what must be true of their values. typer sees argv and nothing else."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -8,10 +9,13 @@ from llmzip.cli import fileio
 from llmzip.cli.decompressing import Reading
 from llmzip.cli.display import Display
 from llmzip.cli.outputs import OutputPolicy
+from llmzip.cli.ranges import Bytes, Lines, Wanted
 from llmzip.cli.sources import ToldSource
 from llmzip.limits import Limits
 from llmzip.models import Engine
 from llmzip.models.source import ModelSource
+
+Value = TypeVar("Value")
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="- or none: stdin to stdout.")]
 Output = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE; - is stdout.")]
@@ -58,6 +62,23 @@ def _n_bytes(text: str) -> int | None:
     if number[-1:] in tuple("KMGT"):
         number, shift = number[:-1], 10 * ("KMGT".index(number[-1]) + 1)
     return int(number) << shift if number.isascii() and number.isdecimal() and len(number) < 20 else None
+
+
+def parsed(parse: Callable[[str], Value], text: str) -> Value:
+    """What a text of argv says; a ValueError is one of who wrote it."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def wanted_of(span: str | None, lines: str | None, *, takes_all: bool) -> Wanted | None:
+    """What is asked for of the content, if not all of it. `takes_all`: another option needs all of it."""
+    if span is None and lines is None:
+        return None
+    if (span is not None and lines is not None) or takes_all:
+        raise typer.BadParameter("--range and --lines go neither together nor with --rm or --salvage")
+    return parsed(Lines.parse, lines) if lines is not None else parsed(Bytes.parse, span or "")
 
 
 def reading_of(model: ModelSource, ignore_engine: bool, max_size: str | None, memory: str | None) -> Reading:

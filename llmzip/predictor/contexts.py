@@ -43,6 +43,7 @@ class Lane:
         self.token = self.token1 = self.token2 = self.token3 = self.in_token = 0
         self.contexts: list[int] = []
         self.c1 = self.c2 = self.c3 = self.above = self.aligned_byte = self.column = 0
+        self.characters = [0] * 5  # the last, as far as its bytes have come, and those before it
 
     def back(self, memory: Memory, i: int) -> int:
         return memory.data[self.at - i] if self.at - i >= self.start else 0
@@ -56,12 +57,25 @@ def follow_text(memory: Memory, lane: Lane, c: int, stride: int) -> None:
     _follow_words(lane, c)
     _follow_numbers(lane, c, before)
     if stride:
+        _follow_records(memory, lane, c, before)
         return
+    _follow_characters(lane, c)
     _follow_fields(lane, c, before)
     _follow_brackets(lane, c)
     _follow_tags(lane, c, before)
     _follow_lines(lane, c)
     _follow_aligned(memory, lane, c)
+
+
+def _follow_records(memory: Memory, lane: Lane, c: int, before: int) -> None:
+    three = _three_before(memory, lane, 2)
+    memory.followers1[before] = (memory.followers1.get(before, 0) << 8 | c) & _M32
+    memory.followers3[three] = (memory.followers3.get(three, 0) << 8 | c) & _M32
+
+
+def _three_before(memory: Memory, lane: Lane, i: int) -> int:
+    """A hash of 16 bits of the three bytes that end `i` bytes ago."""
+    return hash32(lane.back(memory, i) | lane.back(memory, i + 1) << 8 | lane.back(memory, i + 2) << 16, 0) >> 16
 
 
 def _follow_words(lane: Lane, c: int) -> None:
@@ -92,6 +106,14 @@ def _follow_numbers(lane: Lane, c: int, before: int) -> None:
     masked = 48 if c in DIGITS else c
     lane.mask = (lane.mask << 8 | masked) & _M64
     lane.masked = hash32(lane.masked, masked)
+
+
+def _follow_characters(lane: Lane, c: int) -> None:
+    """In UTF-8 a byte of 128 to 191 goes on with a character."""
+    if c & 0xC0 == 0x80:
+        lane.characters[0] = (lane.characters[0] << 8 | c) & _M32
+    else:
+        lane.characters = [c, *lane.characters[:-1]]
 
 
 def _follow_fields(lane: Lane, c: int, before: int) -> None:
@@ -200,7 +222,7 @@ def find_contexts(memory: Memory, lane: Lane, stride: int) -> None:
     if stride:
         lane.column = (lane.at - lane.start) % stride
         lane.above = lane.aligned_byte = lane.back(memory, stride)
-        lane.contexts = h + _record_contexts(memory, lane, stride)
+        lane.contexts = h + _record_contexts(memory, lane, h, stride)
         return
     lane.column = lane.at - lane.line
     above = lane.line_before + lane.column
@@ -209,6 +231,8 @@ def find_contexts(memory: Memory, lane: Lane, stride: int) -> None:
     token1 = hash32(lane.token, lane.token1)
     tokens = [token1, hash32(token1, lane.token2), joined(token1, lane.token2, lane.token3)]
     lane.contexts = h + _text_contexts(memory, lane) + tokens
+    if c1 >= 128:
+        _find_script_contexts(lane)
 
 
 def _text_contexts(memory: Memory, lane: Lane) -> list[int]:
@@ -251,20 +275,33 @@ def _text_contexts(memory: Memory, lane: Lane) -> list[int]:
     ]
 
 
-def _record_contexts(memory: Memory, lane: Lane, s: int) -> list[int]:
-    c1, c2, c3, c4, up, column = lane.c1, lane.c2, lane.c3, lane.back(memory, 4), lane.above, lane.column
-    up2, left, left2 = lane.back(memory, 2 * s), lane.back(memory, s + 1), lane.back(memory, s + 2)
-    right, two = lane.back(memory, s - 1) if s > 1 else 0, lane.c1 | lane.c2 << 8
+def _find_script_contexts(lane: Lane) -> None:
+    """After a byte of a character of several: fields, columns and first words say little there, characters more."""
+    h, c = lane.contexts, lane.characters
+    four = joined(c[0], c[1], c[2], c[3])
+    h[12] = four
+    h[17] = hash32(c[0], lane.word1)
+    h[24] = hash32(c[0], c[2])
+    h[25] = hash32(c[0], c[1] >> 6)
+    h[31] = c[0]
+    h[33] = joined(c[0], c[2], c[3])
+    h[34] = hash32(four, c[4])
+
+
+def _record_contexts(memory: Memory, lane: Lane, h: list[int], s: int) -> list[int]:
+    c1, c2, c3, c4, c5, c8, c12 = lane.c1, lane.c2, lane.c3, *(lane.back(memory, i) for i in (4, 5, 8, 12))
+    up, column, up2, left, left2 = lane.above, lane.column, *(lane.back(memory, i) for i in (2 * s, s + 1, s + 2))
+    right, two, three = lane.back(memory, s - 1) if s > 1 else 0, c1 | c2 << 8, _three_before(memory, lane, 1)
     e0, e3 = lane.matches[0].expected + 1, lane.matches[3].expected + 1
     across, down = (c1 + up - left) & _M32, (up * 2 - up2) & _M32
     return [
         c2 | c3 << 8,
-        hash32(c1 | c3 << 8, c4),
-        c2 | c3 << 8 | c4 << 16,
+        hash32(two, c5 | lane.back(memory, 6) << 8),
+        hash32(h[5], up),
         c1 | up << 8 | left << 16,
         hash32(column, up | up2 << 8),
-        hash32(column, c1 | up << 8),
-        hash32(column, c1 | up << 8 | right << 16),
+        hash32(h[6], up | up2 << 8),
+        c3 | c4 << 8,
         column,
         up | up2 << 8 | c1 << 16,
         hash32(up | right << 8, c2),
@@ -279,4 +316,8 @@ def _record_contexts(memory: Memory, lane: Lane, s: int) -> list[int]:
         hash32(column, hash32(two, c3)),
         hash32(c1 & 0xF0 | (c2 & 0xF0) << 8 | (c3 & 0xF0) << 16 | c4 << 24, up >> 4),
         hash32(lane.word, c1),
+        hash32(c1, memory.followers1.get(c1, 0) & 0xFFFFFF),
+        hash32(three, memory.followers3.get(three, 0) & 0xFFFFFF),
+        c1 | c4 << 8 | c5 << 16 | c8 << 24,
+        c4 | c8 << 8 | c12 << 16,
     ]

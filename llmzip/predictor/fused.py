@@ -16,7 +16,7 @@ from llmzip.predictor.prior import FIRST_APMS, Mode, Prior, mode_of
 from llmzip.predictor.recording import PARTIES, PARTY_TOP, RECORD, most_decisions
 from llmzip.predictor.spelling import Spelling
 
-_LANE_BYTES, _LINE_BYTES, _END_BYTES = 2072, 64, 8
+_LANE_BYTES, _LINE_BYTES, _END_BYTES = 2096, 64, 8
 _BEFORE = 64  # zeros before the first byte of a group
 _AFTER = 8  # and zeros after the last
 _ROOM = 24  # bytes that a byte takes at the very worst: eight bits or nine of 2^-20
@@ -53,7 +53,7 @@ class _Predictor(Structure):
     _fields_ = (
         *((name, c_void_p) for name in (
             "squash", "reciprocal", "stretch", "log2", "lines", "ends", "histories", "match_cells", "model_cells", "apms",
-            "first_apms", "biases", "weights", "seconds", "latest", "followers", "data", "flags", "lanes",
+            "first_apms", "biases", "weights", "seconds", "latest", "followers", "followers1", "followers3", "data", "flags", "lanes",
         )),
         *((name, c_int64) for name in ("n_lanes", "stride", "n_coded")),
         *((name, c_int32) for name in ("line_bits", "end_bits", "with_model")),
@@ -68,7 +68,7 @@ _LAYOUT = (
     ctypes.sizeof(_Predictor), _LANE_BYTES, _LINE_BYTES, _END_BYTES, RECORD.itemsize, PARTIES, PARTY_TOP, 16, _Predictor.coder.offset, _Predictor.spelling.offset,
     tables.TEXT_CONTEXTS, tables.TOKEN_CONTEXTS, tables.RECORD_CONTEXTS, len(tables.WITH_MODEL), tables.MATCHES, tables.PLAIN_INPUTS, tables.INPUTS, tables.SETS,
     tables.SECONDS, tables.SECOND_ROWS, tables.APMS, tables.MODEL_APMS, tables.BUCKETS, tables.TOP, tables.WEIGHT_TOP, tables.SECOND_TOP,
-    tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST, tables.BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.MATCH_LIMIT,
+    tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST, tables.BOOST_BYTES, tables.RECORD_BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.MATCH_LIMIT,
     tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, tables.APM_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,
     tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK, tables.GROUP, *tables.SET_ROWS,
 )  # fmt: skip
@@ -121,6 +121,8 @@ class Fused:
             "biases": prior.biases,
             "latest": np.zeros(tables.MATCHES << tables.LATEST_BITS, dtype=np.int32),
             "followers": np.zeros(1 << 16, dtype=np.uint32),
+            "followers1": np.zeros(1 << 8, dtype=np.uint32),
+            "followers3": np.zeros(1 << 16, dtype=np.uint32),
         }
         self._struct = _Predictor(
             line_bits=line_bits, end_bits=end_bits, **{name: native.pointer(each) for name, each in arrays.items()}

@@ -42,6 +42,8 @@ class Memory:
         self.data, self.flags = bytearray(size), bytearray(size)
         self.latest: list[dict[int, int]] = [{} for _ in range(MATCHES)]
         self.followers: dict[int, int] = {}
+        self.followers1: dict[int, int] = {}
+        self.followers3: dict[int, int] = {}
 
     def make_room(self, size: int) -> None:
         for each in (self.data, self.flags):

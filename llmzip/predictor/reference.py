@@ -23,6 +23,7 @@ from llmzip.predictor.tables import (
     CONSTANT,
     END,
     NO_MODEL,
+    RECORD_BOOST_BYTES,
     SECOND_RATE_BITS,
     SECOND_TOP,
     TOP,
@@ -328,7 +329,7 @@ class Reference:
             lane.c1 * 9 + bit,
             ((class_of(lane.c1) * 8 + class_of(lane.c2)) * 8 + class_of(lane.c3)) * 3 + third,
             lane.c2 * 2 + is_end,
-            ((min(lane.field, 15) * 16 + min(lane.place, 15)) * 2 + (lane.c1 in DIGITS)) * 2 + is_end,
+            lane.above * 4 + third if self._stride else self._place_in_field(lane) * 2 + is_end,
             (min(lane.word_length, 7) * 8 + class_of(lane.above)) * 9 + bit,
             (hash32(lane.c1 | lane.c2 << 8, 0) >> 22) * 2 + is_end,
             min(lane.column, 255) * 2 + is_end,
@@ -340,8 +341,11 @@ class Reference:
         d.seconds = [
             32 + later if is_end else bit * 4 + (later if self._with_model else (d.matched[0] + 1) // 2),
             256 if is_end else path,
-            (d.matched[0] * 6 + d.certainty) * 2 + is_end,
+            (d.matched[0] * 6 + d.certainty) * 2 + is_end if self._with_model else d.matched[0] * 8 + class_of(lane.c1),
         ]
+
+    def _place_in_field(self, lane: Lane) -> int:
+        return (min(lane.field, 15) * 16 + min(lane.place, 15)) * 2 + (lane.c1 in DIGITS)
 
     def _mix(self, d: Decision) -> int:
         for row in d.rows:
@@ -377,8 +381,14 @@ class Reference:
 
     # ---- learning
 
+    def _boost(self) -> int:
+        """How fast weights learn, in 1/256 of the rate: faster at first, and for longer where nothing is known of them."""
+        if self._stride:
+            return 128 + 896 * RECORD_BOOST_BYTES // (RECORD_BOOST_BYTES + self._n_coded)
+        return 256 + BOOST * 256 * BOOST_BYTES // (BOOST_BYTES + self._n_coded)
+
     def _learn(self, lane: Lane, d: Decision, is_end: int, bit: int) -> None:
-        boost = 256 + BOOST * 256 * BOOST_BYTES // (BOOST_BYTES + self._n_coded)
+        boost = self._boost()
         used = tables.INPUTS if self._with_model else tables.PLAIN_INPUTS
         for row, s in zip(d.rows, d.said, strict=True):
             error = (((bit << 24) - _SQUASH[s + TOP]) >> 8) * boost >> 8

@@ -39,6 +39,17 @@ static void follow_numbers(Lane *l, uint32_t c, uint32_t before) {
     l->masked = hash(l->masked, masked);
 }
 
+/* In UTF-8 a byte of 128 to 191 goes on with a character. */
+static void follow_characters(Lane *l, uint32_t c) {
+    uint32_t *characters = l->characters;
+    if ((c & 0xc0) == 0x80) {
+        characters[0] = characters[0] << 8 | c;
+        return;
+    }
+    for (int i = 4; i > 0; i--) characters[i] = characters[i - 1];
+    characters[0] = c;
+}
+
 static void follow_fields(Lane *l, uint32_t c, uint32_t before) {
     uint32_t *known = &l->field_known[l->field & (STACK - 1)];
     if (is_separator(c)) *known = l->field_classes, l->field_classes = 0;
@@ -162,19 +173,38 @@ static void text_contexts(const Predictor *p, const Lane *l, uint32_t *h) {
     h[34] = hash(l->above | last << 8 | c1 << 16, 0);
 }
 
+/* After a byte of a character of several: fields, columns and first words say little there, characters more. */
+static void script_contexts(const Lane *l, uint32_t *h) {
+    const uint32_t *c = l->characters;
+    uint32_t four = hash(hash(hash(c[0], c[1]), c[2]), c[3]);
+    h[12] = four;
+    h[17] = hash(c[0], l->word1);
+    h[24] = hash(c[0], c[2]);
+    h[25] = hash(c[0], c[1] >> 6);
+    h[31] = c[0];
+    h[33] = hash(hash(c[0], c[2]), c[3]);
+    h[34] = hash(four, c[4]);
+}
+
+/* A hash of 16 bits of the three bytes that end `i` bytes ago. */
+static inline uint32_t three_before(const Predictor *p, const Lane *l, int64_t i) {
+    return hash(back(p, l, i) | back(p, l, i + 1) << 8 | back(p, l, i + 2) << 16, 0) >> 16;
+}
+
 static void record_contexts(const Predictor *p, const Lane *l, uint32_t *h) {
     int64_t s = p->stride;
     uint32_t c1 = l->c1, c2 = l->c2, c3 = l->c3, up = l->above, up2 = back(p, l, 2 * s), left = back(p, l, s + 1);
     uint32_t right = s > 1 ? back(p, l, s - 1) : 0, column = l->column, two = c1 | c2 << 8;
     uint32_t e0 = (uint32_t)(l->matches[0].expected + 1), e3 = (uint32_t)(l->matches[3].expected + 1);
-    uint32_t across = c1 + up - left, down = up * 2 - up2;
+    uint32_t across = c1 + up - left, down = up * 2 - up2, three = three_before(p, l, 1);
+    uint32_t c4 = back(p, l, 4), c5 = back(p, l, 5), c8 = back(p, l, 8);
     h[7] = c2 | c3 << 8;
-    h[8] = hash(c1 | c3 << 8, back(p, l, 4));
-    h[9] = c2 | c3 << 8 | back(p, l, 4) << 16;
+    h[8] = hash(two, c5 | back(p, l, 6) << 8);
+    h[9] = hash(h[5], up);
     h[10] = c1 | up << 8 | left << 16;
     h[11] = hash(column, up | up2 << 8);
-    h[12] = hash(column, c1 | up << 8);
-    h[13] = hash(column, c1 | up << 8 | right << 16);
+    h[12] = hash(h[6], up | up2 << 8);
+    h[13] = c3 | c4 << 8;
     h[14] = column;
     h[15] = up | up2 << 8 | c1 << 16;
     h[16] = hash(up | right << 8, c2);
@@ -187,8 +217,12 @@ static void record_contexts(const Predictor *p, const Lane *l, uint32_t *h) {
     h[23] = hash(column, down & 255);
     h[24] = hash(across & 255, down & 255);
     h[25] = hash(column, hash(two, c3));
-    h[26] = hash((c1 & 0xf0) | (c2 & 0xf0) << 8 | (c3 & 0xf0) << 16 | back(p, l, 4) << 24, up >> 4);
+    h[26] = hash((c1 & 0xf0) | (c2 & 0xf0) << 8 | (c3 & 0xf0) << 16 | c4 << 24, up >> 4);
     h[27] = hash(l->word, c1);
+    h[28] = hash(c1, p->followers1[c1] & 0xffffff);
+    h[29] = hash(three, p->followers3[three] & 0xffffff);
+    h[30] = c1 | c4 << 8 | c5 << 16 | c8 << 24;
+    h[31] = c4 | c8 << 8 | back(p, l, 12) << 16;
 }
 
 /* The contexts of the byte at lane->at, before their numbers are hashed in. */
@@ -212,10 +246,16 @@ static void find_contexts(const Predictor *p, Lane *l) {
         l->above = l->line_before + column < l->line ? p->data[l->line_before + column] : 0;
         l->aligned_byte = l->aligned < l->line ? p->data[l->aligned] : 0;
         text_contexts(p, l, h);
+        if (c1 >= 128) script_contexts(l, h);
     }
     h[TEXT_CONTEXTS] = hash(l->token, l->token1);
     h[TEXT_CONTEXTS + 1] = hash(h[TEXT_CONTEXTS], l->token2);
     h[TEXT_CONTEXTS + 2] = hash(h[TEXT_CONTEXTS + 1], l->token3);
+}
+
+static void follow_records(const Predictor *p, const Lane *l, uint32_t c, uint32_t before) {
+    uint32_t *one = p->followers1 + before, *three = p->followers3 + three_before(p, l, 2);
+    *one = *one << 8 | c, *three = *three << 8 | c;
 }
 
 /* Byte c has come, and stands before lane->at. */
@@ -224,7 +264,11 @@ static void follow_text(const Predictor *p, Lane *l, uint32_t c) {
     *followers = *followers << 8 | c;
     follow_words(l, c);
     follow_numbers(l, c, before);
-    if (p->stride) return;
+    if (p->stride) {
+        follow_records(p, l, c, before);
+        return;
+    }
+    follow_characters(l, c);
     follow_fields(l, c, before);
     follow_brackets(l, c);
     follow_tags(l, c, before);

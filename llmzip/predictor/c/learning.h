@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 enum { TOP = 5120, BUCKETS = 33, WEIGHT_TOP = (1 << 18) - 1, SECOND_TOP = 1 << 20 };
-enum { RATE_BITS = 17, SECOND_RATE_BITS = 18, BOOST = 3, BOOST_BYTES = 1500, CONSTANT = 256 };
+enum { RATE_BITS = 17, SECOND_RATE_BITS = 18, BOOST = 3, BOOST_BYTES = 1500, RECORD_BOOST_BYTES = 32000, CONSTANT = 256 };
 enum { SLOT_LIMIT = 60, HISTORY_LIMIT = 1023, MATCH_LIMIT = 400, MODEL_LIMIT = 1000, APM_LIMIT = 255 };
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)

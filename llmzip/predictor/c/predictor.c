@@ -178,7 +178,7 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
         (int32_t)l->c1 * 9 + bit,
         (int32_t)((class_of(l->c1) * 8 + class_of(l->c2)) * 8 + class_of(l->c3)) * 3 + third,
         (int32_t)l->c2 * 2 + is_end,
-        ((field * 16 + at) * 2 + is_digit(l->c1)) * 2 + is_end,
+        p->stride ? (int32_t)l->above * 4 + third : ((field * 16 + at) * 2 + is_digit(l->c1)) * 2 + is_end,
         ((l->word_length < 7 ? l->word_length : 7) * 8 + (int32_t)class_of(l->above)) * 9 + bit,
         (int32_t)(two >> 22) * 2 + is_end,
         (int32_t)(l->column < 255 ? l->column : 255) * 2 + is_end,
@@ -190,7 +190,7 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
     int32_t second[SECONDS] = {
         is_end ? 32 + later : bit * 4 + (p->with_model ? later : (d->match[0] + 1) / 2),
         is_end ? 256 : path,
-        (d->match[0] * 6 + d->certainty) * 2 + is_end,
+        p->with_model ? (d->match[0] * 6 + d->certainty) * 2 + is_end : d->match[0] * 8 + (int32_t)class_of(l->c1),
     };
     for (int i = 0; i < SECONDS; i++) d->seconds[i] = p->seconds + (i * SECOND_ROWS + second[i]) * SAID_ROOM;
 }
@@ -261,10 +261,16 @@ static void learn_contexts(const Predictor *p, const Decision *d, int is_end, in
     }
 }
 
+/* How fast weights learn, in 1/256 of the rate: faster at first, and for longer where nothing is known of them. At most 1024. */
+static int64_t boost_of(const Predictor *p) {
+    if (p->stride) return 128 + (int64_t)896 * RECORD_BOOST_BYTES / (RECORD_BOOST_BYTES + p->n_coded);
+    return 256 + (int64_t)BOOST * 256 * BOOST_BYTES / (BOOST_BYTES + p->n_coded);
+}
+
 static void learn(const Predictor *p, Decision *d, int is_end, int bit) {
     const int32_t *reciprocal = p->reciprocal;
     int32_t errors[SETS], second_errors[SECONDS];
-    int64_t boost = 256 + (int64_t)BOOST * 256 * BOOST_BYTES / (BOOST_BYTES + p->n_coded);
+    int64_t boost = boost_of(p);
     for (int i = 0; i < SETS; i++) errors[i] = (int32_t)(((((int64_t)bit << 24) - d->of_set[i]) >> 8) * boost >> 8);
     for (int i = 0; i < SECONDS; i++) second_errors[i] = ((bit << 24) - d->of_second[i]) >> 8;
     train(d->weights, SETS, d->inputs, d->n_inputs, errors, RATE_BITS, WEIGHT_TOP);
@@ -470,7 +476,7 @@ EXPORT const int64_t *llmzip_predictor_layout(void) {
     int64_t values[] = {
         0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), sizeof(Record), PARTIES, PARTY_TOP, offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
         TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS, BUCKETS,
-        TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT,
+        TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, RECORD_BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT,
         APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK, GROUP,
         SET_ROWS[0], SET_ROWS[1], SET_ROWS[2], SET_ROWS[3], SET_ROWS[4], SET_ROWS[5], SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
     };

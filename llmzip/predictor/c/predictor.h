@@ -4,7 +4,7 @@
 #include "coder.h"
 #include "learning.h"
 
-enum { TEXT_CONTEXTS = 35, TOKEN_CONTEXTS = 3, CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS, RECORD_CONTEXTS = 28 };
+enum { TEXT_CONTEXTS = 35, TOKEN_CONTEXTS = 3, CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS, RECORD_CONTEXTS = 32 };
 enum { USED_WITH_MODEL = 26 }; /* the others would say what the model has said */
 static const uint8_t WITH_MODEL[USED_WITH_MODEL] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 18, 19, 20, 21, 22, 27, 28, 29, 30, 32, 35, 36, 37};
 enum { CONTEXT_ROOM = 48, SAID_ROOM = 16 }; /* multiples of 16 */
@@ -31,6 +31,7 @@ typedef struct { /* one lane: where it is, and what its bytes so far are like */
     uint64_t places[CONTEXTS];                     /* hashes of the lines of the next four bits */
     uint32_t contexts[CONTEXTS];                   /* then names of those in use: their numbers hashed in, and whether a token has begun */
     uint32_t c1, c2, c3, above, aligned_byte, column;
+    uint32_t characters[5];                        /* the last, as far as its bytes have come, and those before it */
 } Lane;
 
 typedef struct { uint32_t words[16]; } Line; /* check << 16 | visits, and the slots of the 15 decisions of a nibble */
@@ -66,6 +67,7 @@ typedef struct {
     int32_t *seconds;         /* (SECONDS, SECOND_ROWS, 16) */
     int32_t *latest;          /* (MATCHES, 2^LATEST_BITS) hash of what was last -> where what followed it is */
     uint32_t *followers;      /* (2^16) what followed two bytes, the last first */
+    uint32_t *followers1, *followers3; /* (2^8, 2^16) what followed one byte in records, and three by their hash */
     /* the group's bytes, one block after the other, 64 zeros before them; for each DONE and STARTS */
     uint8_t *data, *flags;
     Lane *lanes;
