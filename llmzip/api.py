@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Unpack, cast
 from llmzip import container, damage, filemap
 from llmzip.coding import Options
 from llmzip.damage import Damage
+from llmzip.errors import LlmzipError
 from llmzip.file import FileArgument
 from llmzip.filemap import BlockEntry, MemberEntry
 from llmzip.handles import flat
@@ -129,6 +130,8 @@ class BlockInfo:
     overlap: int | None
     begins_group: bool  # the others go on from the block before
     transforms: tuple[str, ...]  # of the content before it was coded, in their order
+    n_opened: int | None  # bytes of the content after what is deflated in it was opened; None: nothing was
+    opened: tuple[tuple[str, int], ...]  # kinds of what was opened, and how many of each
     file_offset: int  # of its header
     content_offset: int  # in the content of the whole file
 
@@ -156,7 +159,7 @@ class MemberInfo:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a file says of itself. Not that its content is whole: no payload has been read."""
+    """What a file says of itself. Not that its content is whole: nothing coded has been read."""
 
     n_bytes: int
     n_bytes_on_disk: int
@@ -199,13 +202,13 @@ def _group_info(blocks: list[BlockInfo]) -> GroupInfo:
 
 
 def get_info(file: "FileArgument | Buffer", /) -> Info:
-    """What is in an .lmz file, from its headers alone.
+    """What is in an .lmz file, from its headers and from what they say was opened.
 
     `file` is a path (str or PathLike), a file object with random access, or the bytes of a file.
     """
     with _opened(file) as opened:
         walked = filemap.walk_file(opened, opened.tell())
-    members = tuple(_member_info(member, i + 1) for i, member in enumerate(walked))
+        members = tuple(_member_info(opened, member, i + 1) for i, member in enumerate(walked))
     return Info(
         n_bytes=sum(member.n_bytes for member in members),
         n_bytes_on_disk=sum(member.n_bytes_on_disk for member in members),
@@ -213,17 +216,17 @@ def get_info(file: "FileArgument | Buffer", /) -> Info:
     )
 
 
-def _member_info(member: MemberEntry, number: int) -> MemberInfo:
+def _member_info(file: BinaryIO, member: MemberEntry, number: int) -> MemberInfo:
     return MemberInfo(
         n_bytes=member.n_bytes,
         n_bytes_on_disk=member.size,
         fingerprint="" if member.fingerprint == container.NO_MODEL else member.fingerprint.hex(),
         engine_note=member.note,
-        blocks=tuple(_block_info(block, number) for block in member.blocks),
+        blocks=tuple(_block_info(file, block, number) for block in member.blocks),
     )
 
 
-def _block_info(block: BlockEntry, member: int) -> BlockInfo:
+def _block_info(file: BinaryIO, block: BlockEntry, member: int) -> BlockInfo:
     header = block.header
     assert header is not None  # a walk reads them all
     return BlockInfo(
@@ -236,6 +239,17 @@ def _block_info(block: BlockEntry, member: int) -> BlockInfo:
         overlap=header.overlap,
         begins_group=block.begins_group,
         transforms=container.transform_names(header.mask),
+        n_opened=header.n_opened,
+        opened=_opened_kinds(file, block.offset + header.size, header.n_side) if header.n_opened is not None else (),
         file_offset=block.offset,
         content_offset=block.content_offset,
     )
+
+
+def _opened_kinds(file: BinaryIO, offset: int, n_side: int) -> tuple[tuple[str, int], ...]:
+    from llmzip import openings, transforms
+
+    try:
+        return openings.list_side(transforms.split_sides(filemap.read_at(file, offset, n_side))[0])
+    except LlmzipError:  # damaged: that is for `test` to tell
+        return ()

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from llmzip import container
 from llmzip.coding import Coding, CodingError
-from llmzip.container import BOM, CM, CRLF, MODEL, PACK, REPEATS, STORED, X86, Block
+from llmzip.container import BOM, CM, CRLF, MODEL, OPEN, PACK, REPEATS, STORED, X86, Block
 from llmzip.errors import ChecksumError, FormatError
 from llmzip.primitives import content_check
 
 if TYPE_CHECKING:
     from llmzip.models import Model
+    from llmzip.openings import Opening
     from llmzip.predictor import Predictor
 
 Progress = Callable[[int], object]  # bytes of content done
@@ -31,12 +32,13 @@ class Memory:
     def __init__(self, line_bits: int, threads: int | None = None) -> None:
         self.line_bits, self.threads = line_bits, threads
         self.n_bytes = 0  # of the bodies so far, which it holds
+        self.window = b""  # of a stream that goes on beyond the last block that was coded: where the next is begun
         self._predictor: Predictor | None = None
         self._spoiled = False
 
     def spoil(self) -> None:
         """A block has been lost: what goes on from it cannot be read."""
-        self._spoiled, self._predictor = True, None
+        self._spoiled, self._predictor, self.window = True, None, b""
 
     @contextmanager
     def at_stake(self, block: Block) -> Iterator[None]:
@@ -75,6 +77,7 @@ class Body:
     mask: int
     data: bytes
     side: bytes
+    n_opened: int | None = None  # bytes of the content after OPEN, if that is one of them
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class Coded:
             overlap=self.overlap,
             mask=self.body.mask,
             n_body=len(self.body.data) if self.body.mask else None,
+            n_opened=self.body.n_opened,
             side=self.body.side,
         )
 
@@ -117,18 +121,51 @@ class Choice:
 
 
 def compress(
-    model: "Model", data: bytes, is_text: bool, memory: Memory, coding: Coding, *, progress: Progress | None = None
+    model: "Model",
+    content: bytes,
+    is_text: bool,
+    memory: Memory,
+    coding: Coding,
+    *,
+    opening: "Opening | None" = None,
+    progress: Progress | None = None,
 ) -> Choice:
     """The block for these bytes, which goes on from what the memory has learnt.
 
+    With an `opening` of them, that is coded; `is_text` is said of its body.
     Raises CodingError for a coding that does not fit the model.
     """
+    from llmzip import segments, transforms
+
+    data = content if opening is None else opening.body
+    found = [_stored(Body(0, content, b""))]
+    random = segments.is_random(data)
+    body, hopeless = _transformed(data, is_text, random)
+    why = "looks " + ("random" if hopeless else "text" if is_text else "binary")
+    if opening is None:
+        if random:
+            found.append(_stored(Body(*transforms.apply(data, PACK))))
+        found.append(_stored(body))  # without its repeats it may be such that no coder makes it smaller
+    else:
+        side = transforms.join_sides(opening.side, body.side)
+        body = Body(body.mask | OPEN, body.data, side, n_opened=len(data))
+        why += f"; opened {opening.summary()}"
+    coded = None
+    if data and not hopeless:
+        tell = progress and (lambda done: progress(done * len(content) // len(body.data)))
+        coded, share = _coded(model, body, is_text, memory, coding, tell)
+        memory.window = b"" if opening is None else opening.window
+        found.insert(0, coded)
+        why += share
+    check = content_check(content)
+    block, least = min(((each.block(len(content), check), each) for each in found), key=lambda pair: _size(pair[0]))
+    return Choice(block, why, spoils=coded is not None and least is not coded)
+
+
+def _transformed(data: bytes, is_text: bool, random: bool) -> tuple[Body, bool]:
+    """What is coded for these bytes, and whether there is nothing to gain by that."""
     from llmzip import segments, transforms, trials
 
-    found = [_stored(0, data, b"")]
-    random = segments.is_random(data)
-    if random:
-        found.append(_stored(*transforms.apply(data, PACK)))
     mask, body, side = transforms.apply(data, segments.utf16(data) | BOM | CRLF if is_text else 0)
     if mask == BOM:  # alone it costs what it saves
         mask, body, side = 0, data, b""
@@ -136,18 +173,7 @@ def compress(
     mask, body, side = transforms.apply(data, mask | REPEATS)
     if not is_text and not hopeless and trials.is_better(code := transforms.apply(body, X86)[1], body):
         mask, body = mask | X86, code
-    # without its repeats it may be such that no coder makes it smaller
-    found.append(_stored(mask, body, side))
-    why = "looks " + ("random" if hopeless else "text" if is_text else "binary")
-    coded = None
-    if data and not hopeless:
-        tell = progress and (lambda done: progress(done * len(data) // len(body)))
-        coded, share = _coded(model, Body(mask, body, side), is_text, memory, coding, tell)
-        found.insert(0, coded)
-        why += share
-    check = content_check(data)
-    block, least = min(((each.block(len(data), check), each) for each in found), key=lambda pair: _size(pair[0]))
-    return Choice(block, why, spoils=coded is not None and least is not coded)
+    return Body(mask, body, side), hopeless
 
 
 def _size(block: Block) -> int:
@@ -156,8 +182,8 @@ def _size(block: Block) -> int:
     return 4 * container.MAX_BLOCK_SIZE if size is None else size
 
 
-def _stored(mask: int, body: bytes, side: bytes) -> Coded:
-    return Coded(STORED, Body(mask, body, side), body)
+def _stored(body: Body) -> Coded:
+    return Coded(STORED, body, body.data)
 
 
 def _coded(
@@ -196,13 +222,30 @@ def decompress(block: Block, model: "Model | None", memory: Memory, progress: Pr
     Raises ChecksumError or FormatError when the bytes are not those that were compressed, and gives none of them out.
     """
     data = _body(block, model, memory, progress and (lambda done: progress(done * block.n_bytes // block.body_size)))
-    if block.mask:
+    window = b""
+    if block.mask & OPEN:
+        data, window = _closed(block, data, memory.window)
+    elif block.mask:
         from llmzip import transforms
 
         data = transforms.undo(block.mask, data, block.side, block.n_bytes)
     if not block.is_content(data):
         raise ChecksumError("the decoded bytes are not the ones that were compressed")
+    if block.kind != STORED:
+        memory.window = window
     return data
+
+
+def _closed(block: Block, body: bytes, before: bytes) -> tuple[bytes, bytes]:
+    """The content of a block that was opened, and the window that it leaves."""
+    from llmzip import openings, transforms
+
+    assert block.n_opened is not None
+    own, side = transforms.split_sides(block.side)
+    opened = transforms.undo(block.mask & ~OPEN, body, side, block.n_opened)
+    if len(opened) != block.n_opened:
+        raise FormatError("the opened content has not the size that its block declares")
+    return openings.close_content(opened, own, block.n_bytes, before)
 
 
 def memory_needed(header: container.Header, model: "Model | None", memory: Memory) -> int:
@@ -215,7 +258,10 @@ def memory_needed(header: container.Header, model: "Model | None", memory: Memor
     if header.mask:
         from llmzip import transforms
 
-        held += 3 * transforms.most_on_the_way(header.mask, header.n_bytes)  # what one reads and makes, and its pieces
+        n_opened = header.n_bytes if header.n_opened is None else header.n_opened
+        held += 3 * transforms.most_on_the_way(header.mask, n_opened)  # what one reads and makes, and its pieces
+    if header.mask & OPEN:
+        held += 2 * header.n_bytes + 4 * n_opened  # what is made at each depth
     if header.kind in (CM, MODEL):
         from llmzip import predictor
 

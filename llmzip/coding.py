@@ -23,6 +23,7 @@ class Options(TypedDict, total=False):
     lanes: int | None
     window: int | None
     overlap: int | None
+    opens: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Coding:
     lanes: int | None = None
     window: int | None = None  # tokens
     overlap: int | None = None  # tokens
+    opens: bool = True  # deflate streams and base64 are coded by what they hold
 
     def __post_init__(self) -> None:
         if not 1 <= self.block_size <= MAX_BLOCK_SIZE:

@@ -40,11 +40,18 @@ HAS_PARAMETERS = 0x20
 HAS_TRANSFORMS = 0x40
 BEGINS_GROUP = 0x80
 
-# Transforms, bits of the mask, in the order in which the encoder applies them (llmzip.transforms).
-UTF16LE, UTF16BE, BOM, CRLF, REPEATS, PACK, X86 = (1 << i for i in range(7))
+# Transforms, bits of the mask, in the order in which the encoder applies them (llmzip.transforms), but that OPEN is the
+# first (llmzip.openings).
+UTF16LE, UTF16BE, BOM, CRLF, REPEATS, PACK, X86, OPEN = (1 << i for i in range(8))
 TRANSFORM_NAMES = {
+    OPEN: "open",
     UTF16LE: "utf-16-le", UTF16BE: "utf-16-be", BOM: "bom", CRLF: "crlf", REPEATS: "repeats", PACK: "pack", X86: "x86",
 }  # fmt: skip
+
+
+def max_opened_size(n_bytes: int) -> int:
+    """Of content of so many bytes."""
+    return min(MAX_OPENED_SIZE, MAX_OPENED_RATIO * n_bytes + FREE_OPENED_SIZE)
 
 
 def transform_names(mask: int) -> tuple[str, ...]:
@@ -61,6 +68,8 @@ MAX_BLOCK_SIZE = 1 << 26
 MAX_GROUP_SIZE = 1 << 28  # bytes of the bodies that share a memory
 MIN_LINE_BITS, MAX_LINE_BITS = 10, 24  # of a memory: 2^line_bits lines of 64 bytes, 1 GiB at most
 MAX_EXPANSION = 64  # bytes of a coded body over those of the body
+MAX_OPENED_SIZE = MAX_BLOCK_SIZE  # bytes of content after OPEN
+MAX_OPENED_RATIO, FREE_OPENED_SIZE = 256, 1 << 16  # of those for each byte of content, and above that: bounds the time
 MAX_BODY_GROWTH = 2  # bytes of body for each byte of content: UTF-16 to UTF-8 takes up to 1.5
 MAX_NOTE_SIZE = 4096
 MIN_LANES, MAX_LANES = 2, 1024  # as written; one lane is not written
@@ -68,7 +77,7 @@ MIN_WINDOW, MAX_WINDOW = 8, 1 << 15
 # lanes x window: bounds the memory that a header can ask for; so does overlap <= window / 2 the time
 MAX_POSITIONS = 1 << 17
 MAX_PARAMETERS_SIZE = 255  # so that a header has a greatest size
-MAX_HEADER_SIZE = 1 + 8 * MAX_VARINT_SIZE + MAX_PARAMETERS_SIZE + CHECK_SIZE
+MAX_HEADER_SIZE = 1 + 9 * MAX_VARINT_SIZE + MAX_PARAMETERS_SIZE + CHECK_SIZE
 
 
 # Blocks as the codec sees them
@@ -91,6 +100,7 @@ class Block:
     line_bits: int | None = None  # of the memory of the group that begins here
     mask: int = 0  # of transforms
     n_body: int | None = None  # None if and only if there are none: then the body is the content
+    n_opened: int | None = None  # bytes of the content after OPEN, if that is one of them
     side: bytes = b""
     covered: bytes = b""  # what the content check covers before the content: all of a short member, else nothing
 
@@ -212,6 +222,7 @@ class Header:
     line_bits: int | None = None  # of the memory of the group that begins here; None: it goes on
     mask: int = 0
     n_body: int | None = None
+    n_opened: int | None = None
     n_side: int = 0
     covered: bytes = b""  # of a short member: what comes before the payload
 
@@ -268,6 +279,7 @@ def _create_header_fields(block: Block, last: bool) -> bytes:
     if block.mask:
         kind |= HAS_TRANSFORMS
         fields += create_varint(block.mask) + create_varint(block.body_size) + create_varint(len(block.side))
+        fields += create_varint(block.n_opened or 0) if block.mask & OPEN else b""
     if block.line_bits is not None:
         kind |= BEGINS_GROUP
         fields += create_varint(block.line_bits)
@@ -311,18 +323,20 @@ def _parse_fields(data: bytes) -> tuple[Header, bytes | None]:
         lanes, at = parse_varint(data, at, "the lanes")
     if flags & HAS_PARAMETERS:
         record, at = _parse_record(data, at)
-    mask, n_body, n_side = 0, None, 0
+    mask, n_body, n_side, n_opened = 0, None, 0, None
     if flags & HAS_TRANSFORMS:
         mask, at = parse_varint(data, at, "the transforms")
         n_body, at = parse_varint(data, at, "the body size")
         n_side, at = parse_varint(data, at, "the side size")
+        if mask & OPEN:
+            n_opened, at = parse_varint(data, at, "the opened size")
         if kind == STORED:
             n_payload = n_side + n_body
     if flags & BEGINS_GROUP:
         line_bits, at = parse_varint(data, at, "the memory")
     last = bool(flags & LAST)
     sizes = at + CHECK_SIZE, n_payload
-    return Header(kind, last, n_bytes, lanes, None, None, *sizes, line_bits, mask, n_body, n_side), record
+    return Header(kind, last, n_bytes, lanes, None, None, *sizes, line_bits, mask, n_body, n_opened, n_side), record
 
 
 def _parse_record(data: bytes, at: int) -> tuple[bytes, int]:
@@ -377,8 +391,11 @@ def _check_transforms(header: Header) -> None:
         raise FormatError("record of transforms is empty, or on a note")
     if header.mask & UTF16LE and header.mask & UTF16BE:
         raise FormatError("transforms contradict each other")
-    if not 1 <= header.n_body <= MAX_BODY_GROWTH * header.n_bytes:
-        raise FormatError(f"body size is {header.n_body}, not 1 to {MAX_BODY_GROWTH * header.n_bytes}")
+    n_opened = header.n_bytes if header.n_opened is None else header.n_opened
+    if header.n_opened is not None and (header.kind == STORED or n_opened > max_opened_size(header.n_bytes)):
+        raise FormatError(f"opened size is {n_opened}, above {max_opened_size(header.n_bytes)}, or the block is stored")
+    if not 1 <= header.n_body <= MAX_BODY_GROWTH * n_opened:
+        raise FormatError(f"body size is {header.n_body}, not 1 to {MAX_BODY_GROWTH * n_opened}")
     if header.n_side > min(header.n_bytes, header.n_payload):
         raise FormatError(f"side size is {header.n_side}, above {min(header.n_bytes, header.n_payload)}")
 
@@ -431,6 +448,7 @@ def parse_block(data: bytes, header: Header) -> Block:
         line_bits=header.line_bits,
         mask=header.mask,
         n_body=header.n_body,
+        n_opened=header.n_opened,
         side=payload[: header.n_side],
         covered=header.covered + payload if header.covered else b"",
     )

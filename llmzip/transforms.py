@@ -78,6 +78,22 @@ def undo(mask: int, body: bytes, side: bytes, n_bytes: int) -> bytes:
     return body
 
 
+def join_sides(first: bytes, then: bytes) -> bytes:
+    """The side information of OPEN, and that of the transforms after it."""
+    return create_varint(len(first)) + first + then
+
+
+def split_sides(side: bytes) -> tuple[bytes, bytes]:
+    """The inverse. FormatError if they are not there."""
+    try:
+        size, at = parse_varint(side, 0, "the side information")
+    except TruncatedError as error:
+        raise FormatError("side information is too short") from error
+    if at + size > len(side):
+        raise FormatError("side information is too short")
+    return side[at : at + size], side[at + size :]
+
+
 def most_on_the_way(mask: int, n_bytes: int) -> int:
     """Bytes of anything between body and content: all steps but the last one, from UTF-8 to UTF-16, only add."""
     return (MAX_BODY_GROWTH if mask & (UTF16LE | UTF16BE) else 1) * n_bytes

@@ -22,6 +22,10 @@ HOPELESS = 1.0015
 TRIAL_SIZE = 1 << 15
 TRIAL_BITS = 20  # of their memories at most: more would take longer to clear than it is worth
 TRIAL_SHARE = 8  # of the body at most: so much of its time is spent on trying
+OPENED_SHARE = 0.98  # of what a stream holds: one of more bytes than that holds what cannot be made smaller
+MIN_OPENED_TRIAL = 1 << 15  # bytes of what a stream holds, below which nothing is tried
+# Twice the part that others spare a sample which takes half its size in a memory of its own.
+TAUGHT = 0.2
 MIN_TRIAL = 1 << 13  # bytes: below, the model nearly always earns its time
 
 
@@ -34,6 +38,21 @@ def is_hopeless(body: bytes) -> bool:
 def is_better(changed: bytes, body: bytes) -> bool:
     """Whether a body is coded smaller when changed so, in bytes where they are."""
     return _coded_size(_sample(changed), 0) < _coded_size(_sample(body), 0)
+
+
+def is_worth_opening(plain: bytes, n_closed: int) -> bool:
+    """Whether what a deflate stream of so many bytes holds is coded smaller than they are, for what is not text.
+
+    Short ones nearly always are, for the sake of what others like them have taught, and a sample says little of that.
+    """
+    if n_closed > OPENED_SHARE * len(plain):  # nothing was deflated
+        return False
+    if len(plain) < MIN_OPENED_TRIAL:
+        return True
+    sample = _sample(plain, max(SAMPLE_SIZE // 4, min(SAMPLE_SIZE, len(plain) // 16)))
+    strides = _strides(sample, 1) if len(sample) == SAMPLE_SIZE else [0]
+    share = min(_coded_size(sample, stride) for stride in strides) / len(sample)
+    return share * (1 - TAUGHT * max(0.0, 1 - share)) * len(plain) < n_closed
 
 
 def stride_of(body: bytes) -> int:
@@ -54,10 +73,10 @@ def share_with_model(model: Model, body: bytes, shape: codec.Shape) -> float:
     return len(codec.write_tokens(joined, model, counted, shape)) / len(codec.write_bytes(without, counted, 0))
 
 
-def _sample(body: bytes) -> bytes:
+def _sample(body: bytes, size: int = SAMPLE_SIZE) -> bytes:
     """The middle of `body`, or all of it."""
-    start = max(0, len(body) - SAMPLE_SIZE) // 2
-    return body[start : start + SAMPLE_SIZE]
+    start = max(0, len(body) - size) // 2
+    return body[start : start + size]
 
 
 @lru_cache(maxsize=8)
@@ -66,10 +85,10 @@ def _coded_size(sample: bytes, stride: int) -> int:
     return len(codec.write_bytes(Predictor(line_bits_of(len(sample))), sample, stride))
 
 
-def _strides(sample: bytes) -> list[int]:
-    """None, what numbers mostly take, and the distances at which most bytes are the same."""
+def _strides(sample: bytes, most: int = 3) -> list[int]:
+    """None, and at most so many distances: those at which most bytes are the same, and what numbers mostly take."""
     data = np.frombuffer(sample, np.uint8)
     distances = np.arange(2, min(1024, len(data) // 4))
     same = np.array([np.count_nonzero(data[d:] == data[:-d]) / (len(data) - d) for d in distances])
-    likely = distances[np.argsort(-same, kind="stable")[:2]].tolist()
-    return list(dict.fromkeys([0, 4, *likely]))
+    likely = distances[np.argsort(-same, kind="stable")[: min(2, most)]].tolist()
+    return list(dict.fromkeys([0, 4, *likely] if most > 2 else [0, *likely]))

@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+import opened
 from coding import cm_block, grouped, model_block
 
 import llmzip
-from llmzip import container, primitives, transforms
+from llmzip import container, openings, primitives, transforms
 from llmzip.blocks import Memory
 from llmzip.container import Block
 from llmzip.errors import LlmzipError
@@ -70,11 +71,22 @@ def bases() -> list[Built]:
                 side=side,
             )
             found.append((data, [coded]))
+    for data in (opened.book(2), opened.gzipped(opened.mail(opened.zipped([("a", text)]))), opened.pdf(2)):
+        found.append((data, [opened_block(data)]))
     parts = [text[:100], noise[:90], text[100:]]
     found.append((b"".join(parts), [container.stored_block(part) for part in parts]))
     parts = [text[:90], noise[:50], text[90:150], text[150:220], text[220:]]
     found.append((b"".join(parts), grouped(parts, block_of, begins={3})))
     return found
+
+
+def opened_block(data: bytes) -> Block:
+    """A cm block of what is opened in the content."""
+    opening = openings.open_content(data, max_body=1 << 20)
+    assert opening is not None
+    block = replace(cm_block(opening.body), n_bytes=len(data), content_check=primitives.content_check(data))
+    side = transforms.join_sides(opening.side, b"")
+    return replace(block, mask=container.OPEN, n_body=len(opening.body), n_opened=len(opening.body), side=side)
 
 
 def block_of(part: bytes, memory: Memory) -> Block:
@@ -162,9 +174,11 @@ def mutate(chance: random.Random, block: Block) -> Block:
     if way == 4:
         return replace(block, n_bytes=number(chance, block.n_bytes))
     if way == 5:
-        return replace(block, n_body=number(chance, block.body_size), mask=block.mask or 1 << chance.randrange(7))
+        return replace(block, n_body=number(chance, block.body_size), mask=block.mask or 1 << chance.randrange(8))
     if way == 6:
-        return replace(block, mask=chance.randrange(1, 128), n_body=block.body_size)
+        return replace(
+            block, mask=chance.randrange(1, 256), n_body=block.body_size, n_opened=number(chance, block.body_size)
+        )
     if way == 7:
         return replace(block, kind=chance.choice([1, 2, 3, 4, 5, 6, 7]))
     if way == 8:

@@ -2,6 +2,7 @@
 
 import collections
 
+import deflates
 import mutations
 import pytest
 import round_trips
@@ -38,3 +39,9 @@ def test_the_campaign_finds_a_block_that_is_left_out(monkeypatch: pytest.MonkeyP
     with pytest.raises(AssertionError, match="decompress: other bytes"):
         list(mutations.run(0, known, contents))
     assert primitives.content_check(first) in contents
+
+
+def test_streams_are_opened_and_closed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["deflates.py", "--runs", "40", "--size", "20000"])
+    assert deflates.main() == 0
+    assert " exact\n" in capsys.readouterr().out

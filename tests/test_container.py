@@ -100,6 +100,11 @@ def blocks(draw: st.DrawFn) -> Block:
     if draw(st.booleans()):
         n_bytes = draw(st.integers(-(-n_body // 2), container.MAX_BLOCK_SIZE))
         mask = draw(st.integers(1, sum(container.TRANSFORM_NAMES)).filter(lambda mask: mask & 3 != 3))
+        if kind == container.STORED:
+            mask = mask & ~container.OPEN or container.BOM
+        elif mask & container.OPEN:
+            fields["n_opened"] = draw(st.integers(-(-n_body // 2), container.MAX_OPENED_SIZE))
+            n_bytes = draw(st.integers(max(1, fields["n_opened"] // 256), container.MAX_BLOCK_SIZE))
         fields |= {"mask": mask, "n_body": n_body, "side": draw(st.binary(max_size=min(9, n_bytes)))}
     check = draw(st.binary(min_size=8, max_size=8))
     if kind != container.MODEL:

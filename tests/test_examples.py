@@ -11,6 +11,7 @@ import tarfile
 from io import BytesIO, StringIO
 from pathlib import Path
 
+import opened
 import pytest
 from checkpoints import tiny_llama_folder
 
@@ -46,6 +47,18 @@ def test_docstring_has_the_command(path: Path) -> None:
 def test_compress_a_string(tmp_path: Path) -> None:
     out = run("compress_a_string", "--model", "toy", cache=tmp_path)
     assert "back    the same: It is a truth" in out
+
+
+def test_documents(tmp_path: Path) -> None:
+    """Of a folder: nothing is fetched."""
+    for name, content in (("a.epub", opened.book()), ("b.pdf", opened.pdf()), ("c.gz", opened.gzipped(b"text " * 400))):
+        (tmp_path / name).write_bytes(content)
+    out = run("documents", "--local", tmp_path, cache=tmp_path)
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [
+        ["pdf", "1", "10"],
+        ["epub", "1", "12"],
+        ["gz", "1", "1"],
+    ]
 
 
 def test_stream_a_file(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ import pytest
 from checkpoints import invented_text, tiny_llama_folder
 from coding import cm_block, grouped, member_of, model_block
 from commands import Run
+from opened import gzipped, prose
 from test_predictor import KINDS, SPELLING, lanes_of, scores_of
 
 import llmzip
-from llmzip import container
+from llmzip import container, cuts
 from llmzip.blocks import Memory
 from llmzip.errors import LlmzipError
 from llmzip.explain import Explanation, account, explain
@@ -37,6 +38,7 @@ MODEL = ToyModel()
 TEXT = invented_text(160)  # some 1000 bytes
 NOISE = random.Random(1).randbytes(4500)
 RECORDS = b"".join(b"%04d" % i + bytes([i % 7, 255 - i % 5]) for i in range(250))
+OPENED = gzipped(prose(2000))
 SCHEMA = json.loads((Path(account.__file__).parent / "schema.json").read_text("utf-8"))
 TEMPLATE = (Path(account.__file__).parent / "page.html").read_text("utf-8")
 
@@ -70,6 +72,9 @@ FILES = {
     "crlf": (TEXT.replace(b" ", b"\r\n", 20), compressed(TEXT.replace(b" ", b"\r\n", 20))),
     "repeats": (NOISE * 2, compressed(NOISE * 2)),
     "window": (TEXT[:600], compressed(TEXT[:600], window=24, overlap=8, lanes=2)),
+    "opened": (OPENED, compressed(OPENED, share=0)),
+    "opened model": (OPENED, compressed(OPENED)),
+    "opened and closed": (TEXT + OPENED + NOISE, compressed(TEXT + OPENED + NOISE)),
     "two members": (TEXT[:500] * 2, compressed(TEXT[:500]) * 2),
     "padding": (TEXT[:200], compressed(TEXT[:200]) + bytes(100)),
 }  # fmt: skip
@@ -110,9 +115,24 @@ def test_coding_again_tells_what_decoding_tells(kind: str) -> None:
     assert record("x", explain(data, ModelSource(MODEL), content=content)) == record("x", explained(kind))
 
 
-def test_other_content_is_refused() -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_a_stream_in_pieces(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One goes on from the other, in a block after it; what is coded again knows that, too."""
+    monkeypatch.setattr(cuts, "LEAST_OPENED", 1 << 12)
+    coder = zlib.compressobj(6, zlib.DEFLATED, 31, 2)  # of little memory: its blocks are short
+    content = TEXT + coder.compress(prose(9000)) + coder.flush() + TEXT
+    data = compressed(content, share=0, block_size=1 << 12)
+    assert [block.transforms[:1] for block in llmzip.get_info(data).blocks].count(("open",)) > 1
+    found = explain(data, ModelSource(MODEL), content=content if again else None)
+    assert sum(found.parts.values()) == len(data) * BYTE and found.n_detailed == found.n_body > len(content)
+    assert b"literal" in b"".join(stretch.data for stretch in found.stretches)
+
+
+@pytest.mark.parametrize("kind", ["cm", "opened"])
+def test_other_content_is_refused(kind: str) -> None:
+    content, data = FILES[kind]
     with pytest.raises(LlmzipError, match="came out otherwise"):
-        explain(FILES["cm"][1], ModelSource(MODEL), content=TEXT.replace(b"a", b"e"))
+        explain(data, ModelSource(MODEL), content=content.replace(b"a", b"e"))
 
 
 def test_kinds_are_told_from_each_other() -> None:
@@ -126,6 +146,7 @@ def test_kinds_are_told_from_each_other() -> None:
     assert {"model", "token ends", "contexts"} <= set(parts["model"])
     assert parts["padding"]["padding"] == 100 * BYTE and "index" in parts["several blocks"]
     assert parts["repeats"]["side"] > 0 and parts["crlf"]["side"] == BYTE
+    assert parts["opened"]["side"] > 5 * BYTE and "open" in explained("opened").blocks[0].transforms
     assert parts["empty"] == {"headers": 3 * BYTE, "checks": 4 * BYTE}
 
 

@@ -121,6 +121,9 @@ def compress(
         str | None,
         typer.Option(metavar="SIZE", help="Content that is coded in one: large is small; up to 64M, 16M if not given."),
     ] = None,
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="Leave closed what is deflated inside: PDF, EPUB, DOCX, .gz, .zip, ...")
+    ] = False,
     part: Annotated[
         str | None, typer.Option("--part", metavar="K/N", help="Only part K of N, to FILE.K-of-N.lmz; see join.")
     ] = None,
@@ -138,6 +141,7 @@ def compress(
         lanes=lanes,
         window=window,
         overlap=overlap,
+        opens=not no_open,
     )
     if part is not None:
         if rm:

@@ -405,9 +405,10 @@ def _info_details(info: "Info", verbose: bool) -> Iterator[str]:
             "window",
             "overlap",
             "transforms",
+            "opened",
         ]
         rows = [_block_cells(i + 1, block) for member in info.members for i, block in enumerate(member.blocks)]
-        yield from ("  " + line for line in table(header, rows, text_columns=(2, 9)))
+        yield from ("  " + line for line in table(header, rows, text_columns=(2, 9, 10)))
 
 
 def _block_cells(number: int, block: "BlockInfo") -> list[str]:
@@ -422,7 +423,15 @@ def _block_cells(number: int, block: "BlockInfo") -> list[str]:
         str(block.lanes),
         *("-" if value is None else str(value) for value in fields),
         ", ".join(block.transforms) or "-",
+        _opened_text(block),
     ]
+
+
+def _opened_text(block: "BlockInfo") -> str:
+    """What was opened, and the bytes of the content after that."""
+    if block.n_opened is None:
+        return "-"
+    return ", ".join(f"{n} {kind}" for kind, n in block.opened) + f": {block.n_opened}"
 
 
 def models_lines(models: Iterable["ModelInfo"]) -> Iterator[str]:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip import codec, container, native, transforms
-from llmzip.container import CM, MODEL, NOTE, STORED, Block
+from llmzip import blocks, codec, container, native, transforms
+from llmzip.container import CM, MODEL, NOTE, OPEN, STORED, Block
 from llmzip.errors import LlmzipError
 from llmzip.explain.watching import BYTE, N_ALTERNATIVES, Spent, WatchedMemory
 from llmzip.filemap import BlockEntry, MemberEntry, walk_file
+from llmzip.models import Model
 from llmzip.models.source import ModelSource
 from llmzip.predictor.recording import CONTEXTS_SAY, MATCHES_SAY, MODEL_SAYS, PARTIES
 from llmzip.primitives import CHECK_SIZE, parse_varint
@@ -270,22 +271,35 @@ class _Accountant:
 def _code_again(
     source: ModelSource, block: Block, content: bytes, memory: WatchedMemory, progress: Progress | None
 ) -> None:
-    """Code the content of a block as it has been coded already."""
+    """Code the content of a block as it has been coded already.
+
+    One that was opened is decoded all the same: what was found in it is told by its side information alone.
+    """
     if block.kind == STORED:
         return
-    _, body, side = transforms.apply(content, block.mask)
-    predictor = memory.take(len(body))
-    if block.kind == CM:
-        payload = codec.write_bytes(predictor, body, parse_varint(block.payload, 0, "the stride")[0], progress)
+    model = source.to_compress() if block.kind == MODEL else None
+    if block.mask & OPEN:
+        is_same = blocks.decompress(block, model, memory, progress) == content
     else:
-        model = source.to_compress()
-        window, overlap = codec.coding_of(model, block.window, block.overlap, block.lanes)
-        shape = codec.Shape(block.lanes, window, overlap, native.clip_threads(model.threads))
-        payload = codec.write_tokens(predictor, model, body, shape, progress)
-    if (side, payload) != (block.side, block.payload):
+        memory.window = b""
+        is_same = _coded_again(model, block, content, memory, progress) == (block.side, block.payload)
+    if not is_same:
         raise LlmzipError(
             "the same content came out otherwise the second time", hint="compress it, and explain the .lmz file"
         )
+
+
+def _coded_again(
+    model: Model | None, block: Block, content: bytes, memory: WatchedMemory, progress: Progress | None
+) -> tuple[bytes, bytes]:
+    """Side information and payload."""
+    _, body, side = transforms.apply(content, block.mask)
+    predictor = memory.take(len(body))
+    if model is None:
+        return side, codec.write_bytes(predictor, body, parse_varint(block.payload, 0, "the stride")[0], progress)
+    window, overlap = codec.coding_of(model, block.window, block.overlap, block.lanes)
+    shape = codec.Shape(block.lanes, window, overlap, native.clip_threads(model.threads))
+    return side, codec.write_tokens(predictor, model, body, shape, progress)
 
 
 def _body(block: Block, memory: WatchedMemory) -> tuple[bytes, Spent | None]:

@@ -8,6 +8,7 @@ from llmzip import blocks, container, workers
 from llmzip.blocks import Memory
 from llmzip.coding import Coding
 from llmzip.container import Block
+from llmzip.cuts import Cut
 
 if TYPE_CHECKING:
     from llmzip.models import Model
@@ -25,13 +26,13 @@ class Group:
         self._is_first = is_first  # of its member
         self._least = LARGE_SHARE if n_bytes > LARGE_SIZE else 1.0  # of the share that the model is held to
         self._memory: Memory | None = None
-        self._blocks: list[tuple[bytes, bool]] = []  # content and whether it is text, of those that are to be coded
-        self.n_bytes = 0  # of content
+        self._blocks: list[tuple[bytes, Cut]] = []  # content and how it is cut, of those that are to be coded
+        self.n_bytes = 0  # of bodies
         self.ended = False  # no block is to come but those
 
-    def add(self, content: bytes, is_text: bool) -> None:
-        self._blocks.append((content, is_text))
-        self.n_bytes += len(content)
+    def add(self, content: bytes, cut: Cut) -> None:
+        self._blocks.append((content, cut))
+        self.n_bytes += cut.n_body
 
     def code(
         self, model: "Model", progress: workers.Progress, threads: int | None = None
@@ -43,15 +44,16 @@ class Group:
             progress(done + n)
 
         while self._blocks:
-            content, is_text = self._blocks.pop(0)
+            content, cut = self._blocks.pop(0)
             begins = self._memory is None
             if self._memory is None:
                 self._memory = Memory(self._line_bits)
             self._memory.threads = threads
             held = replace(self._coding, share=self._coding.share * self._least)
-            choice = blocks.compress(model, content, is_text, self._memory, held, progress=tell)
+            opening = cut.opening(content, self._memory.window)
+            choice = blocks.compress(model, content, cut.is_text, self._memory, held, opening=opening, progress=tell)
             block = choice.block
-            if is_text and block.kind == container.CM:
+            if cut.is_text and block.kind == container.CM:
                 self._least = 0.0  # what is known of a group by then is worth more than the model (lab-log.md)
             is_default = self._is_first and self._line_bits == container.line_bits_of(block.body_size)
             if block.kind == container.STORED and (begins or choice.spoils):

@@ -4,7 +4,6 @@ Knows the order of blocks and which of them make a group; leaves bytes to `conta
 """
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 from llmzip import blocks, container, workers
 from llmzip.coding import Coding, Options
 from llmzip.container import Block, Member
+from llmzip.cuts import Cutter
 from llmzip.handles import flat
 from llmzip.index import create_index
 from llmzip.models import Engine
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from llmzip.models import Model
-
-# so many times greater may a block be that is not text: it decodes so much faster, and gains by it
 
 # so many times greater may a block be that is not text: it decodes so much faster, and gains by it
 BINARY_FACTOR = 8
@@ -46,6 +44,7 @@ class LmzCompressor:
     their own. Its memory has at most 2^`line_bits` lines of 64 bytes.
     The model sees `window` tokens at once, `overlap` of which are from the window before. It is used where it makes
     `share` or less of a sample that is coded without.
+    Deflate streams and base64 in the content are opened, unless `opens` is false: what they hold is coded.
     One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each.
     """
 
@@ -68,8 +67,8 @@ class LmzCompressor:
         if coding is None:
             coding = Coding() if level is None else level_of(level).coding
         self._coding = coding = coding.but(**options)
-        self._look_ahead = coding.block_size
-        self._greatest = min(BINARY_FACTOR * coding.block_size, container.MAX_BLOCK_SIZE)
+        greatest = min(BINARY_FACTOR * coding.block_size, container.MAX_BLOCK_SIZE)
+        self._cutter = Cutter(coding.block_size, greatest, opens=coding.opens)
         self._group: Group | None = None  # that the next block may go on from
         self._progress = SteadyProgress(progress)
         self._report = report
@@ -168,51 +167,20 @@ class LmzCompressor:
         groups: list[Group] = []
         at = 0
         while not groups or len(groups) < self._source.n_threads:
-            runs, known = self._next_runs(at, last=last)
-            if not runs:
+            cuts, known = self._cutter.next(self._held, at, last=last)
+            if not cuts:
                 break
-            for n_bytes, is_text in runs:
-                if self._group is None or self._group.n_bytes + n_bytes > self._coding.group_size:
+            for cut in cuts:
+                if self._group is None or self._group.n_bytes + cut.n_body > self._coding.group_size:
                     is_first = self._member is None and self._group is None
                     if self._group is not None:
                         self._group.ended = True
                     self._group = Group(self._coding, min(known, self._coding.group_size), is_first)
                 if not groups or groups[-1] is not self._group:
                     groups.append(self._group)
-                self._group.add(bytes(self._held[at : at + n_bytes]), is_text)
-                at += n_bytes
+                self._group.add(bytes(self._held[at : at + cut.n_bytes]), cut)
+                at += cut.n_bytes
         return groups
-
-    def _next_runs(self, at: int, *, last: bool) -> tuple[list[tuple[int, bool]], int]:
-        """Sizes of the next blocks, from `at` in what is held, and whether they are text.
-
-        And how much content there is at least.
-
-        Depends on the content alone, not on the pieces in which it comes: decided once there is more of it than is
-        looked at.
-        `last`: there will be no more.
-        """
-        while (n_left := len(self._held) - at) and (last or n_left > self._look_ahead):
-            from llmzip import segments
-
-            window = bytes(self._held[at : at + self._look_ahead])
-            runs = segments.runs(window)
-            more = n_left > len(window)
-            if more and self._look_ahead < self._greatest and runs != [(len(window), True)]:
-                self._look_ahead = self._greatest
-                continue
-            self._look_ahead = self._coding.block_size
-            if more and len(runs) > 1:
-                runs.pop()  # it may be longer than what is seen of it
-            return [
-                cut for n_bytes, is_text in runs for cut in self._cut(n_bytes, is_text)
-            ], sys.maxsize if more else n_left
-        return [], 0
-
-    def _cut(self, n_bytes: int, is_text: bool) -> Iterator[tuple[int, bool]]:
-        size = self._coding.block_size if is_text else self._greatest
-        for at in range(0, n_bytes, size):
-            yield min(size, n_bytes - at), is_text
 
     def _add_block(self, block: Block, content: bytes, *, last: bool) -> bytes:
         done = self._whole_member(block, content) if last and self._member is None else b""
