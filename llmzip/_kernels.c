@@ -164,8 +164,8 @@ EXPORT int llmzip_best_level(void) {
 /* What Python mirrors by hand and native.py compares: how many numbers follow, a version, the structures in their
  * order there, and the sizes that arrays are made by. */
 EXPORT const int64_t *llmzip_layout(void) {
-    static const int64_t layout[] = {11, 6, 7, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache), sizeof(Rows),
-        sizeof(Activations), sizeof(Buffers), HEAD_ROWS, MAX_HEAD_DIM};
+    static const int64_t layout[] = {11, 6, 7, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache),
+        sizeof(Rows), sizeof(Activations), sizeof(Buffers), HEAD_ROWS, MAX_HEAD_DIM};
     return layout;
 }
 
@@ -195,8 +195,8 @@ EXPORT void llmzip_pack(
     DISPATCH(pack, w, n, k, k_stride, paired, out, threads);
 }
 
-EXPORT void llmzip_forward(int level, const Model *m, const Cache *cache, Buffers *b, const Rows *tokens,
-    int16_t *scores, int threads) {
+EXPORT void llmzip_forward(
+    int level, const Model *m, const Cache *cache, Buffers *b, const Rows *tokens, int16_t *scores, int threads) {
     DISPATCH(forward, m, cache, b, tokens, scores, threads);
 }
 
