@@ -176,6 +176,7 @@ def test_dask(corpus: Path, one_machine: tuple[dict[str, str], bytes], monkeypat
         check_engine(corpus, one_machine, lambda tasks: distributed.on_dask(client, tasks, SETTINGS, die_once))
 
 
+@pytest.mark.long
 def test_ray(corpus: Path, one_machine: tuple[dict[str, str], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
     path = os.pathsep.join([environment()["PYTHONPATH"], str(Path(__file__).parent)])
