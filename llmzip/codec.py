@@ -94,16 +94,12 @@ class Shape:
 
 def write_tokens(memory: Predictor, model: Model, body: bytes, shape: Shape, progress: Progress | None = None) -> bytes:
     """The payload of a model block: the code stream."""
-    spelling = spelling_of(model)
     sizes = lane_sizes(len(body), shape.lanes)
-    ends = np.cumsum(sizes).tolist()
-    parts = [
-        spelling.canonical(model.tokenizer.encode(body[end - n : end])) for end, n in zip(ends, sizes, strict=True)
-    ]
+    parts = tokenized(model, body, sizes)
     ids = np.zeros((shape.lanes, max(map(len, parts))), dtype=np.int32)
     for lane, part in enumerate(parts):
         ids[lane, : len(part)] = part
-    memory.write(body, sizes, spelling)
+    memory.write(body, sizes, spelling_of(model))
     transcode(model, memory, ids, shape, known=True, progress=progress)
     return memory.payload()
 
@@ -118,6 +114,12 @@ def read_tokens(
     memory.read(payload, n_bytes, sizes, spelling_of(model))
     transcode(model, memory, ids, shape, known=False, progress=progress)
     return memory.body()
+
+
+def tokenized(model: Model, body: bytes, sizes: list[int]) -> list[NDArray[np.int32]]:
+    """The ids of each lane, of so many bytes, as a reader finds them."""
+    spelling, ends = spelling_of(model), np.cumsum(sizes).tolist()
+    return [spelling.canonical(model.tokenizer.encode(body[end - n : end])) for end, n in zip(ends, sizes, strict=True)]
 
 
 def lane_sizes(n_bytes: int, lanes: int) -> list[int]:
@@ -220,13 +222,13 @@ class _GuessingTeam:
     def scores(self, step: int) -> NDArray[np.int16]:
         """A row for each lane (L, symbols)."""
         if step == self._end:
-            self._open_window(step)
+            self._begin_window(step)
         if missing := [i for i in np.flatnonzero(self._memory.alive).tolist() if self._until[i] <= step]:
             self._look(step, missing)
         rows = [rows[min(step - first, len(rows) - 1)] for rows, first in zip(self._rows, self._first, strict=True)]
         return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
-    def _open_window(self, step: int) -> None:
+    def _begin_window(self, step: int) -> None:
         self._last = _open_window(self._model, self._state, self._ids, step, self._shape.overlap)[:, 0]
         self._n_before = min(step, self._shape.overlap)
         self._start, self._end = step, step + self._shape.window - (self._shape.overlap if step else 0)

@@ -20,6 +20,7 @@ from llmzip.errors import LlmzipError
 from llmzip.models import registry
 from llmzip.models.checkpoint import read_checkpoint
 from llmzip.models.convert import convert_hf
+from llmzip.tokens import places_of
 from llmzip.train import run
 from llmzip.train.corpus import Source
 from llmzip.train.network import Network, Shape
@@ -87,16 +88,14 @@ def bits_per_byte(path: Path | str, text: bytes) -> float:
     """
     model = registry.load(str(path))
     ids = model.tokenizer.encode(text)[None, :]
-    entries = model.tokenizer.entries
-    place_of = np.zeros(model.tokenizer.n_symbols, dtype=np.int64)
-    place_of[entries] = np.arange(len(entries))
+    places = places_of(model.tokenizer.entries, model.tokenizer.n_symbols)
     start = np.array([[model.start_id]], dtype=np.int32)
     state, window, bits = model.open(1, model.window), model.window, 0.0
     for at in range(0, ids.shape[1], window):
         part = ids[:, at : at + window]
         state.reset()
         weights = np.exp2(state.forward(np.concatenate([start, part[:, :-1]], axis=1))[0].astype(np.float64) / 256)
-        found = weights[np.arange(part.shape[1]), place_of[part[0]]]
+        found = weights[np.arange(part.shape[1]), places[part[0]]]
         bits -= float(np.log2(found / weights.sum(axis=1)).sum())
     return bits / len(text)
 

@@ -25,6 +25,7 @@ from llmzip.models.checkpoint import Tensors
 from llmzip.models.config import LlamaConfig
 from llmzip.models.llama import LlamaModel
 from llmzip.predictor import Predictor
+from llmzip.tokens import places_of
 
 
 def float_model(config: LlamaConfig, tensors: Tensors) -> Any:
@@ -81,13 +82,7 @@ class Lanes:
 
     @classmethod
     def cut(cls, model: LlamaModel, data: bytes, n: int) -> "Lanes":
-        sizes = codec.lane_sizes(len(data), n)
-        spelling = codec.spelling_of(model)
-        starts = np.cumsum([0, *sizes[:-1]]).tolist()
-        parts = [
-            spelling.canonical(model.tokenizer.encode(data[at : at + size]))
-            for at, size in zip(starts, sizes, strict=True)
-        ]
+        parts = codec.tokenized(model, data, codec.lane_sizes(len(data), n))
         real = np.arange(max(map(len, parts))) < np.array([[len(part)] for part in parts])
         ids = np.full(real.shape, model.start_id, dtype=np.int32)
         ids[real] = np.concatenate(parts)
@@ -132,9 +127,8 @@ def float_bits(rival: Any, model: LlamaModel, lanes: Lanes, batch: int) -> float
 
 def model_bits(model: LlamaModel, lanes: Lanes) -> float:
     """The same of the scores of our integers: what the model itself makes of the tokens, nothing learnt."""
-    bits, chunk, entries = 0.0, max(1, codec.CHUNK_ROWS // len(lanes.ids)), model.tokenizer.entries
-    place_of = np.zeros(model.tokenizer.n_symbols, dtype=np.int64)
-    place_of[entries] = np.arange(len(entries))
+    bits, chunk = 0.0, max(1, codec.CHUNK_ROWS // len(lanes.ids))
+    places = places_of(model.tokenizer.entries, model.tokenizer.n_symbols)
     state = model.open(len(lanes.ids), model.window)
     for inputs, steps in lanes.windows(model):
         state.reset()
@@ -145,7 +139,7 @@ def model_bits(model: LlamaModel, lanes: Lanes) -> float:
             scores = torch.from_numpy(state.forward(inputs[:, prompt + at : prompt + at + chunk]))
             logarithms = torch.log_softmax(scores.double() * (np.log(2) / 256), dim=-1).numpy()
             part = slice(steps.start + at, steps.start + at + scores.shape[1])
-            found = np.take_along_axis(logarithms, place_of[lanes.ids[:, part, None]], axis=2)[:, :, 0]
+            found = np.take_along_axis(logarithms, places[lanes.ids[:, part, None]], axis=2)[:, :, 0]
             bits -= float(found[lanes.real[:, part]].sum())
     return bits / float(np.log(2))
 

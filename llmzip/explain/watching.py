@@ -9,6 +9,7 @@ from llmzip.blocks import Memory
 from llmzip.predictor import Predictor, Spelling
 from llmzip.predictor.recording import CONTEXTS_SAY, PARTIES
 from llmzip.predictor.tables import END
+from llmzip.tokens import places_of
 
 UNIT_BITS = 24  # costs are whole numbers of 2^-24 bit, so that they can be summed without an error
 BYTE = 8 << UNIT_BITS  # what a byte of a file is
@@ -110,9 +111,8 @@ class Watched(Predictor):
         super()._open(sizes, spelling, stride, body, payload)
         self.spent = Spent(sum(sizes))
         self._starts = np.cumsum([0, *sizes[:-1]])
-        self._entries = np.zeros(1, dtype=np.int32) if spelling is None else spelling.ids
-        self._places = np.zeros(int(self._entries.max()) + 1, dtype=np.int64)  # of each id, among the entries
-        self._places[self._entries] = np.arange(len(self._entries))
+        if spelling is not None:
+            self._entries, self._places = spelling.ids, places_of(spelling.ids, len(spelling.id_lengths))
 
     def code_bytes(self, n: int) -> None:
         super().code_bytes(n)

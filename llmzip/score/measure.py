@@ -12,6 +12,7 @@ from llmzip.codec import Shape
 from llmzip.container import line_bits_of
 from llmzip.explain.watching import UNIT_BITS, Watched
 from llmzip.models import Model, State
+from llmzip.tokens import places_of
 
 BLOCK_SIZE = 1024  # bytes of text whose bits are summed: what the bootstrap draws
 
@@ -82,9 +83,8 @@ def rolling_windows(ids: NDArray[np.int32], start_id: int, window: int) -> Itera
 def harness_bits(model: Model, data: bytes, window: int | None = None) -> float:
     """Bits of the text by lm-evaluation-harness's definition: each token is predicted once, and nothing is learnt."""
     window = window or model.window
-    ids = codec.spelling_of(model).canonical(model.tokenizer.encode(data))
-    places = np.zeros(model.tokenizer.n_symbols, dtype=np.int64)
-    places[model.tokenizer.entries] = np.arange(len(model.tokenizer.entries))
+    [ids] = codec.tokenized(model, data, [len(data)])
+    places = places_of(model.tokenizer.entries, model.tokenizer.n_symbols)
     state, bits, done = model.open(1, window), 0.0, 0
     for inputs, n in rolling_windows(ids, model.start_id, window):
         state.reset()

@@ -11,6 +11,13 @@ def in_order(spelled: list[bytes]) -> NDArray[np.int32]:
     return np.array(sorted((i for i, each in enumerate(spelled) if each), key=spelled.__getitem__), dtype=np.int32)
 
 
+def places_of(entries: NDArray[np.int32], n_symbols: int) -> NDArray[np.int64]:
+    """The inverse: where each symbol is among the entries; 0 for those that are not."""
+    places = np.zeros(n_symbols, dtype=np.int64)
+    places[entries] = np.arange(len(entries))
+    return places
+
+
 class Tokenizer(Protocol):
     """What the codec needs to know of a vocabulary.
 
