@@ -6,4 +6,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 llmzip=${LLMZIP:-.venv/bin/llmzip}
 "$llmzip" explain examples/sandwich.txt -m smollm2-135m -f -o docs/pictures/explain.svg
-"$llmzip" bench "$@" --cpu --llmzip= --llmzip=-1 --plot docs/pictures/frontier.svg
+"$llmzip" bench "$@" --cpu --llmzip= --llmzip=-1 -f --plot docs/pictures/frontier.svg

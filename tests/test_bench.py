@@ -85,6 +85,9 @@ def test_files_by_llmzip_and_what_is_installed(run: Run) -> None:
     assert rows[-2][2] == f"`{hashlib.sha256(TEXT[:1024]).hexdigest()}`"  # of what was measured
     root = ElementTree.parse("a.svg").getroot()
     assert root.tag.endswith("svg") and Path("a.svg").stat().st_size < 20_000
+    assert "already exists" in run("bench", "text", "--rivals", "", "-m", "toy", "--plot", "a.svg").err
+    assert "the same file" in run("bench", "text", "--rivals", "", "-m", "toy", "--plot", "text", "-f").err
+    assert Path("text").read_bytes() == TEXT * 30
 
 
 def test_as_json(run: Run) -> None:

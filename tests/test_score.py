@@ -218,6 +218,20 @@ def test_the_command(run: Run) -> None:
     assert run("score", "x", "-m", "toy", "--size", "700", "--json").out.count(b'"bytes": 700') == 1
 
 
+def test_a_picture_replaces_nothing_unasked(run: Run) -> None:
+    Path("x").write_bytes(TEXT[:1500])
+    Path("y").write_bytes(TEXT[1500:2500])
+    assert run("score", "y", "-m", "toy", "--plot", "plot.svg").code == 0
+    drawn = Path("plot.svg").read_bytes()
+    refused = run("score", "x", "-m", "toy", "--plot", "plot.svg")
+    assert refused.code == 1 and "already exists" in refused.err and Path("plot.svg").read_bytes() == drawn
+    assert run("score", "x", "-m", "toy", "--plot", "plot.svg", "-f").code == 0
+    assert Path("plot.svg").read_bytes() != drawn
+    assert "the same file" in run("score", "y", "x", "-m", "toy", "--plot", "x", "-f").err
+    assert Path("x").read_bytes() == TEXT[:1500]
+    assert run("score", "none", "-m", "toy", "--plot", "nothing.svg").code == 1 and not Path("nothing.svg").exists()
+
+
 def test_exact_and_floats_of_the_same_folder(run: Run, tmp_path: Path) -> None:
     folder = tiny_llama_folder(tmp_path.parent / "hf")
     Path("x").write_bytes(TEXT[:400])

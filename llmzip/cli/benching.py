@@ -1,12 +1,15 @@
 """`llmzip bench`: llmzip and its rivals on files, or the model against float32 transformers."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmzip.cli import fileio, jobs
 from llmzip.cli.display import Display, printable
+from llmzip.cli.fileio.opening import refuse_as_output
+from llmzip.cli.outputs import result_file
 from llmzip.errors import LlmzipError
 
 if TYPE_CHECKING:
@@ -25,19 +28,23 @@ class Benching:
     rounds: int
     cpu: bool
 
-    def run(self, names: list[str], *, as_json: bool, chart: str | None) -> int:
+    def run(self, names: list[str], *, as_json: bool, chart: str | None, force: bool) -> int:
         from llmzip.bench import show
 
         paths: list[Path] = []
+        sources: list[fileio.Source] = []
 
         def look(name: str) -> None:
-            with fileio.open_source(name, any_kind=False):
+            with fileio.open_source(name, any_kind=False) as source:
+                sources.append(source)
                 paths.append(Path(name))
 
-        code = jobs.each_file(names, self.display, look)
-        bench = self._measure(paths)
-        if chart is not None:
-            Path(chart).write_text(show.chart_of(show.record(bench)), "utf-8")
+        with nullcontext() if chart is None else result_file(chart, self.display, force=force) as draw:
+            code = jobs.each_file(names, self.display, look)
+            refuse_as_output(sources, chart)
+            bench = self._measure(paths)
+            if draw is not None:
+                draw(show.chart_of(show.record(bench)).encode())
         if as_json:
             self.display.result(json.dumps(show.record(bench), indent=2))
         else:

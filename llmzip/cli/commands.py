@@ -27,6 +27,7 @@ from llmzip.cli.options import (
     Memory,
     ModelName,
     Output,
+    Overwrite,
     Quiet,
     Stdout,
     Suffix,
@@ -270,7 +271,7 @@ def explain(
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="PAGE", help="A page of all of it, or a picture (.svg).")
     ] = None,
-    force: Annotated[bool, typer.Option("-f", "--force", help="Overwrite.")] = False,
+    force: Overwrite = False,
     model: ModelName = None,
     engine: EngineName = Engine.exact,
     device: Device = None,
@@ -296,6 +297,7 @@ def score(
     size: Annotated[str | None, typer.Option(metavar="SIZE", help="Of the first bytes of each FILE.")] = None,
     harness: Annotated[bool, typer.Option("--harness", help="By the windows of lm-evaluation-harness, too.")] = False,
     plot: Annotated[str | None, typer.Option("--plot", metavar="SVG", help="Draw a chart.")] = None,
+    force: Overwrite = False,
     device: Device = None,
     threads: Threads = 0,
     json: Json = False,
@@ -303,8 +305,8 @@ def score(
 ) -> Job:
     """Score models on texts: bits per byte, with intervals, and which is better (docs/score.md)."""
     n_bytes = None if size is None else size_of(size)
-    work = scoring.Scoring(Display(quiet=quiet), models or ["pocket"], n_bytes, harness, device, threads or None)
-    return lambda: scoring.score_files(files, work, as_json=json, chart=plot)
+    work = scoring.Scoring(Display(quiet=quiet), models or ["pocket"], n_bytes, harness, device, threads or None, plot)
+    return lambda: scoring.score_files(files, work, as_json=json, force=force)
 
 
 @app.command()
@@ -327,6 +329,7 @@ def bench(
     ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Time of the processor: on a busy machine.")] = False,
     plot: Annotated[str | None, typer.Option("--plot", metavar="SVG", help="Draw ratio against speed.")] = None,
+    force: Overwrite = False,
     json: Json = False,
     floats: Annotated[
         bool, typer.Option("--floats", help="Instead, the model against float32 transformers with the same weights.")
@@ -345,7 +348,7 @@ def bench(
     options = [f"-T {threads} {each}" if threads else each for each in ours or [""]]
     names = None if rivals is None else [name for name in rivals.split(",") if name]
     work = benching.Benching(Display(quiet=quiet), options, names, model, n_bytes, rounds, cpu)
-    return lambda: work.run(files, as_json=json, chart=plot)
+    return lambda: work.run(files, as_json=json, chart=plot, force=force)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """`llmzip decompress` and `llmzip test` for one file."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llmzip.api import get_info
@@ -23,19 +24,24 @@ class Reading:
     ignore_engine: bool = False
     limits: Limits = field(default=UNLIMITED)
 
+    def reader(self, read: Callable[[int], bytes], *, side_by_side: bool, line: ProgressLine | None) -> MemberReader:
+        """The content of what `read` gives; with `side_by_side`, groups that are at hand are decoded together."""
+        return MemberReader(
+            read,
+            self.model,
+            ignore_engine=self.ignore_engine,
+            limits=self.limits,
+            progress=line,
+            side_by_side=side_by_side,
+        )
+
     def decode(self, source: fileio.Source, output: fileio.Output, line: ProgressLine) -> None:
         """All of a file: block by block, as soon as each is whole and checked."""
         line.status("reading")
         if line.shown:
             line.expect(content_size(source))
-        reader = MemberReader(
-            source.read,
-            self.model,
-            ignore_engine=self.ignore_engine,
-            limits=self.limits,
-            progress=line,
-            side_by_side=source.size is not None,  # what comes through a pipe is given out as it comes
-        )
+        # what comes through a pipe is given out as it comes
+        reader = self.reader(source.read, side_by_side=source.size is not None, line=line)
         while piece := reader.read1(fileio.READ_SIZE):
             output.write(piece)
         line.finish(reader.n_in, reader.n_out)

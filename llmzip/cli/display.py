@@ -182,6 +182,10 @@ class Display:
         self._write(f"llmzip: {question} [y/N] ")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
+    def may_replace(self, name: str) -> bool:
+        """Whether a person says that the file of this name may be replaced."""
+        return self.ask(f"{printable(name)} exists; overwrite?")
+
     def progress(self, name: str, total_in: int | None, *, decoding: bool) -> "ProgressLine":
         """A progress line for one file, which draws nothing unless stderr is a terminal."""
         shown = on_terminal(sys.stderr) and not self.quiet

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, ProgressLine, printable
+from llmzip.cli.outputs import result_file
 from llmzip.models.source import ModelSource
 from llmzip.stream import LmzCompressor
 
@@ -53,17 +54,10 @@ class Explaining:
             if self.output is None:
                 self._show(shown, self._explain(shown, b"".join(source.chunks())))
                 return 0
-            with fileio.open_output(
-                self.output, source, force=self.force, only_files=False, may_replace=self._may_replace
-            ) as output:
+            with result_file(self.output, self.display, force=self.force, source=source) as write:
                 found = self._explain(shown, b"".join(source.chunks()))
-                output.write("".join(self._written(shown, found)).encode("utf-8", "surrogatepass"))
-                output.complete(None)
-                output.publish()
+                write("".join(self._written(shown, found)).encode("utf-8", "surrogatepass"))
         return 0
-
-    def _may_replace(self, name: str) -> bool:
-        return self.display.ask(f"{printable(name)} exists; overwrite?")
 
     def _explain(self, name: str, data: bytes) -> "Explanation":
         """Of an .lmz file as it is; of anything else, of what compressing it makes."""

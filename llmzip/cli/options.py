@@ -22,6 +22,7 @@ Output = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", he
 Stdout = Annotated[bool, typer.Option("-c", "--stdout", help="Write to stdout.")]
 Keep = Annotated[bool, typer.Option("-k", "--keep", help="Keep the source (the default).")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite; follow links; write to a terminal.")]
+Overwrite = Annotated[bool, typer.Option("-f", "--force", help="Overwrite.")]
 Quiet = Annotated[
     int,
     typer.Option("-q", "--quiet", count=True, help="No progress, no warnings; twice: no errors.", show_default=False),

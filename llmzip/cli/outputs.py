@@ -1,12 +1,28 @@
 """Where results go, and what becomes of their sources."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from llmzip.cli import fileio
 from llmzip.cli.display import Display, printable
 from llmzip.cli.jobs import WARNING
 from llmzip.errors import LlmzipError
+
+
+@contextmanager
+def result_file(
+    name: str, display: Display, *, force: bool, source: fileio.Source | None = None
+) -> Iterator[Callable[[bytes], None]]:
+    """What writes a file that is made of others: refused before the work where it could do harm, there once whole."""
+    with fileio.open_output(name, source, force=force, only_files=False, may_replace=display.may_replace) as output:
+
+        def write(data: bytes) -> None:
+            output.write(data)
+            output.complete(None)
+            output.publish()
+
+        yield write
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,7 @@ class OutputPolicy:
             source,
             force=self.force,
             only_files=self.remove,
-            may_replace=lambda name: display.ask(f"{printable(name)} exists; overwrite?"),
+            may_replace=display.may_replace,
         )
 
     def settle(self, source: fileio.Source, output: fileio.Output, refused: list[str], display: Display) -> int:

@@ -1,6 +1,5 @@
 """`compress --part` and `join`: a file in parts, each by a worker of its own, and the parts as one file."""
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,11 +11,10 @@ from llmzip import parts
 from llmzip.cli import fileio
 from llmzip.cli.decompressing import Reading
 from llmzip.cli.display import Display, ProgressLine
-from llmzip.cli.fileio.opening import refuse_same_file
+from llmzip.cli.fileio.opening import refuse_as_output
 from llmzip.cli.jobs import one_file
 from llmzip.cli.outputs import OutputPolicy
 from llmzip.errors import LlmzipError
-from llmzip.stream import MemberReader
 
 _OF = re.compile(r"\.(\d+)-of-(\d+)\.\w+$")
 
@@ -103,8 +101,7 @@ class JoinParts:
         with ExitStack() as stack:
             sources = [stack.enter_context(fileio.open_source(name)) for name in names]
             original = stack.enter_context(fileio.open_source(self.original)) if self.original is not None else None
-            for source in (*sources, original):
-                self._refuse_as_output(source)
+            refuse_as_output([*sources, original] if original is not None else sources, self.policy.output)
             output = stack.enter_context(self.policy.open_output(sources[0], fileio.compressed_name, self.display))
             files = [source.random_access() for source in sources]
             line = stack.enter_context(
@@ -118,11 +115,6 @@ class JoinParts:
             output.complete(None)
             output.publish()
         return 0
-
-    def _refuse_as_output(self, source: fileio.Source | None) -> None:
-        output = self.policy.output
-        if source is not None and output not in (None, fileio.STDIO) and os.path.exists(output):
-            refuse_same_file(source, os.stat(output))
 
 
 def _all_of(read: parts.Read, n: int) -> bytes:
@@ -148,14 +140,7 @@ def _decoded(files: Sequence[BinaryIO], reading: Reading, line: ProgressLine) ->
             del rest[0]
         return b""
 
-    return MemberReader(
-        coded,
-        reading.model,
-        ignore_engine=reading.ignore_engine,
-        limits=reading.limits,
-        progress=line,
-        side_by_side=True,
-    ).read
+    return reading.reader(coded, side_by_side=True, line=line).read
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -15,7 +15,6 @@ from llmzip.cli.display import Display
 from llmzip.cli.jobs import report
 from llmzip.cli.outputs import OutputPolicy
 from llmzip.errors import LlmzipError
-from llmzip.stream import MemberReader
 from llmzip.stream.opening import Opener
 
 Read1 = Callable[[int], bytes]  # at least one byte and at most so many; none at the end
@@ -159,11 +158,5 @@ class ExtractRange:
             finally:
                 contents.close()
             return
-        reader = MemberReader(
-            source.read,
-            self.reading.model,
-            ignore_engine=self.reading.ignore_engine,
-            limits=self.reading.limits,
-            side_by_side=source.size is not None,
-        )
+        reader = self.reading.reader(source.read, side_by_side=source.size is not None, line=None)
         yield from self.wanted.from_start(reader.read1)

@@ -2,11 +2,14 @@
 
 import json
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmzip.cli import fileio, jobs
 from llmzip.cli.display import Display, printable, table
+from llmzip.cli.fileio.opening import refuse_as_output
+from llmzip.cli.outputs import result_file
 from llmzip.errors import LlmzipError
 
 if TYPE_CHECKING:
@@ -24,13 +27,16 @@ class Scoring:
     harness: bool
     device: str | None
     threads: int | None
+    chart: str | None  # the file of a picture, which is none of the texts
 
     def score(self, names: list[str]) -> tuple[list["Score"], int]:
         """Of each text by each model. Texts that cannot be read are told and left out."""
         texts: list[tuple[str, bytes]] = []
+        sources: list[fileio.Source] = []
 
         def read(name: str) -> None:
             with fileio.open_source(name) as source:
+                sources.append(source)
                 data = b"".join(source.chunks())[: self.size]
             if not data:
                 raise LlmzipError("has no bytes to score")
@@ -38,6 +44,7 @@ class Scoring:
             texts.append((shown if shown not in dict(texts) else name, data))
 
         code = jobs.each_file(names, self.display, read)
+        refuse_as_output(sources, self.chart)
         scores = []
         for model in map(self._load, self.models):
             scores += [self._scored(model, name, data) for name, data in texts]
@@ -63,15 +70,15 @@ class Scoring:
             )
 
 
-def score_files(names: list[str], work: Scoring, *, as_json: bool, chart: str | None) -> int:
-    scores, code = work.score(names)
-    if not scores:
-        return code
-    from llmzip.score import show
+def score_files(names: list[str], work: Scoring, *, as_json: bool, force: bool) -> int:
+    with nullcontext() if work.chart is None else result_file(work.chart, work.display, force=force) as draw:
+        scores, code = work.score(names)
+        if not scores:
+            return code
+        from llmzip.score import show
 
-    if chart is not None:
-        with open(chart, "w", encoding="utf-8") as file:
-            file.write(show.chart(scores))
+        if draw is not None:
+            draw(show.chart(scores).encode())
     if as_json:
         work.display.result(json.dumps(show.record(scores), indent=2))
     else:

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from llmzip.cli.descriptors import descriptor_of
 from llmzip.cli.display import on_terminal
@@ -47,10 +47,11 @@ def refuse_terminal_input(name: str) -> None:
 
 
 def open_output(
-    name: str, source: Source, *, force: bool, only_files: bool, may_replace: Callable[[str], bool]
+    name: str, source: Source | None, *, force: bool, only_files: bool, may_replace: Callable[[str], bool]
 ) -> Output:
     """The output of this name for this source, checked before any work is done. `may_replace` asks the user.
 
+    `source` None: there are several, which whoever opens them compares (`refuse_as_output`).
     `only_files`: something that stays, because the source will not.
     """
     descriptor = descriptor_of(name)
@@ -99,6 +100,18 @@ def open_stdout(source: Source, *, binary: bool, force: bool) -> Output:
     return DescriptorOutput("standard output", descriptor, force=force)
 
 
-def refuse_same_file(source: Source, status: os.stat_result) -> None:
-    if source.status is not None and stat.S_ISREG(status.st_mode) and os.path.samestat(source.status, status):
+def refuse_as_output(sources: Iterable[Source], name: str | None) -> None:
+    """Raise Refused if the output of this name, where it has one of its own, is one of the sources."""
+    if name not in (None, STDIO) and os.path.exists(name):
+        for source in sources:
+            refuse_same_file(source, os.stat(name))
+
+
+def refuse_same_file(source: Source | None, status: os.stat_result) -> None:
+    if (
+        source is not None
+        and source.status is not None
+        and stat.S_ISREG(status.st_mode)
+        and os.path.samestat(source.status, status)
+    ):
         raise Refused("input and output are the same file")
