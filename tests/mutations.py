@@ -24,7 +24,7 @@ import opened
 from coding import cm_block, grouped, model_block
 
 import llmzip
-from llmzip import container, openings, primitives, transforms
+from llmzip import container, primitives, transforms
 from llmzip.blocks import Memory
 from llmzip.container import Block
 from llmzip.errors import LlmzipError
@@ -82,7 +82,7 @@ def bases() -> list[Built]:
 
 def opened_block(data: bytes) -> Block:
     """A cm block of what is opened in the content."""
-    opening = openings.open_content(data, max_body=1 << 20)
+    opening = opened.open_content(data, max_body=1 << 20)
     assert opening is not None
     block = replace(cm_block(opening.body), n_bytes=len(data), content_check=primitives.content_check(data))
     side = transforms.join_sides(opening.side, b"")

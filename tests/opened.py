@@ -1,4 +1,4 @@
-"""Content with something to open in it, of each kind."""
+"""Content with something to open in it, of each kind; and opening it as a whole, without what cuts it into blocks."""
 
 import base64
 import gzip
@@ -9,6 +9,9 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
+
+from llmzip import openings
+from llmzip.openings.kinds import RAW
 
 WORDS = [
     "stream",
@@ -146,3 +149,30 @@ def kinds() -> dict[str, bytes]:
         "base64 for URLs": b"token=" + base64.urlsafe_b64encode(prose(3000)).rstrip(b"=") + b"&x=1",
         "gzip of a mail with a book": gzipped(b"From x\n" + mail(epub, b"\n") * 2),
     }
+
+
+def open_content(
+    content: bytes,
+    *,
+    max_body: int,
+    judge: openings.Judge = lambda plain, n_closed: True,
+    before: openings.State | None = None,
+) -> openings.Opening | None:
+    """All that can be opened of the content, as a whole; None if nothing can.
+
+    `before`: a stream goes on at its start, from this.
+    """
+    search = openings.Search(max_body, max_body, judge)
+    nodes: list[openings.Node] = []
+    if before is not None and (first := search.piece(content, before)):
+        nodes.append(first)
+    nodes += search.nodes(content, nodes[0].end if nodes else 0)
+    while nodes and (
+        len(content) + sum(node.n_body - node.size for node in nodes) > max_body
+        or sum(node.n_nodes for node in nodes) > openings.MAX_NODES // 2
+    ):
+        nodes.pop()
+    if not nodes:
+        return None
+    window = before.window if before is not None and nodes[0].kind is RAW else b""
+    return openings.opening_of(content, nodes, window, window)

@@ -504,3 +504,13 @@ def test_without_kernels(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_engine_is_the_library_where_there_is_one() -> None:
     fresh = importlib.import_module("llmzip.deflate")
     assert fresh.engine is (fused if native.library is not None else reference)
+
+
+def test_what_is_too_dear_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for a long first block is no second chance for a stream whose corrections do not pay."""
+    asked: list[int] = []
+    monkeypatch.setattr(deflate, "guess", lambda stream, most, before: asked.append(most))
+    stream = by_zlib(words(20_000), 6)
+    assert open_stream(stream, max_plain=1 << 20, max_first=1 << 23) is None and len(asked) == 1
+    assert open_stream(stream, max_plain=5000, max_first=1 << 23) is None and len(asked) == 2
+    assert open_stream(stream, max_plain=5000) is None and len(asked) == 2

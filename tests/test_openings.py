@@ -7,7 +7,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opened import book, drawing, gzipped, kinds, mail, pdf, png, prose, zipped
+from opened import book, drawing, gzipped, kinds, mail, open_content, pdf, png, prose, zipped
 
 import llmzip
 from llmzip import cuts, openings, transforms, trials
@@ -23,7 +23,7 @@ MOST = 1 << 22
 
 
 def opened(content: bytes, **options: object) -> openings.Opening:
-    opening = openings.open_content(content, max_body=MOST, **options)  # type: ignore[arg-type]
+    opening = open_content(content, max_body=MOST, **options)  # type: ignore[arg-type]
     assert opening is not None
     assert openings.close_content(opening.body, opening.side, len(content)).content == content
     return opening
@@ -101,14 +101,14 @@ def test_what_is_inside_is_opened_too() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"text", prose(5000), bytes(9000), random.Random(0).randbytes(50000)])
 def test_what_has_nothing_to_open(content: bytes) -> None:
-    assert openings.open_content(content, max_body=MOST) is None
+    assert open_content(content, max_body=MOST) is None
 
 
 @pytest.mark.parametrize("letters", [b"ACGT", b"0123456789abcdef", b"ACDEFGHIKLMNPQRSTVWY"])
 def test_lines_of_few_letters_are_no_base64(letters: bytes) -> None:
     chance = random.Random(1)
     content = b"".join(bytes(chance.choices(letters, k=60)) + b"\n" for _ in range(100))
-    assert openings.open_content(content, max_body=MOST) is None
+    assert open_content(content, max_body=MOST) is None
 
 
 def test_a_full_last_line_of_base64_and_text_after_it() -> None:
@@ -126,7 +126,7 @@ def test_cut_anywhere(name: str) -> None:
     content = KINDS[name]
     for at in range(1, len(content), max(1, len(content) // 25)):
         for part in (content[:at], content[at:]):
-            if openings.open_content(part, max_body=MOST) is not None:
+            if open_content(part, max_body=MOST) is not None:
                 opened(part)
 
 
@@ -137,7 +137,7 @@ def test_damaged_anywhere(name: str) -> None:
         damaged = bytearray(KINDS[name])
         for _ in range(chance.choice([1, 1, 3])):
             damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
-        if openings.open_content(bytes(damaged), max_body=MOST) is not None:
+        if open_content(bytes(damaged), max_body=MOST) is not None:
             opened(bytes(damaged))
 
 
@@ -146,7 +146,7 @@ def test_an_encrypted_archive_stays_closed() -> None:
     noise = random.Random(2).randbytes(len(plain))
     start = 30 + len("secret.txt")
     content = plain[:6] + b"\1\0" + plain[8:start] + noise[: len(plain) - start - 100] + plain[-100:]
-    assert openings.open_content(content, max_body=MOST) is None
+    assert open_content(content, max_body=MOST) is None
 
 
 def test_headers_with_nothing_behind_them() -> None:
@@ -162,7 +162,7 @@ def test_headers_with_nothing_behind_them() -> None:
 
 def test_a_picture_of_noise_stays_closed() -> None:
     content = png(random.Random(4).randbytes(40000), 200)
-    assert openings.open_content(content, max_body=MOST, judge=trials.is_worth_opening) is None
+    assert open_content(content, max_body=MOST, judge=trials.is_worth_opening) is None
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -290,7 +290,7 @@ def test_a_bomb_stays_closed() -> None:
 def test_a_file_within_a_bomb() -> None:
     """What is around zeros is opened, and they are not."""
     content = zipped([("a.txt", prose(3000)), ("zeros", bytes(1 << 20)), ("b.txt", prose(3000, 1))])
-    opening = openings.open_content(content, max_body=MOST)
+    opening = open_content(content, max_body=MOST)
     assert opening is not None
     assert opening.found[0].n_streams == 2
 

@@ -30,13 +30,18 @@ class Opened(NamedTuple):
     state: State | None  # where the next piece goes on; None: the stream has ended
 
 
-def open_stream(data: Data, start: int = 0, *, max_plain: int, before: State | None = None) -> Opened | None:
+def open_stream(
+    data: Data, start: int = 0, *, max_plain: int, max_first: int = 0, before: State | None = None
+) -> Opened | None:
     """The stream that begins at this byte, or its deflate blocks that hold no more than `max_plain`.
 
+    Where not even the first of them does, those that hold no more than `max_first`.
     None: there is no valid one, or nothing that pays. What is given out has been closed again and compared.
     """
     data = memoryview(data).cast("B")
     stream = engine.inflate(data, start, max_plain, before)
+    if stream is None and max_first > max_plain:
+        stream = engine.inflate(data, start, max_first, before)
     if stream is None:
         return None
     size = (stream.at >> 3) - start

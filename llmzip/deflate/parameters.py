@@ -91,7 +91,6 @@ PRESETS: tuple[Parameters, ...] = (
     *OTHERS,
 )
 FIRST_OF_GZIP = len(LEVELS) * len(MEMORIES)
-FIRST_OF_OTHERS = FIRST_OF_GZIP + 9
 _NUMBERS = {parameters: i for i, parameters in enumerate(PRESETS)}
 
 

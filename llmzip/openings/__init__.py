@@ -10,14 +10,14 @@ from llmzip.container import max_opened_size
 from llmzip.errors import FormatError
 from llmzip.openings.directory import DIRECTORY
 from llmzip.openings.finding import Incomplete, Judge, Search
-from llmzip.openings.kinds import RAW, ZIP
+from llmzip.openings.kinds import ZIP
 from llmzip.openings.numbers import Numbers
 from llmzip.openings.streams import WINDOW, State
 from llmzip.openings.views import MAX_NODES, Node, Reader, View, count_kinds, view_of, write
 
 __all__ = [
     "MAX_NODES", "ZIP", "Closed", "Incomplete", "Judge", "Node", "Opening", "Search", "State",
-    "body_of", "close_content", "find_directory", "list_side", "open_content", "opening_of",
+    "body_of", "close_content", "find_directory", "list_side", "opening_of",
 ]  # fmt: skip
 
 # Where that is from which a stream at the start of the content goes on: nowhere, in the memory of the group, in front
@@ -97,29 +97,6 @@ def _list(view: View, found: dict[str, Kinds]) -> tuple[Kinds, ...]:
         found[name] = Kinds(name, n_streams + 1, n_before + node.size, n_after + len(node.head) + len(node.plain))
         _list(inner, found)
     return tuple(found.values())
-
-
-def open_content(
-    content: bytes, *, max_body: int, judge: Judge = lambda plain, n_closed: True, before: State | None = None
-) -> Opening | None:
-    """All that can be opened of the content, as a whole; None if nothing can.
-
-    `before`: a stream goes on at its start, from this.
-    """
-    search = Search(max_body, max_body, judge)
-    nodes: list[Node] = []
-    if before is not None and (first := search.piece(content, before)):
-        nodes.append(first)
-    nodes += search.nodes(content, nodes[0].end if nodes else 0)
-    while nodes and (
-        len(content) + sum(node.n_body - node.size for node in nodes) > max_body
-        or sum(node.n_nodes for node in nodes) > MAX_NODES // 2
-    ):
-        nodes.pop()
-    if not nodes:
-        return None
-    window = before.window if before is not None and nodes[0].kind is RAW else b""
-    return opening_of(content, nodes, window, window)
 
 
 def list_side(side: bytes) -> tuple[tuple[str, int], ...]:

@@ -136,9 +136,8 @@ class Zip(Kind):
     name = "zip"
     mark = re.compile(rb"PK\x03\x04.{4}\x08\x00", re.DOTALL)
     fields = ("sizes",)
-    NOWHERE, IN_HEADER, DESCRIPTOR, BARE_DESCRIPTOR = range(
-        4
-    )  # kept; bytes 14 to 25 of the header; after the stream, with PK 7 8 and without
+    # Kept; bytes 14 to 25 of the header; after the stream, with PK 7 8 and without.
+    NOWHERE, IN_HEADER, DESCRIPTOR, BARE_DESCRIPTOR = range(4)
     SIGNATURE = b"PK\x07\x08"
 
     def head_size(self, data: bytes, at: int, fields: tuple[int, ...] = ()) -> int:

@@ -20,9 +20,8 @@ def open(data: bytes, start: int, max_plain: int, before: State | None = None) -
     Where not even its first block is so short, up to FACTOR times as many: what repeats itself is deflated to long
     blocks.
     """
-    before = before and before.alone
-    opened = deflate.open_stream(data, start, max_plain=max_plain, before=before)
-    return opened or deflate.open_stream(data, start, max_plain=min(FACTOR * max_plain, MOST), before=before)
+    most = min(FACTOR * max_plain, MOST)
+    return deflate.open_stream(data, start, max_plain=max_plain, max_first=most, before=before and before.alone)
 
 
 def close(plain: bytes, recipe: bytes, window: bytes | None = None) -> tuple[bytes, bool]:
