@@ -3,12 +3,13 @@
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Result, Run
 from hypothesis import HealthCheck, settings
 
-from llmzip import native
+from llmzip import blocks, native
 from llmzip.cli.app import main
 
 # Half of the tests compare the C library with its twins: without it they would test the twins alone.
@@ -47,3 +48,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.Cap
         return Result(code, out, err.decode())
 
     return run
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The contents of the blocks that are decoded."""
+    found: list[bytes] = []
+    decompress = blocks.decompress
+
+    def noting(*arguments: Any) -> bytes:
+        found.append(decompress(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(blocks, "decompress", noting)
+    return found

@@ -28,7 +28,7 @@ def reader(data: bytes = FILE, **options: Any) -> llmzip.LmzFile:
 
 
 @pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
+def decodings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
     """Numbers of the blocks that are decoded, and whether in the main thread."""
     found: list[tuple[int, bool]] = []
     decompress = blocks.decompress
@@ -47,45 +47,45 @@ def at_block(file: llmzip.LmzFile, i: int) -> None:
     assert file.read1(40) == PARTS[i]
 
 
-def test_a_group_that_was_decoded_is_kept(decoded: list[tuple[int, bool]]) -> None:
+def test_a_group_that_was_decoded_is_kept(decodings: list[tuple[int, bool]]) -> None:
     with reader(threads=1) as file:
         at_block(file, 5)
-        assert [i for i, _ in decoded] == [3, 4, 5]
-        decoded.clear()
+        assert [i for i, _ in decodings] == [3, 4, 5]
+        decodings.clear()
         for i in (3, 5, 4, 3):
             at_block(file, i)
-        assert decoded == []
+        assert decodings == []
 
 
-def test_what_is_kept_is_bounded(decoded: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_is_bounded(decodings: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "CACHE_SIZE", 80)
     with reader(threads=1) as file:
         for i in (2, 1, 2, 1, 5, 1):
             at_block(file, i)
-    assert [i for i, _ in decoded] == [0, 1, 2, 3, 4, 5, 0, 1]
+    assert [i for i, _ in decodings] == [0, 1, 2, 3, 4, 5, 0, 1]
 
 
-def test_with_a_bound_to_the_memory_nothing_is_kept_or_decoded_ahead(decoded: list[tuple[int, bool]]) -> None:
+def test_with_a_bound_to_the_memory_nothing_is_kept_or_decoded_ahead(decodings: list[tuple[int, bool]]) -> None:
     with reader(threads=4, memory=1 << 30) as file:
         file.seek(1)
         assert file.read() == TEXT[1:]
         at_block(file, 1)
-    assert [i for i, _ in decoded] == [*range(N_BLOCKS), 0, 1] and all(main for _, main in decoded)
+    assert [i for i, _ in decodings] == [*range(N_BLOCKS), 0, 1] and all(main for _, main in decodings)
 
 
-def test_what_is_read_in_order_is_decoded_ahead_once(decoded: list[tuple[int, bool]]) -> None:
+def test_what_is_read_in_order_is_decoded_ahead_once(decodings: list[tuple[int, bool]]) -> None:
     with reader(threads=4) as file:
         file.seek(1)
         assert file.read() == TEXT[1:]
-    assert sorted(i for i, _ in decoded) == list(range(N_BLOCKS))
-    assert [i for i, main in decoded if main] == [0, 1, 2]
+    assert sorted(i for i, _ in decodings) == list(range(N_BLOCKS))
+    assert [i for i, main in decodings if main] == [0, 1, 2]
 
 
-def test_reading_here_and_there_decodes_nothing_ahead(decoded: list[tuple[int, bool]]) -> None:
+def test_reading_here_and_there_decodes_nothing_ahead(decodings: list[tuple[int, bool]]) -> None:
     with reader(threads=4) as file:
         for i in (9, 2, 3, 12, 13, 0):
             at_block(file, i)
-    assert all(main for _, main in decoded)
+    assert all(main for _, main in decodings)
 
 
 def test_damage_ahead_is_told_when_it_is_read() -> None:

@@ -30,7 +30,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import access, blocks, codec, container, filemap
+from llmzip import access, codec, container, filemap
 from llmzip.errors import FormatError, LimitExceeded, LlmzipError, TruncatedError
 from llmzip.models.toy import ToyModel
 from llmzip.stream import LmzCompressor
@@ -166,20 +166,6 @@ def test_the_file_is_what_these_tests_need() -> None:
     assert [(block.kind, block.n_bytes, block.begins_group) for block in found] == [
         ("model", 70, True), ("model", 70, False), ("model", 70, True), ("model", 70, False), ("model", 32, True),
     ]  # fmt: skip
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The contents of the blocks that are decoded."""
-    found: list[bytes] = []
-    decompress = blocks.decompress
-
-    def noting(*arguments: Any) -> bytes:
-        found.append(decompress(*arguments))
-        return found[-1]
-
-    monkeypatch.setattr(blocks, "decompress", noting)
-    return found
 
 
 def test_only_the_blocks_that_are_needed_are_decoded(decoded: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
