@@ -12,7 +12,7 @@ enum { MATCHES = 4, MASKED = 2 }; /* the third match is that of masked text */
 enum { MATCH_INPUTS = 2 * TEXT_CONTEXTS, CONSTANT_INPUT = MATCH_INPUTS + 2 * MATCHES, PLAIN_INPUTS = 80, TOKEN_INPUTS = PLAIN_INPUTS };
 enum { MODEL_INPUTS = TOKEN_INPUTS + 2 * TOKEN_CONTEXTS, INPUTS = 96 };
 enum { SETS = 9, SECONDS = 3, SECOND_ROWS = 320, APMS = 5, MODEL_APMS = 2, END = 8, NO_MODEL = 32767 };
-enum { CONTEXT_PARTY, MATCH_PARTY, MODEL_PARTY, PARTIES, PARTY_TOP = 1 << 20 };
+enum { CONTEXTS_SAY, MATCHES_SAY, MODEL_SAYS, PARTIES, PARTY_TOP = 1 << 20 };
 enum { STACK = 64, DONE = 1, STARTS = 2, LATEST_BITS = 20, APM_BITS = 16 };
 
 typedef struct { int64_t at, length; int32_t misses, expected; } Match; /* expected: the byte there (bit 9: a token starts after it), or -1 */

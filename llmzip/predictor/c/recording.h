@@ -6,7 +6,7 @@
 #include "predictor.h"
 
 /* Whose an input is. The constant counts as a context. */
-static inline int party_of(int input) { return input >= MODEL_INPUTS ? MODEL_PARTY : input >= MATCH_INPUTS && input < CONSTANT_INPUT ? MATCH_PARTY : CONTEXT_PARTY; }
+static inline int party_of(int input) { return input >= MODEL_INPUTS ? MODEL_SAYS : input >= MATCH_INPUTS && input < CONSTANT_INPUT ? MATCHES_SAY : CONTEXTS_SAY; }
 
 /* What each party adds to the stretch before it is limited. A weight times an input is below 2^31, their sum over 256 below 2^30, its share below 2^54. */
 static void parties(int32_t *const *weights, int32_t *const *seconds, const int32_t *inputs, int n_inputs, int32_t *said) {
