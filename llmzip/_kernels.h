@@ -342,10 +342,8 @@ static void NAME(linear)(
                     float *to = out + (row + r - first_row) * out_stride + p * 32;
                     if (mode == ADD)
                         for (int64_t c = 0; c < width; c++) to[c] = to[c] + v[c];
-                    else if (width == 32)
-                        memcpy(to, v, 32 * 4); /* of a size that the compiler knows: no call */
-                    else
-                        memcpy(to, v, (size_t)width * 4);
+                    else if (width == 32) memcpy(to, v, 32 * 4); /* of a size that the compiler knows: no call */
+                    else memcpy(to, v, (size_t)width * 4);
                 }
             }
         }

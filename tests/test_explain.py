@@ -477,6 +477,14 @@ def test_the_page_is_a_file_of_the_user(run: Run, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a", "page.html"}
 
 
+def test_what_begins_like_an_lmz_file_is_explained_as_it_is(run: Run) -> None:
+    for start in (b"\xfcL", b"\xfc\xa5", b"\xfc\x5a", b"\xfcL\xe1"):
+        Path("a").write_bytes(start + TEXT[:50])
+        found = json.loads(run("explain", "a", "-m", "toy", "--json").out)
+        assert found["content_bytes"] == len(start) + 50
+        assert sum(found["parts"].values()) == found["file_bytes"] * BYTE
+
+
 def test_damage_is_told(run: Run) -> None:
     data = bytearray(FILES["cm"][1])
     data[len(data) // 2] ^= 1

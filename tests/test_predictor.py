@@ -1,4 +1,7 @@
-"""llmzip.predictor: C writes what Python writes, any bytes come back, memory goes on from body to body, noise costs what it must."""
+"""llmzip.predictor.
+
+C writes what Python writes, any bytes come back, memory goes on from body to body, noise costs what it must.
+"""
 
 import random
 
@@ -23,7 +26,9 @@ KINDS = {
     "text": b"The rain in Spain\n\n  and the 1234 rain in france, 12;3\n" + bytes(range(0, 256, 5)),
     "markup": b'<a href="x"><b>one</b></a>{"key": [1, 22, "v"]}\n' * 2,
     "script": "Однажды в студёную зимнюю пору, 記号は三つ。".encode() + b"\x80\x81\x82\x83\x84\x85 \xff\xfe",
-    "lines": b"".join(b"2020-01-%02d 12:%02d error: disk %d failed (%s)\n" % (i, i * 7 % 60, i * i, b"ab" * (i % 3)) for i in range(3)),
+    "lines": b"".join(
+        b"2020-01-%02d 12:%02d error: disk %d failed (%s)\n" % (i, i * 7 % 60, i * i, b"ab" * (i % 3)) for i in range(3)
+    ),
 }
 WORDS = [b"the", b"th", b"he", b"in", b"and ", b"rain", b"the", b"12", b'="', b"\xff\xff", b"error: ", b""]
 SPELLING = Spelling([bytes([i]) for i in range(256)] + WORDS)
@@ -55,7 +60,9 @@ def write(predictor: Predictor, body: bytes, lanes: int, stride: int = 0) -> byt
     parts, sizes = lanes_of(body, lanes)
     predictor.write(body, sizes, SPELLING)
     for step in range(max(map(len, parts))):
-        predictor.code_step(scores_of(step, lanes), np.array([part[step] if step < len(part) else 0 for part in parts], np.int32))
+        predictor.code_step(
+            scores_of(step, lanes), np.array([part[step] if step < len(part) else 0 for part in parts], np.int32)
+        )
     assert not predictor.alive.any() and predictor.n_done == len(body)
     return predictor.payload()
 
@@ -95,7 +102,13 @@ def test_python_reads_what_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.sampled_from(list(KINDS.values())), st.binary(min_size=1, max_size=60), st.integers(0, 3)), min_size=1, max_size=3))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(list(KINDS.values())), st.binary(min_size=1, max_size=60), st.integers(0, 3)),
+        min_size=1,
+        max_size=3,
+    )
+)
 def test_any_bytes_come_back(parts: list[tuple[bytes, bytes, int]]) -> None:
     """With and without a model in turn, in one memory."""
     writer, reader = predictor(), predictor()
@@ -146,7 +159,11 @@ def test_first_values_stay_in_their_bounds() -> None:
     first = prior.load()
     for mode in first.modes:
         assert (np.abs(mode.weights) <= tables.WEIGHT_TOP).all() and (np.abs(mode.seconds) <= tables.SECOND_TOP).all()
-        limits = (mode.histories, tables.HISTORY_LIMIT), (mode.match_cells, tables.MATCH_LIMIT), (mode.model_cells, tables.MODEL_LIMIT)
+        limits = (
+            (mode.histories, tables.HISTORY_LIMIT),
+            (mode.match_cells, tables.MATCH_LIMIT),
+            (mode.model_cells, tables.MODEL_LIMIT),
+        )
         assert all(((cells & 1023) <= limit).all() and (cells >> 10 > 0).all() for cells, limit in limits)
     assert ((prior.FIRST_APMS & 1023) == tables.APM_FIRST).all() and tables.APM_FIRST > 0
 

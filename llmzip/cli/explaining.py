@@ -60,11 +60,11 @@ class Explaining:
         return 0
 
     def _explain(self, name: str, data: bytes) -> "Explanation":
-        """Of an .lmz file as it is; of anything else, of what compressing it makes."""
+        """Of an .lmz file as it is, by its name or its headers; of anything else, of what compressing it makes."""
         from llmzip.explain import explain, is_packed
 
         content = None
-        if not is_packed(data):
+        if not name.endswith(fileio.SUFFIX) and not is_packed(data):
             with self.display.progress(f"{name}  compressing", len(data), decoding=False) as line:
                 content, data = data, self._compressed(data, line)
         with self.display.progress(

@@ -124,8 +124,14 @@ Progress = Callable[[int], object]  # bytes of content that are done
 
 
 def is_packed(data: bytes) -> bool:
-    """Whether these are the bytes of an .lmz file, by the first of them."""
-    return len(data) > 1 and container.begins_member(data[:2])
+    """Whether these are the bytes of an .lmz file, by all its headers: other files may begin as one does."""
+    if not data or not container.begins_member(data):
+        return False
+    try:
+        walk_file(io.BytesIO(data))
+    except LlmzipError:
+        return False
+    return True
 
 
 def explain(

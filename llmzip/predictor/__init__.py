@@ -1,7 +1,8 @@
-"""One predictor of bits: what a group of blocks has taught, contexts of bytes, matches, and a language model as one input (format.md 7).
+"""One predictor of bits (format.md 7).
 
-A `Predictor` is the memory of a group: it codes one body after another, each going on from what those before have taught. `native` computes;
-without it, `reference` does, with the same integers, slowly.
+It knows what a group of blocks has taught, contexts of bytes, matches, and a language model as one input. A `Predictor`
+is the memory of a group: it codes one body after another, each going on from what those before have taught. `native`
+computes; without it, `reference` does, with the same integers, slowly.
 """
 
 from typing import Protocol
@@ -18,7 +19,7 @@ __all__ = ["Predictor", "Spelling", "memory_needed"]
 
 
 class Engine(Protocol):
-    """One body at a time: `open`, then `code_bytes` or `code_step` until all lanes are `done`, then `payload` or `body`."""
+    """One body at a time: `open`, `code_bytes` or `code_step` until all lanes are `done`, then `payload` or `body`."""
 
     def open(
         self, sizes: list[int], spelling: Spelling | None, stride: int, body: bytes | None, payload: bytes | None
@@ -42,7 +43,8 @@ def memory_needed(line_bits: int) -> int:
 class Predictor:
     """The adaptive coder of a group, with 2^line_bits lines of 64 bytes.
 
-    A writer gives each body, a reader its payload; both then call `code_bytes` or, with a model, `code_step` in the same order.
+    A writer gives each body, a reader its payload; both then call `code_bytes` or, with a model, `code_step` in the
+    same order.
     """
 
     def __init__(self, line_bits: int, prior: Prior | None = None) -> None:
@@ -59,7 +61,10 @@ class Predictor:
     def write(
         self, body: bytes, lanes: list[int] | None = None, spelling: Spelling | None = None, *, stride: int = 0
     ) -> None:
-        """Open a body to be written. With the spelling of a model: the bytes of each lane; without: what its records take, 0 for text."""
+        """Open a body to be written.
+
+        With the spelling of a model: the bytes of each lane; without: what its records take, 0 for text.
+        """
         self._open(lanes or [len(body)], spelling, stride, body, None)
 
     def read(
@@ -96,8 +101,9 @@ class Predictor:
         self._engine.code_bytes(n)
 
     def code_step(self, scores: NDArray[np.int16], ids: NDArray[np.int32], first: int = 0) -> None:
-        """Code a token for each lane, from the first on, that has not come to its end, from a row of scores for each lane (L, symbols).
+        """Code a token for each lane, from the first on, that has not come to its end.
 
+        `scores` (L, symbols): a row for each lane.
         `ids` (L,): a writer's tokens, canonical ones; a reader finds them there afterwards.
         """
         self._engine.code_step(scores, ids, first)
@@ -115,5 +121,8 @@ class Predictor:
         self._engine.record()
 
     def recorded(self) -> NDArray[np.void]:
-        """The decisions of the last call of `code_bytes` or `code_step`, in their order: `recording.RECORD`, `at` in the body."""
+        """The decisions of the last call of `code_bytes` or `code_step`, in their order.
+
+        Each is a `recording.RECORD`; `at`: in the body.
+        """
         return self._engine.recorded()

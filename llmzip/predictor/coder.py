@@ -1,6 +1,7 @@
 """The binary range coder in Python integers: knows bits and their probabilities, nothing else. Twin of c/coder.h.
 
-Its stream is that of constriction's `RangeEncoder` with 32-bit words, a 64-bit state and probabilities of 24 bits, as big-endian words.
+Its stream is that of constriction's `RangeEncoder` with 32-bit words, a 64-bit state and probabilities of 24 bits, as
+big-endian words.
 """
 
 from llmzip.errors import FormatError
@@ -16,7 +17,11 @@ class Writer:
     reads = False
 
     def __init__(self) -> None:
-        self._low, self._range, self._words = 0, _MASK, 0  # low: all that was ever written, and the state as its last 64 bits
+        self._low, self._range, self._words = (
+            0,
+            _MASK,
+            0,
+        )  # low: all that was ever written, and the state as its last 64 bits
 
     def code(self, p: int, bit: int) -> int:
         """A bit whose ones have p of 2^24, above the zeros. Returns it."""
@@ -45,7 +50,10 @@ class Reader:
 
     def __init__(self, payload: bytes) -> None:
         self._payload, self._at = payload, 8
-        self._offset, self._range = int.from_bytes(payload[:8].ljust(8, b"\0"), "big"), _MASK  # of the point in the interval
+        self._offset, self._range = (
+            int.from_bytes(payload[:8].ljust(8, b"\0"), "big"),
+            _MASK,
+        )  # of the point in the interval
         self._past = 0
 
     def code(self, p: int, bit: int = 0) -> int:

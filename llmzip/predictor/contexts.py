@@ -214,7 +214,10 @@ def _follow_aligned(memory: Memory, lane: Lane, c: int) -> None:
 
 
 def find_contexts(memory: Memory, lane: Lane, stride: int) -> None:
-    """The contexts of the byte at `lane.at`, before their numbers are hashed in: `lane.contexts`, and those of tokens at the end."""
+    """The contexts of the byte at `lane.at`, before their numbers are hashed in.
+
+    They are put into `lane.contexts`, those of tokens at the end.
+    """
     c1, c2, c3, c4, c5, c6 = (lane.back(memory, i) for i in range(1, 7))
     lane.c1, lane.c2, lane.c3 = c1, c2, c3
     four = c1 | c2 << 8 | c3 << 16 | c4 << 24

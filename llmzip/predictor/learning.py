@@ -31,7 +31,11 @@ def learnt_cell(cell: int, bit: int, limit: int) -> int:
 
 
 def learnt_slot(slot: int, bit: int) -> int:
-    """A slot: probability of a one << 16 | observations << 10 | zeros << 6 | ones << 2 | the last two bits; the lower ten are the history."""
+    """A slot after a bit.
+
+    Probability of a one << 16 | observations << 10 | zeros << 6 | ones << 2 | the last two bits; the lower ten are the
+    history.
+    """
     n, counts = slot >> 10 & 63, [slot >> 6 & 15, slot >> 2 & 15]
     p = slot >> 16 if n else 1 << 15
     p += ((65535 if bit else 0) - p) * _RECIPROCAL[n] >> 16
@@ -52,7 +56,10 @@ def trained(weights: list[int], inputs: list[int], error: int) -> list[int]:
 
 
 class Apms:
-    """Cells by context, BUCKETS for each, that say what decisions of a stretch have come to. Rows are made when they are used."""
+    """Cells by context, BUCKETS for each, that say what decisions of a stretch have come to.
+
+    Rows are made when they are used.
+    """
 
     def __init__(self, biases: NDArray[np.int8]) -> None:
         self._biases = biases

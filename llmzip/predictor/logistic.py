@@ -13,7 +13,8 @@ from llmzip.predictor.coder import TOTAL_BITS
 
 WEIGHT_BITS = 22  # so that the sum of a group, <= 256 * 2**22 = 2**30, fits int32
 TOP = 20 * 256  # the largest stretch: a probability of 2**-20, 15 of 2**24
-_BITS = 300  # fractional bits of the roots; no value below is as close as 2**-290 to where its rounding changes (tests say so)
+# fractional bits of the roots; no value below is as close as 2**-290 to where its rounding changes (tests say so)
+_BITS = 300
 
 
 def _powers(count: int) -> list[int]:
@@ -58,4 +59,6 @@ def _squash() -> NDArray[np.int32]:
 
 
 SQUASH = _squash()
-RECIPROCAL = ((1 << 17) // (2 * np.arange(1024) + 3)).astype(np.int32)  # 2**16 / (n + 3/2): how far the n-th observation moves a cell
+RECIPROCAL = ((1 << 17) // (2 * np.arange(1024) + 3)).astype(
+    np.int32
+)  # 2**16 / (n + 3/2): how far the n-th observation moves a cell

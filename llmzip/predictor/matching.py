@@ -1,6 +1,6 @@
-"""What followed the same bytes before: three lengths, each going on after a miss, and one in which digits stand for each other.
+"""What followed the same bytes before.
 
-Twin of c/matching.h.
+Three lengths, each going on after a miss, and one in which digits stand for each other. Twin of c/matching.h.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,10 @@ DIGITS = frozenset(b"0123456789")
 
 @dataclass
 class Match:
-    """The byte at `at` is expected next; `expected` is it, or -1 where this byte has turned out otherwise, or there is no match."""
+    """The byte at `at` is expected next.
+
+    `expected` is it, or -1 where this byte has turned out otherwise, or there is no match.
+    """
 
     at: int = 0
     length: int = 0
@@ -75,7 +78,9 @@ def _follow_match(memory: Memory, lane: "Lane", which: int, match: Match, c: int
                 match.misses = 0
         else:
             match.misses += 1
-            match.length = 0 if match.misses > MOST_MISSES else 4 if match.length > 32 else 2 if match.length > 16 else 1
+            match.length = (
+                0 if match.misses > MOST_MISSES else 4 if match.length > 32 else 2 if match.length > 16 else 1
+            )
         match.at += 1
         if not flags[match.at]:
             match.length = 0

@@ -1,6 +1,7 @@
-"""What a memory holds before its first block: first values of all that is small, fitted on a corpus by `llmzip.train.prior` and kept in prior.bin.
+"""What a memory holds before its first block: first values of all that is small.
 
-A mode is what blocks are coded as: text without a model, text with one, records. Each has tables of its own, but for the APMs.
+They are fitted on a corpus by `llmzip.train.prior` and kept in prior.bin. A mode is what blocks are coded as: text
+without a model, text with one, records. Each has tables of its own, but for the APMs.
 """
 
 import lzma
@@ -43,7 +44,9 @@ class Mode:
     weights: NDArray[np.int32]  # (rows of all sets, INPUTS)
     seconds: NDArray[np.int32]  # (SECONDS, SECOND_ROWS, 16), SETS + 1 of them in use
     histories: NDArray[np.uint32]  # (2, CONTEXTS, 1024): what so many zeros and ones come to; of bits, of token ends
-    match_cells: NDArray[np.uint32]  # (MATCHES, 64, 2, 2) by length, misses and kind of decision: that the match is right
+    match_cells: NDArray[
+        np.uint32
+    ]  # (MATCHES, 64, 2, 2) by length, misses and kind of decision: that the match is right
     model_cells: NDArray[np.uint32]  # (64, 9, 4) by the model's stretch, decision and place in the token
 
 
@@ -72,7 +75,9 @@ FIRST_APMS = _first_apms()
 
 def blank() -> Prior:
     """What is assumed where nothing is fitted."""
-    return Prior(tuple(_blank_mode() for _ in MODES), np.zeros((APMS + MODEL_APMS, 1 << tables.APM_BITS), dtype=np.int8)).completed()
+    return Prior(
+        tuple(_blank_mode() for _ in MODES), np.zeros((APMS + MODEL_APMS, 1 << tables.APM_BITS), dtype=np.int8)
+    ).completed()
 
 
 def _blank_mode() -> Mode:
@@ -109,7 +114,10 @@ def load() -> Prior:
 
 
 def _strong(mode: Mode) -> Mode:
-    """For a model that is much better than the one that the others were fitted with: more is believed of it, and half as much of all else."""
+    """For a model that is much better than the one that the others were fitted with.
+
+    More is believed of it, and half as much of all else.
+    """
     weights, model = mode.weights >> 1, slice(tables.MODEL_INPUTS, tables.MODEL_INPUTS + 1)
     weights[:, model] = np.minimum(mode.weights[:, model] * 8 // 5, tables.WEIGHT_TOP)
     return replace(mode, weights=weights)
@@ -120,10 +128,18 @@ def _strong(mode: Mode) -> Mode:
 
 def pack(prior: Prior) -> bytes:
     """The nearest that can be kept."""
-    parts = [part for mode, first in zip(prior.modes[:STRONG], blank().modes, strict=False) for part in _pack_mode(mode, first)]
+    parts = [
+        part
+        for mode, first in zip(prior.modes[:STRONG], blank().modes, strict=False)
+        for part in _pack_mode(mode, first)
+    ]
     biases = np.where(np.abs(prior.biases.astype(np.int16)) < _LEAST_BIAS, 0, prior.biases).astype(np.int8)
     raw = b"".join(part.tobytes() for part in [*parts, biases])
-    return lzma.compress(raw, check=lzma.CHECK_CRC32, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "pb": 0}])
+    return lzma.compress(
+        raw,
+        check=lzma.CHECK_CRC32,
+        filters=[{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "pb": 0}],
+    )
 
 
 def unpack(packed: bytes) -> Prior:

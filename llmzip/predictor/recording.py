@@ -1,4 +1,7 @@
-"""What each decision cost, and who said what, for those who ask (`llmzip explain`). Changes nothing that is coded. Twin of c/recording.h."""
+"""What each decision cost, and who said what, for those who ask (`llmzip explain`).
+
+Changes nothing that is coded. Twin of c/recording.h.
+"""
 
 import numpy as np
 
@@ -8,8 +11,8 @@ from llmzip.predictor.tables import CONSTANT_INPUT, MATCH_INPUTS, MODEL_INPUTS, 
 CONTEXTS_SAY, MATCHES_SAY, MODEL_SAYS = range(3)
 PARTIES, PARTY_TOP = 3, 1 << 20
 
-# A decision: in which byte of the body, which of it (END: the token ends before it), what came, what a one had of 2^24, the byte that the
-# longest match expected or -1, and what each party added to the stretch of a one, in 1/256 bit.
+# A decision: in which byte of the body, which of it (END: the token ends before it), what came, what a one had of 2^24,
+# the byte that the longest match expected or -1, and what each party added to the stretch of a one, in 1/256 bit.
 RECORD = np.dtype(
     [
         ("at", np.int64),

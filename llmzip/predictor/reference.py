@@ -1,5 +1,6 @@
-"""The predictor in Python integers: the definition in code, the fallback where there is no compiled library, and what the tests compare the C with.
+"""The predictor in Python integers.
 
+It is the definition in code, the fallback where there is no compiled library, and what the tests compare the C with.
 Slow, and written to be read beside c/predictor.c, whose functions have the same names.
 """
 
@@ -39,7 +40,10 @@ _APM_MASK = (1 << tables.APM_BITS) - 1
 
 @dataclass
 class Place:
-    """Where in its byte a decision is: bits before the first of them are `path`, with a one above; END: the token ends here."""
+    """Where in its byte a decision is.
+
+    Bits before the first of them are `path`, with a one above; END: the token ends here.
+    """
 
     bit: int
     model: int
@@ -382,7 +386,10 @@ class Reference:
     # ---- learning
 
     def _boost(self) -> int:
-        """How fast weights learn, in 1/256 of the rate: faster at first, and for longer where nothing is known of them."""
+        """How fast weights learn, in 1/256 of the rate.
+
+        Faster at first, and for longer where nothing is known of them.
+        """
         if self._stride:
             return 128 + 896 * RECORD_BOOST_BYTES // (RECORD_BOOST_BYTES + self._n_coded)
         return 256 + BOOST * 256 * BOOST_BYTES // (BOOST_BYTES + self._n_coded)

@@ -1,6 +1,7 @@
-"""The vocabulary in the order of its spellings, and the model's scores as probabilities of the next bit. Twin of c/spelling.h.
+"""The vocabulary in the order of its spellings, and the model's scores as probabilities of the next bit.
 
 A prefix is a range of the sorted vocabulary, and two prefix sums over the weights of its tokens say what comes next.
+Twin of c/spelling.h.
 """
 
 from typing import NamedTuple
@@ -21,8 +22,9 @@ class Range(NamedTuple):
 
 
 class Spelling:
-    """Which token spells what; symbols that spell nothing are left out. Of those that spell the same, the first stands for all.
+    """Which token spells what; symbols that spell nothing are left out.
 
+    Of those that spell the same, the first stands for all.
     `strong`: what its model says is worth more than all that is learnt while coding (format.md 6.1).
     """
 

@@ -1,6 +1,7 @@
-"""Every table, size and limit of the predictor, by integer arithmetic alone; `fused` compares them with the C when it is loaded.
+"""Every table, size and limit of the predictor, by integer arithmetic alone.
 
-Units: stretches in 1/256 bit; probabilities in 2^-24 (of the coder), 2^-22 (of a cell) or 2^-16 (of a slot); weights in 2^-16.
+`fused` compares them with the C when it is loaded. Units: stretches in 1/256 bit; probabilities in 2^-24 (of the
+coder), 2^-22 (of a cell) or 2^-16 (of a slot); weights in 2^-16.
 """
 
 import numpy as np
@@ -11,7 +12,16 @@ __all__ = ["LOG2", "RECIPROCAL", "SQUASH", "STRETCH", "TOP", "log2_of"]
 
 TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS = 35, 3, 32
 CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS
-WITH_MODEL = (*range(12), 13, *range(18, 23), *range(27, 31), 32, 35, 36, 37)  # contexts in use; the others would say what the model has said
+WITH_MODEL = (
+    *range(12),
+    13,
+    *range(18, 23),
+    *range(27, 31),
+    32,
+    35,
+    36,
+    37,
+)  # contexts in use; the others would say what the model has said
 MATCHES, MASKED = 4, 2
 MATCH_MINIMUM = (6, 14, 0, 4)
 MATCH_INPUTS = 2 * TEXT_CONTEXTS

@@ -8,12 +8,14 @@ enum { MIN_LENGTH = 3, MAX_LENGTH = 258, WINDOW = 32768 };
 enum { LITERALS = 286, DISTANCES = 30, LENGTHS = 19, END_OF_BLOCK = 256, ALL_LENGTHS = 320 };
 enum { STORED = 0, FIXED = 1, DYNAMIC = 2 };
 
-static const uint16_t LENGTH_BASE[29] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
-                                         31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
-static const uint8_t LENGTH_EXTRA[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
-static const uint16_t DISTANCE_BASE[30] = {1,   2,   3,   4,   5,   7,    9,    13,   17,   25,   33,   49,   65,    97,    129,
-                                           193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
-static const uint8_t DISTANCE_EXTRA[30] = {0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13};
+static const uint16_t LENGTH_BASE[29] = {
+    3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
+static const uint8_t LENGTH_EXTRA[29] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
+static const uint16_t DISTANCE_BASE[30] = {1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513,
+    769, 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
+static const uint8_t DISTANCE_EXTRA[30] = {
+    0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13};
 static const uint8_t ORDER[LENGTHS] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
 
 /* length | distance << 9; a literal: 1. LONG: length 258 written as 284 + 31. */
@@ -51,14 +53,18 @@ static void fixed_lengths(uint8_t *lengths) {
 
 /* What stands at the head of a dynamic block. */
 typedef struct {
-    int32_t literals, distances, orders, n_runs;             /* HLIT, HDIST, HCLEN with what is added to them */
-    uint8_t lengths[ALL_LENGTHS], of_runs[LENGTHS];          /* of literals, then of distances; of the code for runs */
+    int32_t literals, distances, orders, n_runs;    /* HLIT, HDIST, HCLEN with what is added to them */
+    uint8_t lengths[ALL_LENGTHS], of_runs[LENGTHS]; /* of literals, then of distances; of the code for runs */
     uint8_t runs[ALL_LENGTHS], extras[ALL_LENGTHS];
 } Header;
 
-/* ---- bits -------------------------------------------------------------------------------------------------------------------- */
+/* ---- bits -------------------------------------------------------------------------------------------------------- */
 
-typedef struct { const uint8_t *bytes; int64_t size, at; } BitReader; /* size: in bits; at beyond it: the end was too early */
+/* size: in bits; at beyond it: the end was too early */
+typedef struct {
+    const uint8_t *bytes;
+    int64_t size, at;
+} BitReader;
 
 static inline uint64_t peek(const BitReader *r) { /* at least 57 bits, zeros after the end */
     int64_t byte = r->at >> 3, left = (r->size >> 3) - byte;
@@ -75,7 +81,12 @@ static inline uint32_t get(BitReader *r, int n) {
     return bits;
 }
 
-typedef struct { uint8_t *bytes; int64_t size, at; uint64_t held; int32_t n_held, full; } BitWriter;
+typedef struct {
+    uint8_t *bytes;
+    int64_t size, at;
+    uint64_t held;
+    int32_t n_held, full;
+} BitWriter;
 
 static inline void put(BitWriter *w, uint32_t bits, int n) {
     w->held |= (uint64_t)bits << w->n_held;
@@ -117,7 +128,8 @@ static void put_header(BitWriter *w, const Header *h) {
 }
 
 /* The tokens from x on, and the end of the block. */
-static void put_tokens(BitWriter *w, const uint8_t *x, const Token *tokens, int32_t n, const uint8_t *lengths, int literals, int distances) {
+static void put_tokens(BitWriter *w, const uint8_t *x, const Token *tokens, int32_t n, const uint8_t *lengths,
+    int literals, int distances) {
     uint16_t codes[LITERALS + 2], distance_codes[DISTANCES];
     const uint8_t *distance_lengths = lengths + literals;
     codes_of(lengths, literals, codes);

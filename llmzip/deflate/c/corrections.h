@@ -1,6 +1,5 @@
-/* What a stream is beside what was predicted of it: one routine that writes the corrections, reads them, or does without: *silent*, where
- * everything is as predicted. deflate/corrections.py is the twin.
- */
+/* What a stream is beside what was predicted of it: one routine that writes the corrections, reads them, or does
+   without: *silent*, where everything is as predicted. deflate/corrections.py is the twin. */
 #ifndef LLMZIP_DEFLATE_CORRECTIONS_H
 #define LLMZIP_DEFLATE_CORRECTIONS_H
 #include "../../predictor/c/coder.h"
@@ -8,25 +7,25 @@
 #include "parser.h"
 #include "trees.h"
 
-enum { DIFFERS = -5, TOO_MUCH = -6 };                     /* beside those of the coder */
+enum { DIFFERS = -5, TOO_MUCH = -6 }; /* beside those of the coder */
 enum { MOST_LOOKS = 4096, MOST_RANKS = 2048 };
 enum { ALL_BITS = 15, CELL_LIMIT = 255, NUMBER = 128, HALF = 1 << 23 };
 
-enum { /* places of the cells */
-    AS_PREDICTED = 0,                                     /* (kinds, last four, length, far) */
+enum {                /* places of the cells */
+    AS_PREDICTED = 0, /* (kinds, last four, length, far) */
     SAME_AS_BEFORE = AS_PREDICTED + 4 * 16 * 16 * 2,
     LENGTH_AFTER = SAME_AS_BEFORE + 1,
     LENGTH_OF_MATCH = LENGTH_AFTER + NUMBER,
-    IS_LITERAL = LENGTH_OF_MATCH + NUMBER,                /* (long, length) */
+    IS_LITERAL = LENGTH_OF_MATCH + NUMBER, /* (long, length) */
     SAME_LENGTH = IS_LITERAL + 2 * 16,
-    LONGER = SAME_LENGTH + 2,                             /* (length) */
+    LONGER = SAME_LENGTH + 2, /* (length) */
     LONGER_BY = LONGER + 16,
     SHORTER_BY = LONGER_BY + 16 * NUMBER,
     NO_RANK = SHORTER_BY + 16 * NUMBER,
     RANK = NO_RANK + 1,
     DISTANCE = RANK + 16 * NUMBER,
     IS_LONG = DISTANCE + NUMBER,
-    IS_STORED = IS_LONG + 1,                              /* (at a flush, after a stored one) */
+    IS_STORED = IS_LONG + 1, /* (at a flush, after a stored one) */
     STORED_BY_RULE = IS_STORED + 4,
     STORED_LENGTH = STORED_BY_RULE + 2,
     NO_PADDING = STORED_LENGTH + NUMBER,
@@ -34,12 +33,12 @@ enum { /* places of the cells */
     BY_RULE = PADDING + NUMBER,
     COUNT = BY_RULE + 1,
     TYPE = COUNT + NUMBER,
-    END = TYPE + 3,                                       /* (at the end, a flush to come) */
+    END = TYPE + 3, /* (at the end, a flush to come) */
     FLUSHES = END + 4,
     SAME_GAP = FLUSHES + 2,
     GAP = SAME_GAP + 1,
     SAME_TREES = GAP + NUMBER,
-    SAME_CODE = SAME_TREES + 1,                           /* (list, predicted to be none, the one before) */
+    SAME_CODE = SAME_TREES + 1, /* (list, predicted to be none, the one before) */
     CODE_LONGER = SAME_CODE + 12,
     CODE_BY = CODE_LONGER + 2,
     SAME_COUNT = CODE_BY + NUMBER,
@@ -57,16 +56,18 @@ enum { /* places of the cells */
 
 typedef struct { /* deflate/fused.py fills it */
     Parameters parameters;
-    int32_t window, n, base, last;       /* x: `window` bytes that are known, then the plain text up to n; last: the stream ends here */
-    int32_t silent, tail, lead, padding; /* tail: it ends with a flush; lead: the bits before the first block, below a one */
-    const uint8_t *x, *marks;            /* marks: (window) of the positions that are in the chains; NULL: all */
+    /* x: `window` bytes that are known, then the plain text up to n; last: the stream ends here */
+    int32_t window, n, base, last;
+    /* tail: it ends with a flush; lead: the bits before the first block, below a one */
+    int32_t silent, tail, lead, padding;
+    const uint8_t *x, *marks; /* marks: (window) of the positions that are in the chains; NULL: all */
     int32_t *head, *links, *all_head, *all_links;
-    const uint8_t *data;                 /* the stream, known to a writer */
+    const uint8_t *data; /* the stream, known to a writer */
     int64_t size;
     const Block *blocks;
-    Token *tokens;                       /* (n - window) at most; a reader holds those of a block at a time */
+    Token *tokens; /* (n - window) at most; a reader holds those of a block at a time */
     int64_t n_blocks;
-    uint8_t *code, *out, *marks_after;   /* out: a reader's stream */
+    uint8_t *code, *out, *marks_after; /* out: a reader's stream */
     int64_t code_size, out_size, steps;
     int32_t base_after, lead_after;
 } Job;
@@ -91,7 +92,7 @@ static inline void check_pace(Walk *w, int32_t at) {
     if (is_slow(&w->parser, at - w->job->window)) fail(w, TOO_MUCH);
 }
 
-/* ---- decisions ------------------------------------------------------------------------------------------------------------------ */
+/* ---- decisions --------------------------------------------------------------------------------------------------- */
 
 /* A cell: probability of a one, 22 bits << 10 | how often it has learnt. */
 static void start_cells(uint32_t *cells) {
@@ -108,9 +109,10 @@ static int decide_with(Walk *w, uint32_t p, int bit) {
 /* Code a decision: returns it. */
 static int decide(Walk *w, int cell, int bit) {
     uint32_t n = w->cells[cell] & 1023, p = w->cells[cell] >> 10, coded = p << 2;
-    bit = decide_with(w, coded < 16 ? 16 : coded > (1 << 24) - 16 ? (1 << 24) - 16 : coded, bit);
+    bit = decide_with(w, coded < 16 ? 16 : (coded > (1 << 24) - 16) ? (1 << 24) - 16 : coded, bit);
     int64_t difference = (int64_t)(bit ? (1 << 22) - 1 : 0) - p;
-    p = (uint32_t)((int64_t)p + (difference * ((1 << 17) / (2 * (int32_t)n + 3)) >> 16)); /* |difference| < 2^22, the other <= 43690 */
+    /* |difference| < 2^22, the other <= 43690 */
+    p = (uint32_t)((int64_t)p + (difference * ((1 << 17) / (2 * (int32_t)n + 3)) >> 16));
     w->cells[cell] = p << 10 | (n + (n < CELL_LIMIT));
     return bit;
 }
@@ -142,11 +144,12 @@ static int symbol(Walk *w, int cells, int bits, int value) {
     return got - (1 << bits);
 }
 
-/* ---- tokens --------------------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
 static inline uint32_t hash_of_all(const uint8_t *s) { return word_at(s, 3) * 0x9E3779B1u >> (32 - ALL_BITS); }
 
-/* Among all positions whose match is so long, the nearest first: the rank of the one at this distance, or the distance of that rank; or -1. */
+/* Among all positions whose match is so long, the nearest first: the rank of the one at this distance, or the
+   distance of that rank; or -1. */
 static int32_t look(Walk *w, int32_t at, int32_t length, int32_t distance, int32_t rank) {
     const uint8_t *x = w->job->x;
     int32_t *head = w->job->all_head, *links = w->job->all_links;
@@ -215,7 +218,8 @@ static Token code_token(Walk *w, Token predicted, Token known) {
     int match = distance_of(predicted) != 0, place = 0, far = 0;
     if (match) place = bucket(length_of(predicted)), far = distance_of(predicted) >= 4096;
     else if (p->kind == PUT_OFF) place = bucket(p->later.length), far = p->later.length - p->here.length > 1;
-    int is = agree(w, AS_PREDICTED + ((p->kind * 16 + w->history) * 16 + place) * 2 + far, (known & ~LONG) == predicted);
+    int is =
+        agree(w, AS_PREDICTED + ((p->kind * 16 + w->history) * 16 + place) * 2 + far, (known & ~LONG) == predicted);
     w->history = (w->history << 1 | !is) & 15;
     Token token = is ? predicted : code_other(w, predicted, known);
     if (distance_of(token) && length_of(token) == MAX_LENGTH && !agree(w, IS_LONG, !(known & LONG))) token |= LONG;
@@ -257,7 +261,7 @@ static void code_tokens(Walk *w, Block *b, Tally *t, int blind) {
     b->n_tokens = t->n;
 }
 
-/* ---- heads of blocks ------------------------------------------------------------------------------------------------------------- */
+/* ---- heads of blocks --------------------------------------------------------------------------------------------- */
 
 static void code_lengths(Walk *w, const uint8_t *predicted, uint8_t *lengths, int n, int list) {
     int before = 0;
@@ -355,7 +359,7 @@ static void code_header(Walk *w, const Header *predicted, Header *h) {
     h->orders = code_count(w, 2, last_order(h->of_runs), h->orders, 4, LENGTHS);
 }
 
-/* ---- blocks ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
 static int32_t code_padding(Walk *w, int which, int32_t known) {
     return agree(w, NO_PADDING + which, !known) ? 0 : number(w, PADDING, known - 1) + 1;
@@ -403,7 +407,8 @@ static void code_stored(Walk *w, Block *b, int at_flush) {
     b->padding = code_padding(w, 0, b->padding);
 }
 
-/* Find the tokens and the header of a block that is not stored, or which is so because they were no use; returns whether it came out full. */
+/* Find the tokens and the header of a block that is not stored, or which is so because they were no use; returns
+   whether it came out full. */
 static int code_coded(Walk *w, Block *b, Header *h) {
     Parser *p = &w->parser;
     const Parameters *q = &p->q;
@@ -419,7 +424,8 @@ static int code_coded(Walk *w, Block *b, Header *h) {
     if (w->at >= w->job->n && !full) slide(p, w->job->n);
     make_header(t.literals, t.distances, &predicted, &dynamic_bytes, &fixed_bytes);
     int is_fixed = fixed_bytes <= dynamic_bytes || q->strategy == FIXED_CODES, expected = is_fixed ? FIXED : DYNAMIC;
-    if (w->job->silent && t.bytes + 4 <= (is_fixed ? fixed_bytes : dynamic_bytes) && start >= p->base) expected = STORED;
+    if (w->job->silent && t.bytes + 4 <= (is_fixed ? fixed_bytes : dynamic_bytes) && start >= p->base)
+        expected = STORED;
     b->type = agree(w, TYPE + expected, type == expected) ? expected : FIXED + DYNAMIC - expected;
     if (!w->reads && w->job->silent && t.bytes != b->length) fail(w, DIFFERS);
     b->length = t.bytes;
@@ -435,7 +441,9 @@ static int code_coded(Walk *w, Block *b, Header *h) {
 }
 
 /* An empty block that is not the last: what a flush leaves. */
-static inline int is_flush(const Block *b) { return !b->length && !b->final && (b->type == STORED || (b->type == FIXED && !b->n_tokens)); }
+static inline int is_flush(const Block *b) {
+    return !b->length && !b->final && (b->type == STORED || (b->type == FIXED && !b->n_tokens));
+}
 
 /* Where the next one is, from this block on, which begins here; or -1. */
 static int32_t next_flush(const Job *job, int64_t index, int32_t at) {
@@ -524,7 +532,8 @@ static int walk(Walk *w, Job *job, int reads) {
     w->out = (BitWriter){job->out, job->out_size, 0, 0, 0, 0};
     int n_lead = log2_of((uint32_t)job->lead);
     put(&w->out, (uint32_t)job->lead ^ 1u << n_lead, n_lead);
-    start_parser(&w->parser, &job->parameters, job->x, job->window, job->n, job->base, job->last, job->marks, job->head, job->links);
+    start_parser(&w->parser, &job->parameters, job->x, job->window, job->n, job->base, job->last, job->marks, job->head,
+        job->links);
     start_segment(w);
     while (!code_block(w)) {}
     if (job->last) {

@@ -9,7 +9,8 @@ static int64_t count_misses(const Job *job, int64_t n_tokens, int64_t stop) {
     Parser p;
     int32_t at = job->window, to_flush;
     int64_t missed = 0;
-    start_parser(&p, &job->parameters, job->x, job->window, job->n, job->base, job->last, job->marks, job->head, job->links);
+    start_parser(
+        &p, &job->parameters, job->x, job->window, job->n, job->base, job->last, job->marks, job->head, job->links);
     to_flush = next_flush(job, 0, at);
     p.end = to_flush < 0 ? job->n : to_flush;
     for (int64_t i = 0; i < job->n_blocks; i++) {
@@ -36,7 +37,9 @@ static int64_t count_misses(const Job *job, int64_t n_tokens, int64_t stop) {
 
 EXPORT int64_t llmzip_deflate_inflate(Inflation *s) { return inflate(s); }
 
-EXPORT int64_t llmzip_deflate_misses(const Job *job, int64_t n_tokens, int64_t stop) { return count_misses(job, n_tokens, stop); }
+EXPORT int64_t llmzip_deflate_misses(const Job *job, int64_t n_tokens, int64_t stop) {
+    return count_misses(job, n_tokens, stop);
+}
 
 /* Bytes of the corrections, or what is wrong. */
 EXPORT int64_t llmzip_deflate_write(Job *job) {
@@ -59,8 +62,9 @@ EXPORT int64_t llmzip_deflate_read(Job *job) {
 /* Sizes and limits, for Python to compare with its own: how many, and they. */
 EXPORT const int64_t *llmzip_deflate_layout(void) {
     static int64_t layout[32];
-    int64_t values[] = {0, sizeof(Parameters), sizeof(Block), sizeof(Inflation), sizeof(Job), offsetof(Job, base_after), CELLS, NUMBER, CELL_LIMIT,
-                        ALL_BITS, STEPS_EACH, STEPS_ALWAYS, STEPS_OF_BLOCK, MOST_LOOKS, MOST_RANKS, LOOKAHEAD};
+    int64_t values[] = {0, sizeof(Parameters), sizeof(Block), sizeof(Inflation), sizeof(Job), offsetof(Job, base_after),
+        CELLS, NUMBER, CELL_LIMIT, ALL_BITS, STEPS_EACH, STEPS_ALWAYS, STEPS_OF_BLOCK, MOST_LOOKS, MOST_RANKS,
+        LOOKAHEAD};
     values[0] = (int64_t)(sizeof values / sizeof *values) - 1;
     memcpy(layout, values, sizeof values);
     return layout;

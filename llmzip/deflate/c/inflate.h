@@ -4,23 +4,32 @@
 #include "codes.h"
 
 enum { INVALID = -3, GROW = -4 };
-enum { STEPS_EACH = 256, STEPS_ALWAYS = 1 << 20, STEPS_OF_BLOCK = 1024 }; /* of work: for each byte, for any stream, and what a block is */
+/* of work: for each byte, for any stream, and what a block is */
+enum { STEPS_EACH = 256, STEPS_ALWAYS = 1 << 20, STEPS_OF_BLOCK = 1024 };
 
-typedef struct { int64_t header; int32_t type, padding, n_tokens, first, length, final; } Block; /* header: the bit after its type */
+/* header: the bit after its type */
+typedef struct {
+    int64_t header;
+    int32_t type, padding, n_tokens, first, length, final;
+} Block;
 
 typedef struct {
     const uint8_t *data;
-    int64_t size, at;                          /* bytes; the bit where it starts, and where it ends */
-    uint8_t *x;                                /* the window, then room for the plain text */
-    int32_t start, n, room;                    /* the plain text: from, to, at most to */
+    int64_t size, at;       /* bytes; the bit where it starts, and where it ends */
+    uint8_t *x;             /* the window, then room for the plain text */
+    int32_t start, n, room; /* the plain text: from, to, at most to */
     Token *tokens;
     int32_t n_tokens, token_room;
     Block *blocks;
-    int32_t n_blocks, block_room, most, padding; /* most: plain text to the end of the last block at most; padding after the final one */
+    /* most: plain text to the end of the last block at most; padding after the final one */
+    int32_t n_blocks, block_room, most, padding;
 } Inflation;
 
 enum { FAST_BITS = 9 };
-typedef struct { uint16_t count[16], symbols[288], fast[1 << FAST_BITS]; } Code; /* fast: symbol << 4 | length */
+/* fast: symbol << 4 | length */
+typedef struct {
+    uint16_t count[16], symbols[288], fast[1 << FAST_BITS];
+} Code;
 
 /* How many codes are free of those of 15 bits; negative: too many symbols. */
 static int make_code(Code *c, const uint8_t *lengths, int n) {
@@ -150,7 +159,8 @@ static int inflate_block(Inflation *s, BitReader *r, Block *b) {
     return failed;
 }
 
-/* To the end of the stream or of the last block that `most` leaves room for: 1 or 0; INVALID; GROW: all rooms must be larger. */
+/* To the end of the stream or of the last block that `most` leaves room for: 1 or 0; INVALID; GROW: all rooms must
+   be larger. */
 static int inflate(Inflation *s) {
     BitReader r = {s->data, 8 * s->size, s->at};
     for (;;) {
@@ -167,7 +177,8 @@ static int inflate(Inflation *s) {
         }
         s->n_blocks++;
         s->at = r.at;
-        if (STEPS_OF_BLOCK * (int64_t)s->n_blocks > STEPS_EACH * (int64_t)(s->n - s->start) + STEPS_ALWAYS) return INVALID;
+        if (STEPS_OF_BLOCK * (int64_t)s->n_blocks > STEPS_EACH * (int64_t)(s->n - s->start) + STEPS_ALWAYS)
+            return INVALID;
         if (b->final) {
             s->padding = (int32_t)get(&r, (int)(-r.at & 7));
             s->at = r.at;

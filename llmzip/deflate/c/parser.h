@@ -1,6 +1,5 @@
-/* What the producer of a stream would do next: zlib's and gzip's search for matches, their blocks and their window. deflate/parser.py is
- * the twin.
- */
+/* What the producer of a stream would do next: zlib's and gzip's search for matches, their blocks and their window.
+   deflate/parser.py is the twin. */
 #ifndef LLMZIP_DEFLATE_PARSER_H
 #define LLMZIP_DEFLATE_PARSER_H
 #include "codes.h"
@@ -8,30 +7,39 @@
 enum { LOOKAHEAD = MAX_LENGTH + MIN_LENGTH + 1, UNKNOWN = 1 << 30 }; /* UNKNOWN: more than any stream has */
 enum { DEFAULT = 0, FILTERED = 1, HUFFMAN = 2, RUNS = 3, FIXED_CODES = 4 };
 enum { SHIFTED = 0, OF_THREE = 1, OF_FOUR = 2, FOLDED = 3 }; /* hashes; FOLDED: miniz's of three bytes */
-enum { SYNC = 0, FULL_FLUSH = 1, FRESH = 2 };             /* flushes; FRESH: begun anew, with the window as a dictionary */
-enum { ZLIB = 0, GZIP = 1, GZIP_CUTTING = 2 };            /* rules of blocks */
-enum { NO_MATCH = 0, PUT_OFF = 1, MATCH = 2, LONG_MATCH = 3 }; /* what a prediction is; LONG_MATCH: so long that no better one was looked for */
+/* flushes; FRESH: begun anew, with the window as a dictionary */
+enum { SYNC = 0, FULL_FLUSH = 1, FRESH = 2 };
+enum { ZLIB = 0, GZIP = 1, GZIP_CUTTING = 2 }; /* rules of blocks */
+/* what a prediction is; LONG_MATCH: so long that no better one was looked for */
+enum { NO_MATCH = 0, PUT_OFF = 1, MATCH = 2, LONG_MATCH = 3 };
 
 typedef struct {
-    int32_t good, lazy, nice, chain, fast;                /* of zlib's table of levels; fast: 2: what is skipped is so but for its last byte */
+    /* of zlib's table of levels; fast: 2: what is skipped is so but for its last byte */
+    int32_t good, lazy, nice, chain, fast;
     int32_t too_far, max_distance, strategy, rule, limit; /* limit: tokens of a block */
-    int32_t hash, hash_bits, any, window_bits, flush;     /* any: the first position may be a match, and the farthest one at any step */
+    /* any: the first position may be a match, and the farthest one at any step */
+    int32_t hash, hash_bits, any, window_bits, flush;
 } Parameters;
 
-typedef struct { int32_t length, distance; } Match;
+typedef struct {
+    int32_t length, distance;
+} Match;
 
 typedef struct {
     const uint8_t *x;
-    int32_t end, total;                  /* what the producer has to look at, and what there is in all, as far as known */
+    /* what the producer has to look at, and what there is in all, as far as known */
+    int32_t end, total;
     Parameters q;
-    int32_t *head, *links, next, zero;   /* positions + 1; next: to be inserted; zero: is no match for anything */
-    int32_t base, filled, drained;       /* the window that the producer holds; drained: gzip has read nothing more */
+    int32_t *head, *links, next, zero; /* positions + 1; next: to be inserted; zero: is no match for anything */
+    int32_t base, filled, drained;     /* the window that the producer holds; drained: gzip has read nothing more */
     int32_t kind, pending;
-    Match here, later, put_off;          /* what the last prediction saw; put_off: found, and to be used if pending */
+    Match here, later, put_off; /* what the last prediction saw; put_off: found, and to be used if pending */
     int64_t steps;
 } Parser;
 
-static inline uint32_t word_at(const uint8_t *s, int n) { return s[0] | s[1] << 8 | (uint32_t)s[2] << 16 | (n == 4 ? (uint32_t)s[3] << 24 : 0); }
+static inline uint32_t word_at(const uint8_t *s, int n) {
+    return s[0] | s[1] << 8 | (uint32_t)s[2] << 16 | (n == 4 ? (uint32_t)s[3] << 24 : 0);
+}
 
 static inline uint32_t hash_at(const Parser *p, int32_t at) {
     const uint8_t *s = p->x + at;
@@ -70,7 +78,9 @@ static inline void fill(Parser *p) {
 
 /* The producer reads on, if it has to before it looks at this position. */
 static void slide(Parser *p, int32_t at) {
-    int32_t width = 1 << p->q.window_bits, low = p->q.strategy == HUFFMAN ? 1 : p->q.strategy == RUNS ? MAX_LENGTH + 1 : LOOKAHEAD;
+    int32_t width = 1 << p->q.window_bits, low = p->q.strategy == HUFFMAN ? 1
+                                                 : p->q.strategy == RUNS  ? MAX_LENGTH + 1
+                                                                          : LOOKAHEAD;
     while (p->filled - at < low && !p->drained) {
         if (at - p->base >= 2 * width - LOOKAHEAD) p->base += width;
         if (p->q.rule != ZLIB && p->filled >= p->total) p->drained = 1; /* gzip: a read has returned nothing */
@@ -140,7 +150,8 @@ static Token predict(Parser *p, int32_t at) {
     if (p->pending) p->here = p->put_off;
     else {
         p->here = search(p, at, 2);
-        if ((p->here.length == MIN_LENGTH && p->here.distance > q->too_far) || (q->strategy == FILTERED && p->here.length <= 5))
+        if ((p->here.length == MIN_LENGTH && p->here.distance > q->too_far) ||
+            (q->strategy == FILTERED && p->here.length <= 5))
             p->here.length = 2;
     }
     p->kind = p->here.length < MIN_LENGTH ? NO_MATCH : MATCH;
@@ -183,11 +194,19 @@ static void insert_window(Parser *p, int32_t from, int32_t to, const uint8_t *ma
     }
 }
 
-/* x: the window, then the plain text up to n, which is all there is of it, or not. base: where the producer's own window begins. */
-static void start_parser(Parser *p, const Parameters *q, const uint8_t *x, int32_t window, int32_t n, int32_t base, int last,
-                         const uint8_t *marks, int32_t *head, int32_t *links) {
+/* x: the window, then the plain text up to n, which is all there is of it, or not. base: where the producer's own
+   window begins. */
+static void start_parser(Parser *p, const Parameters *q, const uint8_t *x, int32_t window, int32_t n, int32_t base,
+    int last, const uint8_t *marks, int32_t *head, int32_t *links) {
     memset(head, 0, sizeof *head << q->hash_bits);
-    *p = (Parser){.x = x, .end = n, .total = last ? n : UNKNOWN, .q = *q, .head = head, .links = links, .zero = window ? -1 : 0, .base = base};
+    *p = (Parser){.x = x,
+        .end = n,
+        .total = last ? n : UNKNOWN,
+        .q = *q,
+        .head = head,
+        .links = links,
+        .zero = window ? -1 : 0,
+        .base = base};
     fill(p);
     insert_window(p, 0, window, marks);
 }
@@ -224,9 +243,13 @@ static void mark(const Parser *p, int32_t n, uint8_t *marks) {
     for (int32_t at = p->next > from ? p->next : from; at < n; at++) marks[at - from] = 1;
 }
 
-/* ---- blocks -------------------------------------------------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
-typedef struct { uint32_t literals[LITERALS], distances[DISTANCES]; int32_t n, n_matches, last, bytes; } Tally; /* last: bytes of the last token */
+/* last: bytes of the last token */
+typedef struct {
+    uint32_t literals[LITERALS], distances[DISTANCES];
+    int32_t n, n_matches, last, bytes;
+} Tally;
 
 static inline void count_token(Tally *t, Token token, uint8_t byte) {
     int32_t distance = distance_of(token);

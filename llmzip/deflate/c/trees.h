@@ -1,11 +1,16 @@
-/* The trees of a block as zlib makes them, with its ties, its limit of lengths and its runs. deflate/trees.py is the twin. */
+/* The trees of a block as zlib makes them, with its ties, its limit of lengths and its runs. deflate/trees.py is the
+   twin. */
 #ifndef LLMZIP_DEFLATE_TREES_H
 #define LLMZIP_DEFLATE_TREES_H
 #include "codes.h"
 
 enum { NODES = 2 * LITERALS };
 
-typedef struct { uint32_t weights[NODES]; uint8_t depths[NODES]; int32_t heap[NODES + 1], n; } Heap;
+typedef struct {
+    uint32_t weights[NODES];
+    uint8_t depths[NODES];
+    int32_t heap[NODES + 1], n;
+} Heap;
 
 static inline int is_before(const Heap *h, int a, int b) {
     return h->weights[a] < h->weights[b] || (h->weights[a] == h->weights[b] && h->depths[a] <= h->depths[b]);
@@ -21,7 +26,8 @@ static void sift_down(Heap *h, int at) {
     h->heap[at] = node;
 }
 
-/* Where lengths were cut off at the limit, `over` of them: counts that are a code again, dealt out from the rarest leaf on. */
+/* Where lengths were cut off at the limit, `over` of them: counts that are a code again, dealt out from the rarest
+   leaf on. */
 static void deal_lengths(const int32_t *order, int n, int limit, int32_t *counts, int over, uint8_t *lengths) {
     for (; over > 0; over -= 2) {
         int k = limit - 1;
@@ -73,7 +79,8 @@ static int make_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengt
     return last + 1;
 }
 
-/* The next run that zlib makes of the lengths from i on; returns how many it takes. before: the value of the one before, or -1. */
+/* The next run that zlib makes of the lengths from i on; returns how many it takes. before: the value of the one
+   before, or -1. */
 static int next_run(const uint8_t *lengths, int n, int i, int before, uint8_t *symbol, uint8_t *extra) {
     int value = lengths[i], run = 1, most = value == 0 ? 138 : value == before ? 6 : 7;
     while (i + run < n && run < most && lengths[i + run] == value) run++;
@@ -123,8 +130,10 @@ static void make_code_of_runs(const Header *h, uint8_t *of_runs) {
     make_lengths(counts, LENGTHS, 7, of_runs);
 }
 
-/* The header that zlib makes for a block with these counts; returns bytes of the block with it, and with the fixed codes. */
-static void make_header(const uint32_t *literals, const uint32_t *distances, Header *h, int64_t *dynamic_bytes, int64_t *fixed_bytes) {
+/* The header that zlib makes for a block with these counts; returns bytes of the block with it, and with the fixed
+   codes. */
+static void make_header(
+    const uint32_t *literals, const uint32_t *distances, Header *h, int64_t *dynamic_bytes, int64_t *fixed_bytes) {
     uint8_t of_literals[LITERALS], of_distances[DISTANCES], fixed[318];
     int64_t bits = 0, fixed_bits = 0; /* <= 32767 tokens and more of other producers', 48 bits each: far below 2^63 */
     h->literals = make_lengths(literals, LITERALS, 15, of_literals);

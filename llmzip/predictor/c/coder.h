@@ -1,6 +1,5 @@
-/* The binary range coder: knows bits and their probabilities, nothing else. Its stream is that of constriction's RangeEncoder (32-bit
- * words, 64-bit state, 24-bit probabilities), big-endian. predictor/coder.py is its twin.
- */
+/* The binary range coder: knows bits and their probabilities, nothing else. Its stream is that of constriction's
+   RangeEncoder (32-bit words, 64-bit state, 24-bit probabilities), big-endian. predictor/coder.py is its twin. */
 #ifndef LLMZIP_CODER_H
 #define LLMZIP_CODER_H
 #include <stdint.h>
@@ -11,7 +10,7 @@ typedef struct {
     uint64_t low, range, point; /* point: what a reader has before it */
     uint8_t *bytes;             /* (size) written to or read from */
     int64_t at, size;
-    int32_t reads, past;        /* past: words read after the end */
+    int32_t reads, past; /* past: words read after the end */
 } Coder;
 
 enum { DAMAGED = -1, FULL = -2 };
@@ -59,7 +58,8 @@ static void coder_start(Coder *c, uint8_t *bytes, int64_t size, int reads) {
         for (; c->at < 8; c->at++) c->point = c->point << 8 | (c->at < size ? bytes[c->at] : 0);
 }
 
-/* Write the shortest string that leads a reader here; returns its size. Zeros at the end are left out, but no more than a reader adds. */
+/* Write the shortest string that leads a reader here; returns its size. Zeros at the end are left out, but no more
+   than a reader adds. */
 static int64_t coder_finish(Coder *c) {
     uint64_t last = c->low + (c->range - 1);
     int wraps = last < c->low, zeros = 64;

@@ -1,4 +1,5 @@
-/* What is known before a byte: the lane's state after each byte, and the contexts that it gives. predictor/contexts.py is its twin. */
+/* What is known before a byte: the lane's state after each byte, and the contexts that it gives.
+   predictor/contexts.py is its twin. */
 #ifndef LLMZIP_CONTEXTS_H
 #define LLMZIP_CONTEXTS_H
 #include "matching.h"
@@ -8,11 +9,19 @@ static inline int is_word(uint32_t c) { return is_letter(c) || is_digit(c); }
 static inline int is_separator(uint32_t c) { return c == ',' || c == '\t' || c == ';' || c == '|' || c == '\n'; }
 
 static inline uint32_t class_of(uint32_t c) {
-    return is_digit(c) ? 1 : c >= 'a' && c <= 'z' ? 2 : c >= 'A' && c <= 'Z' ? 3 : c >= 128 ? 4 : c == ' ' ? 5
-        : c == '\n' || c == '\r' || c == '\t' ? 6 : c == ',' || c == '.' || c == ';' || c == ':' ? 7 : 0;
+    return is_digit(c)                                    ? 1
+           : c >= 'a' && c <= 'z'                         ? 2
+           : c >= 'A' && c <= 'Z'                         ? 3
+           : c >= 128                                     ? 4
+           : c == ' '                                     ? 5
+           : c == '\n' || c == '\r' || c == '\t'          ? 6
+           : c == ',' || c == '.' || c == ';' || c == ':' ? 7
+                                                          : 0;
 }
 
-static inline uint32_t back(const Predictor *p, const Lane *l, int64_t i) { return l->at - i >= l->start ? p->data[l->at - i] : 0; }
+static inline uint32_t back(const Predictor *p, const Lane *l, int64_t i) {
+    return l->at - i >= l->start ? p->data[l->at - i] : 0;
+}
 
 static void follow_words(Lane *l, uint32_t c) {
     uint32_t kind = is_letter(c) ? 'a' : is_digit(c) ? '0' : c, last = (uint32_t)l->skeleton & 255;
@@ -118,7 +127,8 @@ static void follow_lines(Lane *l, uint32_t c) {
             l->head = hash(l->head, c);
         } else {
             l->indenting = 3;
-            if (l->depth < STACK - 1) l->depth++, l->indents[l->depth] = l->indent, l->outline[l->depth] = hash(l->head, l->parent);
+            if (l->depth < STACK - 1)
+                l->depth++, l->indents[l->depth] = l->indent, l->outline[l->depth] = hash(l->head, l->parent);
         }
     }
 }
@@ -139,7 +149,8 @@ static void follow_aligned(const Predictor *p, Lane *l, uint32_t c) {
 static void text_contexts(const Predictor *p, const Lane *l, uint32_t *h) {
     uint32_t c1 = l->c1, c2 = l->c2, word = hash(l->word, c1), two = c1 | c2 << 8, last, column = l->column;
     uint32_t skeleton = (uint32_t)l->skeleton, skeleton2 = (uint32_t)(l->skeleton >> 32), aligned2;
-    uint32_t e0 = (uint32_t)(l->matches[0].expected + 1), e1 = (uint32_t)(l->matches[1].expected + 1), e2 = (uint32_t)(l->matches[2].expected + 1);
+    uint32_t e0 = (uint32_t)(l->matches[0].expected + 1), e1 = (uint32_t)(l->matches[1].expected + 1),
+             e2 = (uint32_t)(l->matches[2].expected + 1);
     int64_t length = l->matches[0].length;
     aligned2 = l->aligned + 1 < l->line ? p->data[l->aligned + 1] : 0;
     last = l->line_second + column < l->line_before ? p->data[l->line_second + column] : 0;

@@ -4,7 +4,14 @@
 #include <stdint.h>
 
 enum { TOP = 5120, BUCKETS = 33, WEIGHT_TOP = (1 << 18) - 1, SECOND_TOP = 1 << 20 };
-enum { RATE_BITS = 17, SECOND_RATE_BITS = 18, BOOST = 3, BOOST_BYTES = 1500, RECORD_BOOST_BYTES = 32000, CONSTANT = 256 };
+enum {
+    RATE_BITS = 17,
+    SECOND_RATE_BITS = 18,
+    BOOST = 3,
+    BOOST_BYTES = 1500,
+    RECORD_BOOST_BYTES = 32000,
+    CONSTANT = 256
+};
 enum { SLOT_LIMIT = 60, HISTORY_LIMIT = 1023, MATCH_LIMIT = 400, MODEL_LIMIT = 1000, APM_LIMIT = 255 };
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
@@ -20,9 +27,10 @@ static inline uint32_t hash(uint32_t h, uint32_t x) {
 
 static inline int32_t clip(int64_t x, int32_t top) { return x > top ? top : x < -top ? -top : (int32_t)x; }
 
-static inline int32_t limited(int64_t p) { return p < 16 ? 16 : p > (1 << 24) - 16 ? (1 << 24) - 16 : (int32_t)p; }
+static inline int32_t limited(int64_t p) { return p < 16 ? 16 : (p > (1 << 24) - 16) ? (1 << 24) - 16 : (int32_t)p; }
 
-/* A cell: probability of a one, 22 bits << 10 | how often it has learnt. |difference| < 2^22, reciprocal <= 43690: below 2^38 */
+/* A cell: probability of a one, 22 bits << 10 | how often it has learnt. |difference| < 2^22, reciprocal <= 43690:
+   below 2^38 */
 static inline void learn_cell(const int32_t *reciprocal, uint32_t *cell, int bit, uint32_t limit) {
     uint32_t n = *cell & 1023;
     int64_t p = *cell >> 10, target = bit ? (1 << 22) - 1 : 0;
@@ -30,26 +38,29 @@ static inline void learn_cell(const int32_t *reciprocal, uint32_t *cell, int bit
     *cell = (uint32_t)p << 10 | (n + (n < limit));
 }
 
-/* A slot: probability of a one << 16 | observations << 10 | zeros << 6 | ones << 2 | the last two bits; the lower ten are the history.
- * At first 2^15 * 43690, then below 2^16 * 26214: below 2^31 */
+/* A slot: probability of a one << 16 | observations << 10 | zeros << 6 | ones << 2 | the last two bits; the lower
+   ten are the history. At first 2^15 * 43690, then below 2^16 * 26214: below 2^31 */
 static inline uint32_t learnt_slot(uint32_t slot, int32_t rate, int bit) {
-    uint32_t same_at = 6 - 4 * (uint32_t)bit, other_at = 8 - same_at; /* no branches: many slots are learnt side by side */
+    /* no branches: many slots are learnt side by side */
+    uint32_t same_at = 6 - 4 * (uint32_t)bit, other_at = 8 - same_at;
     uint32_t n = slot >> 10 & 63, same = slot >> same_at & 15, other = slot >> other_at & 15;
     int32_t p = n ? (int32_t)(slot >> 16) : 1 << 15;
     p += ((65535 * bit - p) * rate) >> 16;
     same += same < 15;
     other = other > 2 ? (other + (other <= 5)) / 2 + 1 : other; /* what was before counts less */
-    return (uint32_t)p << 16 | (n + (n < SLOT_LIMIT)) << 10 | same << same_at | other << other_at | (slot & 1) << 1 | (uint32_t)bit;
+    return (uint32_t)p << 16 | (n + (n < SLOT_LIMIT)) << 10 | same << same_at | other << other_at | (slot & 1) << 1 |
+           (uint32_t)bit;
 }
 
 /* What n slots come to; rates: the reciprocals of their counts. */
-CLONES static void learn_slots(const uint32_t *restrict slots, const int32_t *restrict rates, uint32_t *restrict learnt, int n, int bit) {
+CLONES static void learn_slots(
+    const uint32_t *restrict slots, const int32_t *restrict rates, uint32_t *restrict learnt, int n, int bit) {
     for (int i = 0; i < n; i++) learnt[i] = learnt_slot(slots[i], rates[i], bit);
 }
 
 /* As learn_cell. The product is that of its upper bits and of its lower eight: below 2^30 + 2^16 */
-CLONES static void learn_cells(const uint32_t *restrict cells, const int32_t *restrict rates, uint32_t *restrict learnt, int n, int bit,
-                               uint32_t limit) {
+CLONES static void learn_cells(const uint32_t *restrict cells, const int32_t *restrict rates, uint32_t *restrict learnt,
+    int n, int bit, uint32_t limit) {
     for (int i = 0; i < n; i++) {
         uint32_t seen = cells[i] & 1023;
         int32_t p = (int32_t)(cells[i] >> 10), difference = ((1 << 22) - 1) * bit - p;
@@ -58,8 +69,8 @@ CLONES static void learn_cells(const uint32_t *restrict cells, const int32_t *re
     }
 }
 
-/* For each of `sets` rows of weights: the sum of (weight * input) >> 8, n a multiple of 16. |weight| < 2^18, |input| <= 5120: a product is
- * below 2^31, the sum of 128 of them >> 8 below 2^30. */
+/* For each of `sets` rows of weights: the sum of (weight * input) >> 8, n a multiple of 16. |weight| < 2^18, |input|
+   <= 5120: a product is below 2^31, the sum of 128 of them >> 8 below 2^30. */
 CLONES static void dots(int32_t *const *weights, int sets, const int32_t *inputs, int n, int32_t *sums) {
     for (int k = 0; k < sets; k++) {
         const int32_t *w = weights[k];
@@ -70,8 +81,8 @@ CLONES static void dots(int32_t *const *weights, int sets, const int32_t *inputs
 }
 
 /* |error| <= 2^18, |input| <= 5120: a product is below 2^31 - 2^17. n as above; weights stay within +-top. */
-CLONES static void train(int32_t *const *weights, int sets, const int32_t *inputs, int n, const int32_t *errors, int rate_bits,
-                         int32_t top) {
+CLONES static void train(int32_t *const *weights, int sets, const int32_t *inputs, int n, const int32_t *errors,
+    int rate_bits, int32_t top) {
     int32_t half = 1 << (rate_bits - 1);
     for (int k = 0; k < sets; k++) {
         int32_t *w = weights[k], error = errors[k];
@@ -83,7 +94,8 @@ CLONES static void train(int32_t *const *weights, int sets, const int32_t *input
     }
 }
 
-/* What decisions of this stretch have come to, of 2^22, between two of the BUCKETS cells from `base` on; and the nearer of the two. */
+/* What decisions of this stretch have come to, of 2^22, between two of the BUCKETS cells from `base` on; and the
+   nearer of the two. */
 static inline int64_t refine(const uint32_t *cells, int64_t base, int32_t stretch, int64_t *nearer) {
     int32_t within = clip(stretch, 4095) + 4096, part = within & 255;
     int64_t place = base + (within >> 8);

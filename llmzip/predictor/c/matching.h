@@ -1,6 +1,5 @@
-/* What followed the same bytes before: three lengths, each going on after a miss, and one in which digits stand for each other.
- * predictor/matching.py is its twin.
- */
+/* What followed the same bytes before: three lengths, each going on after a miss, and one in which digits stand for
+   each other. predictor/matching.py is its twin. */
 #ifndef LLMZIP_MATCHING_H
 #define LLMZIP_MATCHING_H
 #include "predictor.h"
@@ -12,10 +11,15 @@ static const int MINIMUM[MATCHES] = {6, 14, 0, 4};
 static inline int is_digit(uint32_t c) { return c >= '0' && c <= '9'; }
 
 static inline int length_class(int64_t n) {
-    return (int)(n < 16 ? n : n < 32 ? 16 + (n - 16) / 4 : n < 512 ? 20 + (n - 32) / 32 : n < 2048 ? 36 + (n - 512) / 256 : 43);
+    return (int)(n < 16     ? n
+                 : n < 32   ? 16 + (n - 16) / 4
+                 : n < 512  ? 20 + (n - 32) / 32
+                 : n < 2048 ? 36 + (n - 512) / 256
+                            : 43);
 }
 
-/* Where it is kept what followed the last bytes, before lane->at, as many as the match takes at least; NULL if there are not so many. */
+/* Where it is kept what followed the last bytes, before lane->at, as many as the match takes at least; NULL if there
+   are not so many. */
 static int32_t *latest_of(const Predictor *p, const Lane *lane, int which) {
     int minimum = MINIMUM[which];
     uint32_t h = 0;
@@ -50,7 +54,9 @@ static void follow_match(const Predictor *p, const Lane *lane, int which, int32_
     if (!latest) return;
     int64_t then = *latest, n = 0;
     if ((!m->length || m->misses) && then && flags[then]) {
-        while (n < LONGEST_LOOK && n < lane->at - lane->start && flags[then - 1 - n] && data[then - 1 - n] == data[lane->at - 1 - n]) n++;
+        while (n < LONGEST_LOOK && n < lane->at - lane->start && flags[then - 1 - n] &&
+               data[then - 1 - n] == data[lane->at - 1 - n])
+            n++;
         if (n >= MINIMUM[which] && n > m->length) *m = (Match){then, n, 0, -1};
     }
     *latest = (int32_t)lane->at;

@@ -1,4 +1,5 @@
-/* The predictor of bits and its loop, the same for both directions. See predictor.h; predictor/reference.py is its twin. */
+/* The predictor of bits and its loop, the same for both directions. See predictor.h; predictor/reference.py is its
+   twin. */
 #include "../../_export.h"
 #include "contexts.h"
 #include "recording.h"
@@ -11,22 +12,25 @@ typedef struct { /* one decision */
     int32_t said[SAID_ROOM] __attribute__((aligned(64))); /* stretches of the weight sets, a constant, zeros */
     int32_t *weights[SETS], *seconds[SECONDS], of_set[SETS], of_second[SECONDS];
     uint32_t slots[CONTEXT_ROOM] __attribute__((aligned(64))), cells[CONTEXT_ROOM]; /* before it */
-    int32_t slot_rates[CONTEXT_ROOM], cell_rates[CONTEXT_ROOM];                       /* reciprocals of their counts */
+    int32_t slot_rates[CONTEXT_ROOM], cell_rates[CONTEXT_ROOM];                     /* reciprocals of their counts */
     uint32_t *const *lines, *match_cells[MATCHES], *model_cell;
     int64_t refined[APMS], model_refined[MODEL_APMS];
     int32_t n_contexts, n_inputs, within, known, match[MATCHES], proposed[MATCHES], certainty;
 } Decision;
 
-typedef struct { /* where in its byte: bits before the first of them are `path`, with a one above; END: the token ends here */
+/* Where in its byte: bits before the first of them are `path`, with a one above; END: the token ends here. */
+typedef struct {
     int32_t bit, model;
     uint32_t path;
 } Place;
 
 static const int32_t SET_ROWS[SETS] = {8 * 5 * 3, 256, 256 * 9, 512 * 3, 512, 16 * 16 * 4, 64 * 9, 2048, 512};
 
-/* ---- where what is known lies ------------------------------------------------------------------------------------------------ */
+/* ---- where what is known lies ------------------------------------------------------------------------------------ */
 
-static inline int n_contexts(const Predictor *p) { return p->stride ? RECORD_CONTEXTS : p->with_model ? USED_WITH_MODEL : TEXT_CONTEXTS; }
+static inline int n_contexts(const Predictor *p) {
+    return p->stride ? RECORD_CONTEXTS : p->with_model ? USED_WITH_MODEL : TEXT_CONTEXTS;
+}
 
 /* The number of the i-th context in use. */
 static inline int context_of(const Predictor *p, int i) { return p->with_model ? WITH_MODEL[i] : i; }
@@ -36,7 +40,8 @@ static inline uint64_t spread(uint32_t h, uint32_t path) {
     return (z ^ z >> 29) * 0xD6E8FEB86659FD93u;
 }
 
-/* Tell the processor which lines the next four bits take, while there is still something to do: they are rarely in its caches. */
+/* Tell the processor which lines the next four bits take, while there is still something to do: they are rarely in
+   its caches. */
 static void aim_lines(const Predictor *p, Lane *lane, uint32_t path) {
     int n = n_contexts(p), shift = 64 - p->line_bits;
     for (int i = 0; i < n; i++) {
@@ -82,7 +87,7 @@ static void find_ends(const Predictor *p, const Lane *lane, uint32_t **slots) {
     }
 }
 
-/* ---- inputs ------------------------------------------------------------------------------------------------------------------ */
+/* ---- inputs ------------------------------------------------------------------------------------------------------ */
 
 /* The stretch of a cell, finely where it is nearly sure. */
 static int32_t stretch_of(const Predictor *p, uint32_t cell) {
@@ -92,7 +97,9 @@ static int32_t stretch_of(const Predictor *p, uint32_t cell) {
 }
 
 /* The cells of all histories, of bits or of token ends. */
-static inline uint32_t *histories(const Predictor *p, int is_end) { return p->histories + ((int64_t)is_end * CONTEXTS << 10); }
+static inline uint32_t *histories(const Predictor *p, int is_end) {
+    return p->histories + ((int64_t)is_end * CONTEXTS << 10);
+}
 
 /* Pass by pass, so that the processor waits for many loads at once. */
 static void gather_contexts(const Predictor *p, int is_end, Decision *d) {
@@ -127,7 +134,8 @@ static void gather_matches(const Predictor *p, const Lane *lane, const Place *pl
         inputs[0] = inputs[1] = d->match[i] = 0;
         d->match_cells[i] = NULL;
         if (m->expected < 0) continue;
-        int class = length_class(m->length), one = d->proposed[i] = is_end ? (p->flags[m->at] & STARTS) != 0 : m->expected >> (7 - place->bit) & 1;
+        int class = length_class(m->length);
+        int one = d->proposed[i] = is_end ? (p->flags[m->at] & STARTS) != 0 : m->expected >> (7 - place->bit) & 1;
         d->match_cells[i] = p->match_cells + ((i * 64 + class) * 2 + (m->misses > 0)) * 2 + is_end;
         int32_t s = stretch_of(p, *d->match_cells[i]), long_ = (class < 32 ? class : 32) * 16;
         inputs[0] = one ? s : -s;
@@ -164,7 +172,7 @@ static void gather_model(const Predictor *p, const Lane *lane, const Place *plac
     }
 }
 
-/* ---- mixing ------------------------------------------------------------------------------------------------------------------ */
+/* ---- mixing ------------------------------------------------------------------------------------------------------ */
 
 /* Their rows are on their way while the contexts are gathered, of which the first set needs how many are known. */
 static void choose_weights(const Predictor *p, const Lane *l, const Place *place, Decision *d) {
@@ -195,7 +203,8 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
     for (int i = 0; i < SECONDS; i++) d->seconds[i] = p->seconds + (i * SECOND_ROWS + second[i]) * SAID_ROOM;
 }
 
-/* The rows of the final APMs: rarely in the processor's caches, and which of their cells is needed is known only after mixing. */
+/* The rows of the final APMs: rarely in the processor's caches, and which of their cells is needed is known only
+   after mixing. */
 static void choose_apms(const Predictor *p, const Lane *l, const Place *place, Decision *d) {
     uint32_t path = place->bit == END ? 256 : place->path, two = l->c1 | l->c2 << 8;
     uint32_t expected = (uint32_t)(l->matches[0].expected + 1) | (uint32_t)(d->match[0] > 2) << 9;
@@ -241,7 +250,7 @@ static int32_t refine_all(const Predictor *p, Decision *d, int32_t s) {
     return limited((p->squash[s + TOP] * (int64_t)(4 - share) + sum * 4 / APMS * share) >> 2);
 }
 
-/* ---- learning ---------------------------------------------------------------------------------------------------------------- */
+/* ---- learning ---------------------------------------------------------------------------------------------------- */
 
 /* Two contexts may share a line: then the second learns from what the first has learnt. */
 static __attribute__((noinline, cold)) void learn_again(const Predictor *p, uint32_t *slot, int bit) {
@@ -261,7 +270,8 @@ static void learn_contexts(const Predictor *p, const Decision *d, int is_end, in
     }
 }
 
-/* How fast weights learn, in 1/256 of the rate: faster at first, and for longer where nothing is known of them. At most 1024. */
+/* How fast weights learn, in 1/256 of the rate: faster at first, and for longer where nothing is known of them. At
+   most 1024. */
 static int64_t boost_of(const Predictor *p) {
     if (p->stride) return 128 + (int64_t)896 * RECORD_BOOST_BYTES / (RECORD_BOOST_BYTES + p->n_coded);
     return 256 + (int64_t)BOOST * 256 * BOOST_BYTES / (BOOST_BYTES + p->n_coded);
@@ -284,7 +294,7 @@ static void learn(const Predictor *p, Decision *d, int is_end, int bit) {
     for (int i = 0; i < MODEL_APMS; i++) learn_cell(reciprocal, p->apms + d->model_refined[i], bit, APM_LIMIT);
 }
 
-/* ---- the loop of both directions --------------------------------------------------------------------------------------------- */
+/* ---- the loop of both directions --------------------------------------------------------------------------------- */
 
 /* Code a bit by all that is known; it is learnt later, when what comes next is already on its way to the processor. */
 static int code_bit(Predictor *p, Lane *lane, const Place *place, Decision *d, int bit) {
@@ -298,10 +308,11 @@ static int code_bit(Predictor *p, Lane *lane, const Place *place, Decision *d, i
     d->inputs[CONSTANT_INPUT] = CONSTANT;
     for (int i = CONSTANT_INPUT + 1; i < TOKEN_INPUTS; i++) d->inputs[i] = 0;
     int32_t s = mix(p, d), final = refine_all(p, d, s);
-    bit = coder_bit(&p->coder, (uint32_t)final, bit);
+    bit = coder_bit(&p->coder, (uint32_t) final, bit);
     if (p->records && bit >= 0) {
         Record *r = p->records + p->n_records++;
-        *r = (Record){.at = lane->at, .bit = place->bit, .value = bit, .ones = final, .expected = lane->matches[0].expected};
+        *r = (Record){
+            .at = lane->at, .bit = place->bit, .value = bit, .ones = final, .expected = lane->matches[0].expected};
         parties(d->weights, d->seconds, d->inputs, d->n_inputs, r->said);
     }
     return bit;
@@ -360,7 +371,10 @@ static int code_byte(Predictor *p, Lane *lane, Range *range) {
         if (range) {
             split = spelling_split(s, range, (path << 1 | 1) << (7 - i) & 255);
             if (split == range->low || split == range->high) bit = split == range->low;
-            else below = spelling_sum(s, split), place.model = spelling_odds(p, range->up_to - below, below - range->below);
+            else {
+                below = spelling_sum(s, split);
+                place.model = spelling_odds(p, range->up_to - below, below - range->below);
+            }
         }
         int is_forced = bit >= 0;
         if (!is_forced) {
@@ -401,7 +415,8 @@ static int code_end(Predictor *p, Lane *lane, const Range *range, int64_t below,
     return ends;
 }
 
-/* A token of the lane, by the weights in the spelling: its id, or what is wrong. `known`: the one that is there, for a writer. */
+/* A token of the lane, by the weights in the spelling: its id, or what is wrong. `known`: the one that is there, for
+   a writer. */
 static int32_t code_token(Predictor *p, Lane *lane, const int16_t *scores, int32_t known) {
     const Spelling *s = &p->spelling;
     Range range = {0, s->n, 0, 0, spelling_weigh(s, scores)};
@@ -430,7 +445,7 @@ static int32_t code_token(Predictor *p, Lane *lane, const int16_t *scores, int32
     }
 }
 
-/* ---- what Python calls ------------------------------------------------------------------------------------------------------- */
+/* ---- what Python calls ------------------------------------------------------------------------------------------- */
 
 /* Start a block of n lanes, whose starts and ends are set, read from or written to these bytes. */
 EXPORT void llmzip_predictor_open(Predictor *p, uint8_t *bytes, int64_t size, int reads) {
@@ -456,8 +471,10 @@ EXPORT int llmzip_predictor_bytes(Predictor *p, int64_t n) {
     return 0;
 }
 
-/* Code a token of each of n lanes, from the first on, that has not come to its end, by its row of scores. ids: known to a writer, found by a reader. */
-EXPORT int llmzip_predictor_step(Predictor *p, const int16_t *scores, int64_t scores_stride, int32_t *ids, int64_t ids_stride, int64_t first, int64_t n) {
+/* Code a token of each of n lanes, from the first on, that has not come to its end, by its row of scores. ids: known
+   to a writer, found by a reader. */
+EXPORT int llmzip_predictor_step(Predictor *p, const int16_t *scores, int64_t scores_stride, int32_t *ids,
+    int64_t ids_stride, int64_t first, int64_t n) {
     for (int64_t i = 0; i < n; i++, scores += scores_stride, ids += ids_stride) {
         Lane *lane = p->lanes + first + i;
         if (lane->at == lane->end) continue;
@@ -473,13 +490,17 @@ EXPORT int64_t llmzip_predictor_finish(Predictor *p) { return coder_finish(&p->c
 /* Sizes and limits, for Python to compare with its own: how many, and they. */
 EXPORT const int64_t *llmzip_predictor_layout(void) {
     static int64_t layout[64];
+    // clang-format off
     int64_t values[] = {
-        0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), sizeof(Record), PARTIES, PARTY_TOP, offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling),
-        TEXT_CONTEXTS, TOKEN_CONTEXTS, RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS, BUCKETS,
-        TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, RECORD_BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT,
-        APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK, GROUP,
-        SET_ROWS[0], SET_ROWS[1], SET_ROWS[2], SET_ROWS[3], SET_ROWS[4], SET_ROWS[5], SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
+        0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), sizeof(Record), PARTIES, PARTY_TOP,
+        offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling), TEXT_CONTEXTS, TOKEN_CONTEXTS,
+        RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS,
+        BUCKETS, TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, RECORD_BOOST_BYTES,
+        SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST,
+        LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK, GROUP, SET_ROWS[0], SET_ROWS[1], SET_ROWS[2],
+        SET_ROWS[3], SET_ROWS[4], SET_ROWS[5], SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
     };
+    // clang-format on
     values[0] = (int64_t)(sizeof values / sizeof *values) - 1;
     memcpy(layout, values, sizeof values);
     return layout;

@@ -6,10 +6,16 @@
 #include "predictor.h"
 
 /* Whose an input is. The constant counts as a context. */
-static inline int party_of(int input) { return input >= MODEL_INPUTS ? MODEL_SAYS : input >= MATCH_INPUTS && input < CONSTANT_INPUT ? MATCHES_SAY : CONTEXTS_SAY; }
+static inline int party_of(int input) {
+    return input >= MODEL_INPUTS                             ? MODEL_SAYS
+           : input >= MATCH_INPUTS && input < CONSTANT_INPUT ? MATCHES_SAY
+                                                             : CONTEXTS_SAY;
+}
 
-/* What each party adds to the stretch before it is limited. A weight times an input is below 2^31, their sum over 256 below 2^30, its share below 2^54. */
-static void parties(int32_t *const *weights, int32_t *const *seconds, const int32_t *inputs, int n_inputs, int32_t *said) {
+/* What each party adds to the stretch before it is limited. A weight times an input is below 2^31, their sum over
+   256 below 2^30, its share below 2^54. */
+static void parties(
+    int32_t *const *weights, int32_t *const *seconds, const int32_t *inputs, int n_inputs, int32_t *said) {
     int64_t sums[PARTIES] = {0};
     for (int i = 0; i < SETS; i++) {
         int64_t of_set[PARTIES] = {0}, share = 0;

@@ -1,13 +1,15 @@
-/* The model's scores as probabilities of the next bit: prefix sums over the sorted vocabulary. The only part that knows tokens.
- * predictor/spelling.py is its twin.
- */
+/* The model's scores as probabilities of the next bit: prefix sums over the sorted vocabulary. The only part that
+   knows tokens. predictor/spelling.py is its twin. */
 #ifndef LLMZIP_SPELLING_H
 #define LLMZIP_SPELLING_H
 #include "predictor.h"
 
 #define GROUP 64 /* entries whose weights are summed together: at most 64 * 2^23 = 2^29 */
 
-typedef struct { int64_t low, high, depth, below, up_to; } Range; /* entries that begin with the `depth` bytes so far, and the sums of the weights there */
+/* entries that begin with the `depth` bytes so far, and the sums of the weights there */
+typedef struct {
+    int64_t low, high, depth, below, up_to;
+} Range;
 
 static int32_t log2_of(const int16_t *log2, uint64_t x) {
     int e = 63 - __builtin_clzll(x);
