@@ -1,6 +1,7 @@
 """llmzip.blocks: what each kind of content is coded with, and short members."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from damage import flips
@@ -122,13 +123,21 @@ def test_progress_does_not_go_back() -> None:
     assert told[-1] == (len(made), len(data))
 
 
+def test_progress_tells_the_size_before_the_first_block_ends() -> None:
+    """Of the content that is coded, what it came to: near what the whole comes to, as it is all alike."""
+    told: list[tuple[int, int]] = []
+    made = llmzip.compress(data := prose(30000), MODEL, progress=lambda n_in, n_out: told.append((n_in, n_out)))
+    half = next((n_in, n_out) for n_in, n_out in told if n_in > len(data) // 2)
+    assert 0.4 * len(made) < half[1] < 0.7 * len(made) and told == sorted(told) and told[-1] == (len(data), len(made))
+
+
 def test_report() -> None:
     lines: list[str] = []
     compressor = LmzCompressor(MODEL, report=lines.append)
     compressor.compress(prose(10240) + NOISE)
     compressor.flush()
     assert [line.partition(",")[0] for line in lines] == ["10240 bytes from 0: model", "40000 bytes from 10240: stored"]
-    assert "the model makes 0." in lines[0] and lines[1].endswith("looks random")
+    assert "the model makes a sample 0." in lines[0] and lines[1].endswith("looks random")
 
 
 # Groups
@@ -171,7 +180,7 @@ def test_a_block_that_was_coded_and_not_taken_spoils_the_memory() -> None:
     """No reader learns what is in it. One that was never coded does not."""
     hexadecimal = bytes(random.Random(1).choices(b"0123456789abcdef", k=9000))
     choice = put(blocks.Memory(14), hexadecimal, is_text=True)
-    assert blocks.describe(choice.block) == "stored+pack" and choice.spoils
+    assert blocks.describe(choice.block, 9).startswith("stored+pack, ") and choice.spoils
     assert not put(blocks.Memory(14), NOISE, is_text=False).spoils
 
 
@@ -287,4 +296,5 @@ def test_short_members_among_others(tmp_path) -> None:
 
 def test_describe() -> None:
     block = container.Block(container.CM, 9, b"", b"", mask=container.CRLF | container.UTF16LE, n_body=3)
-    assert blocks.describe(block) == "cm+utf-16-le+crlf"
+    assert blocks.describe(block, 5) == f"cm+utf-16-le+crlf, 5 bytes, {40 / block.n_bytes:.2f} bits/byte"
+    assert blocks.describe(replace(block, kind=container.MODEL, mask=0, lanes=3), 5).startswith("model, 3 lanes, 5 b")

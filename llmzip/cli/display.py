@@ -226,8 +226,9 @@ def _os_error_text(error: OSError, name: str) -> str:
 class ProgressLine:
     """`name  42%  1.2 MiB → 131 KiB  0.86 bits/byte  1.9 KB/s  00:31`: last the time left, in the end that taken.
 
-    The coder counts content as it goes, and bytes of the file only at the end of a block. So the sizes of the file are
-    those at the last such end, and the share of the work that is done is that of the content.
+    Bytes of a file that is being written come out after the content that they stand for; of one that is being read,
+    they are counted at the end of a block. So the rate is that of the content when they were counted, and the share of
+    the work that is done is that of the content.
     """
 
     def __init__(self, name: str, total_in: int | None, *, decoding: bool, write: Callable[[str], None] | None) -> None:

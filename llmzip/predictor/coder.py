@@ -35,6 +35,11 @@ class Writer:
             self._words += 1
         return bit
 
+    @property
+    def n_bytes(self) -> int:
+        """What has come out so far."""
+        return 4 * self._words
+
     def payload(self) -> bytes:
         """The shortest string that leads a reader here, zeros at its end left out, but no more than a reader adds."""
         size, last = 4 * self._words + 8, self._low + self._range - 1

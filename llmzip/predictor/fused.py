@@ -230,6 +230,9 @@ class Fused:
     def body(self) -> bytes:
         return self._data[self._start : self._used].tobytes()
 
+    def n_written(self) -> int:
+        return int(self._struct.coder.at)
+
     def payload(self) -> bytes:
         if self._payload is None:  # finishing is done once
             n = self._library.llmzip_predictor_finish(byref(self._struct))

@@ -150,6 +150,10 @@ class Reference:
     def done(self) -> NDArray[np.int64]:
         return np.array([lane.at - lane.start for lane in self._lanes], dtype=np.int64)
 
+    def n_written(self) -> int:
+        assert isinstance(self._coder, Writer)
+        return self._coder.n_bytes
+
     def payload(self) -> bytes:
         assert isinstance(self._coder, Writer)
         return self._coder.payload()

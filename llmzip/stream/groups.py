@@ -28,6 +28,7 @@ class Group:
         self._memory: Memory | None = None
         self._blocks: list[tuple[bytes, Cut]] = []  # content and how it is cut, of those that are to be coded
         self.n_bytes = 0  # of bodies
+        self.n_coded = 0  # bytes that blocks have come to, the one that is being coded as far as it is
         self.ended = False  # no block is to come but those
 
     def add(self, content: bytes, cut: Cut) -> None:
@@ -38,9 +39,11 @@ class Group:
         self, model: "Model", progress: workers.Progress, threads: int | None = None
     ) -> Iterator[tuple[Block, str]]:
         """The blocks, each with why it is so. `progress` is told bytes of all that are to be coded."""
-        done = 0
+        done, coded = 0, self.n_coded
 
         def tell(n: int) -> None:
+            assert self._memory is not None
+            self.n_coded = coded + self._memory.n_written
             progress(done + n)
 
         while self._blocks:
@@ -62,6 +65,8 @@ class Group:
                 block = replace(block, line_bits=self._line_bits)
             self._is_first = False
             done += len(content)
+            coded += len(block.payload)
+            self.n_coded = coded
             progress(done)
             yield block, choice.why
         if self.ended:

@@ -123,7 +123,7 @@ class LmzCompressor:
         if self._member.has_index:
             done.append(create_index(self._member.index(self._digest.digest()[:CONTENT_CHECK_SIZE])))
             self._n_out += len(done[-1])
-            self._report_progress(self._n_in)
+            self._progress(self._n_in, self._n_out)
         self._member, self._group, self._digest = None, None, hashlib.sha256()
         self._n_members += 1
         return b"".join(done)
@@ -142,9 +142,10 @@ class LmzCompressor:
             model, start = self._source.to_compress(), self._n_in
             threads = max(1, self._source.n_threads // len(groups)) if len(groups) > 1 else None
             jobs = [partial(Group.code, group, model, threads=threads) for group in groups]
+            before = self._n_out - sum(group.n_coded for group in groups)
 
-            def tell(done: int, start: int = start) -> None:
-                self._report_progress(start + done)
+            def tell(done: int, groups: list[Group] = groups, start: int = start, before: int = before) -> None:
+                self._progress(start + done, before + sum(group.n_coded for group in groups))
 
             coded = workers.run(jobs, self._source.n_threads, tell) if len(jobs) > 1 else jobs[0](tell)
             for block, why in coded:
@@ -153,9 +154,7 @@ class LmzCompressor:
                 start = self._n_in
                 done = self._add_block(block, content, last=last and not self._held)
                 if self._report is not None:
-                    self._report(
-                        f"{len(content)} bytes from {start}: {blocks.describe(block)}, {len(done)} bytes; {why}"
-                    )
+                    self._report(f"{len(content)} bytes from {start}: {blocks.describe(block, len(done))}; {why}")
                 yield done
         self._failed = False
 
@@ -190,7 +189,7 @@ class LmzCompressor:
         self._digest.update(content)
         self._n_in += len(content)
         self._n_out += len(done)
-        self._report_progress(self._n_in)
+        self._progress(self._n_in, self._n_out)
         return done
 
     def _whole_member(self, block: Block, content: bytes) -> bytes:
@@ -221,6 +220,3 @@ class LmzCompressor:
         done = container.create_block(block, last=last, before=self._member.next_before)
         self._member.add(block.kind, block.n_bytes, len(done), last, begins_group=block.line_bits is not None)
         return done
-
-    def _report_progress(self, n_in: int) -> None:
-        self._progress(n_in, self._n_out)  # blocks may be coded some time before they are put out
