@@ -77,7 +77,9 @@ def test_files_by_llmzip_and_what_is_installed(run: Run) -> None:
         [cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith(("| text", "| other"))
     ]
     tools = ["llmzip", *(["xz -9e"] if shutil.which("xz") else [])]
+    sizes, rows = rows[:2], rows[2:]
     assert [row[2] for row in rows[: 2 * len(tools)]] == 2 * tools and all(len(row) == 11 for row in rows[:-2])
+    assert [row[2:] for row in sizes] == [[row[3] for row in rows[:-2] if row[0] == name] for name, *_ in sizes]
     if not shutil.which("cmix"):
         assert any(line.startswith("Missing: ") and "cmix" in line for line in lines)
     packed = subprocess.run(["xz", "-9e", "-c"], input=TEXT[:1024], capture_output=True, check=True).stdout
@@ -88,6 +90,20 @@ def test_files_by_llmzip_and_what_is_installed(run: Run) -> None:
     assert "already exists" in run("bench", "text", "--rivals", "", "-m", "toy", "--plot", "a.svg").err
     assert "the same file" in run("bench", "text", "--rivals", "", "-m", "toy", "--plot", "text", "-f").err
     assert Path("text").read_bytes() == TEXT * 30
+
+
+def test_in_brief_the_sizes_of_several_files_and_their_sums(run: Run) -> None:
+    """Files of one name are told from each other by what is in them."""
+    contents = {"one/text": TEXT, "two/text": TEXT * 2, "empty": b""}
+    for name, content in contents.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(content)
+    lines = run("bench", *contents, "--rivals", "", "-m", "toy", "--brief").out.decode().splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    start = cells.index(["file", "bytes", "llmzip"]) + 2
+    sizes = [int(row[2]) for row in cells[start : start + 3]]
+    assert cells[start + 3] == ["all 3", f"{len(TEXT) * 3:,}".replace(",", " "), str(sum(sizes))]
+    assert 0 < sizes[0] < sizes[1] and not any("model paid for from" in line for line in lines)
 
 
 def test_as_json(run: Run) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -91,34 +90,26 @@ def test_own_model_taken(tmp_path: Path) -> None:
     assert out.endswith("back: the same\n")
 
 
-def test_verify_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "files"
-    (folder / "below").mkdir(parents=True)
-    (folder / "text").write_bytes(b"the rain in the plain and nothing else\n" * 20)
-    (folder / "below" / "bytes").write_bytes(bytes(range(256)))
-    (folder / "empty").write_bytes(b"")
-    out = run("verify_folder", folder, "--model", "toy", "--limit", "300", "--jobs", "2", cache=tmp_path)
-    lines = [line.split() for line in out.splitlines()]
-    assert [line[0] for line in lines] == ["name", "below/bytes", "empty", "text", "total"]
-    assert [line[-1] for line in lines[1:]] == ["ok"] * 4
-    assert lines[3][1] == "300" and int(lines[3][2]) < 300
+def test_benchmarks(tmp_path: Path) -> None:
+    """What a command printed before is replaced, as far as its folders are given; all else stays."""
+    document = tmp_path / "a.md"
+    before = "# A\n<!-- cat $ONE/x -->\nold\n<!-- end -->\ntext\n<!-- cat $OTHER/x -->\nkept\n<!-- end -->\n"
+    document.write_text(before, encoding="utf-8")
+    (tmp_path / "x").write_text("| new é |\n", encoding="utf-8")
+    run("benchmarks", document, f"ONE={tmp_path}", cache=tmp_path)
+    after = document.read_text("utf-8")
+    assert after == before.replace("\nold\n", "\n`cat $ONE/x`\n\n| new é |\n\n")
+    run("benchmarks", document, f"OTHER={tmp_path}", "--only", "nothing", cache=tmp_path)
+    run("benchmarks", document, f"ONE={tmp_path}", cache=tmp_path)
+    assert document.read_text("utf-8") == after
 
 
-@pytest.mark.skipif(not shutil.which("xz"), reason="xz is not installed")
-def test_verify_folder_compares_with_rivals(tmp_path: Path) -> None:
-    (tmp_path / "files").mkdir()
-    text = b"the rain in the plain and nothing else\n" * 20
-    (tmp_path / "files" / "text").write_bytes(text)
-    out = run("verify_folder", tmp_path / "files", "--model", "toy", "--rivals", cache=tmp_path).splitlines()
-    by_xz = subprocess.run(["xz", "-9e", "-c"], input=text, capture_output=True, check=True).stdout
-    assert "xz -9e" in out[0] and out[1].split()[6] == str(len(by_xz))
-
-
-def test_verify_folder_tells_of_a_failure(tmp_path: Path) -> None:
-    (tmp_path / "files").mkdir()
-    (tmp_path / "files" / "text").write_bytes(b"text")
-    out = run("verify_folder", tmp_path / "files", "--model", "no such model", cache=tmp_path, code=1)
-    assert out.count("FAILED") == 2
+def test_what_docs_benchmarks_is_made_by_are_commands_that_there_are() -> None:
+    made = runpy.run_path(str(EXAMPLES / "benchmarks.py"))["MADE"]
+    commands = [match["command"] for match in made.finditer((ROOT / "docs" / "benchmarks.md").read_text("utf-8"))]
+    assert len(commands) > 2
+    for program, what, *_ in map(str.split, commands):
+        assert what in ("bench", "explain") if program == "llmzip" else (ROOT / what).exists()
 
 
 def test_large_files_are_the_ones_that_were_meant(tmp_path: Path) -> None:

@@ -85,11 +85,10 @@ def _total_record(title: str, n_bytes: int, n_packed: int, there: float, back: f
 
 def totals(bench: Bench) -> list[tuple[str, int, int, float, float]]:
     """Of each tool that has done all files: title, bytes, compressed bytes, and KB/s of all together, both ways."""
-    n_files = len({each.file for each in bench.measured})
     found = []
     for tool in bench.tools:
-        done = [each for each in bench.measured if each.tool == tool and not each.fault and each.n_bytes]
-        if done and len(done) == n_files:
+        done = [each for each in bench.measured if each.tool == tool]
+        if all(not each.fault for each in done) and (done := [each for each in done if each.n_bytes]):
             n_bytes = sum(each.n_bytes for each in done)
             there, back = (
                 n_bytes / 1000 / sum(each.n_bytes / 1000 / each.kb_s[way] for each in done) for way in (0, 1)
@@ -98,7 +97,8 @@ def totals(bench: Bench) -> list[tuple[str, int, int, float, float]]:
     return found
 
 
-def markdown(bench: Bench) -> Iterator[str]:
+def markdown(bench: Bench, *, brief: bool = False) -> Iterator[str]:
+    """`brief`: of several files, the table of sizes and that of all together alone."""
     yield f"Machine: {machine()}."
     yield "Versions: " + ", ".join(f"{tool.name} {version}" for tool, version in bench.tools.items()) + "."
     if bench.missing:
@@ -107,31 +107,43 @@ def markdown(bench: Bench) -> Iterator[str]:
     yield f"KB/s: 1000 bytes by {clock}, median of {bench.how.rounds}. MiB: the most that one process held."
     yield "Every file was decoded in a process of its own, without its source, and compared. No program is counted."
     yield "Model: what a decoder needs besides the file; paid for from the size at which both are less than that file."
-    yield ""
-    yield from table(COLUMNS, [_cells(bench, each) for each in bench.measured])
-    if len({each.file for each in bench.measured}) > 1:
+    files = dict.fromkeys((each.file, each.n_bytes, each.sha256) for each in bench.measured)
+    if len(files) > 1:
         yield ""
-        rows = [
-            [
-                title,
-                spaced(n),
-                spaced(packed),
-                f"{8 * packed / n:.3f}",
-                f"{n / packed:.2f}",
-                _speed(there),
-                _speed(back),
-            ]
-            for title, n, packed, there, back in totals(bench)
-        ]
-        yield from table(["all files", "bytes", "compressed", "bits/byte", "ratio", "KB/s", "KB/s back"], rows)
+        yield from table(["file", "bytes", *(tool.title for tool in bench.tools)], list(_sizes(bench)))
+        yield ""
+        header = ["all files", "bytes", "compressed", "bits/byte", "ratio", "KB/s", "KB/s back", "MiB", "MiB back"]
+        yield from table(header, [_total_cells(bench, *each) for each in totals(bench)])
+    if len(files) == 1 or not brief:
+        yield ""
+        yield from table(COLUMNS, [_cells(bench, each) for each in bench.measured])
     yield ""
-    sums = dict.fromkeys((each.file, each.n_bytes, each.sha256) for each in bench.measured)
-    yield from table(["file", "bytes", "SHA-256"], [[file, spaced(n), f"`{sha256}`"] for file, n, sha256 in sums])
+    yield from table(["file", "bytes", "SHA-256"], [[file, spaced(n), f"`{sha256}`"] for file, n, sha256 in files])
 
 
 def table(header: list[str], rows: list[list[str]]) -> Iterator[str]:
     for row in (header, ["---"] * len(header), *rows):
         yield "| " + " | ".join(row) + " |"
+
+
+def _sizes(bench: Bench) -> Iterator[list[str]]:
+    """A row for each file, of what it takes by each tool; and their sums."""
+    files: dict[tuple[str, str], list[Measured]] = {}
+    for each in bench.measured:
+        files.setdefault((each.file, each.sha256), []).append(each)
+    for (file, _), done in files.items():
+        cells = ("FAILED" if each.fault else spaced(each.n_packed) for each in done)
+        yield [file, spaced(done[0].n_bytes), *cells]
+    sums = [spaced(sum(each.n_packed for each in column)) for column in zip(*files.values(), strict=True)]
+    faults = {each.tool for each in bench.measured if each.fault}
+    cells = ("FAILED" if tool in faults else size for tool, size in zip(bench.tools, sums, strict=True))
+    yield [f"all {len(files)}", spaced(sum(done[0].n_bytes for done in files.values())), *cells]
+
+
+def _total_cells(bench: Bench, title: str, n_bytes: int, n_packed: int, there: float, back: float) -> list[str]:
+    mib = [max(each.mib[way] for each in bench.measured if each.tool.title == title) for way in (0, 1)]
+    sizes = [spaced(n_bytes), spaced(n_packed), f"{8 * n_packed / n_bytes:.3f}", f"{n_bytes / n_packed:.2f}"]
+    return [title, *sizes, _speed(there), _speed(back), *(f"{most:.0f}" for most in mib)]
 
 
 def _cells(bench: Bench, each: Measured) -> list[str]:

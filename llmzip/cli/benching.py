@@ -28,7 +28,7 @@ class Benching:
     rounds: int
     cpu: bool
 
-    def run(self, names: list[str], *, as_json: bool, chart: str | None, force: bool) -> int:
+    def run(self, names: list[str], *, as_json: bool, brief: bool, chart: str | None, force: bool) -> int:
         from llmzip.bench import show
 
         paths: list[Path] = []
@@ -48,7 +48,7 @@ class Benching:
         if as_json:
             self.display.result(json.dumps(show.record(bench), indent=2))
         else:
-            self.display.results(map(printable, show.markdown(bench)))
+            self.display.results(map(printable, show.markdown(bench, brief=brief)))
         for each in bench.measured:
             if each.fault:
                 self.display.error(printable(each.fault), name=f"{each.file}: {each.tool.title}")

@@ -331,6 +331,7 @@ def bench(
     plot: Annotated[str | None, typer.Option("--plot", metavar="SVG", help="Draw ratio against speed.")] = None,
     force: Overwrite = False,
     json: Json = False,
+    brief: Annotated[bool, typer.Option("--brief", help="Of several files, their sizes and the sums alone.")] = False,
     floats: Annotated[
         bool, typer.Option("--floats", help="Instead, the model against float32 transformers with the same weights.")
     ] = False,
@@ -348,7 +349,7 @@ def bench(
     options = [f"-T {threads} {each}" if threads else each for each in ours or [""]]
     names = None if rivals is None else [name for name in rivals.split(",") if name]
     work = benching.Benching(Display(quiet=quiet), options, names, model, n_bytes, rounds, cpu)
-    return lambda: work.run(files, as_json=json, chart=plot, force=force)
+    return lambda: work.run(files, as_json=json, brief=brief, chart=plot, force=force)
 
 
 @app.command()
