@@ -1,10 +1,13 @@
 """Contents put together from pieces of every kind, for property tests and campaigns: the same for the same numbers."""
 
+import base64
 import bz2
 import lzma
 import random
 import zlib
 from collections.abc import Callable
+
+import opened
 
 WORDS = (
     "the of and to in a is that for it as was with be by on not he his but at are this have from or had an they".split()
@@ -45,7 +48,38 @@ def noise(chance: random.Random, n: int) -> bytes:
     return chance.randbytes(n)
 
 
-PIECES = (text, lines, wide, table, few, equal, packed, noise)
+def deflated(chance: random.Random, n: int) -> bytes:
+    """Something to open, or what is left of it."""
+    plain = chance.choice([text, lines, table, few, noise])(chance, n)
+    made = [
+        opened.gzipped(plain, chance.choice(["", "name"])),
+        opened.zipped([("a", plain), ("b", plain[: n // 2])], piped=chance.random() < 0.5),
+        zlib.compress(plain, chance.randrange(10)),
+        opened.png(plain[: n // 50 * 50], 50, chance.choice([0, 100])) if n >= 50 else b"\x89PNG\r\n\x1a\n",
+        b"stream\n" + zlib.compress(plain) + b"\nendstream\n",
+    ]
+    return _torn(chance, chance.choice(made))
+
+
+def armored(chance: random.Random, n: int) -> bytes:
+    """Base64 of any of the others, in lines of some length, as mail, JSON, keys and URIs have it; or what is left."""
+    plain = chance.choice([text, noise, packed, deflated])(chance, n * 3 // 4 + 1)
+    letters = chance.choice([base64.b64encode, base64.urlsafe_b64encode])(plain)
+    if chance.random() < 0.3:
+        letters = letters.rstrip(b"=")
+    width = chance.choice([len(letters), 39, 40, 64, 76, chance.randrange(1, 200)])
+    end = chance.choice([b"\n", b"\r\n", b"\\n", b"\\r\\n", b" "])
+    rows = [letters[at : at + width] for at in range(0, len(letters), width or 1)]
+    return _torn(chance, end.join([*rows, b""]))
+
+
+def _torn(chance: random.Random, data: bytes) -> bytes:
+    """Now and then a part of it, or with other bytes in the middle."""
+    at, end = sorted(chance.randrange(len(data) + 1) for _ in range(2))
+    return chance.choice([data, data, data[at:], data[:at], data[:at] + chance.randbytes(2) + data[end:]])
+
+
+PIECES = (text, lines, wide, table, few, equal, packed, noise, deflated, armored)
 
 
 def compose(seed: int, max_size: int = 20000) -> bytes:

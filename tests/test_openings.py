@@ -1,10 +1,12 @@
 """llmzip.openings: what is found, what is put back, and nothing but FormatError from any damage."""
 
+import base64
 import io
 import random
 import zlib
 
 import pytest
+from compositions import compose
 from hypothesis import given
 from hypothesis import strategies as st
 from opened import book, drawing, gzipped, kinds, mail, open_content, pdf, png, prose, zipped
@@ -115,6 +117,22 @@ def test_a_full_last_line_of_base64_and_text_after_it() -> None:
     for n in (57 * 30, 57 * 30 - 1, 57 * 30 + 1):
         content = mail(prose(n)).replace(b"\r\n\r\n--boundary--", b"\r\nboundary")
         assert opened(content).found[0].name == "base64"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\\n", b"\\r\\n"])
+@pytest.mark.parametrize("n", range(300, 420, 7))
+def test_a_last_line_that_is_padded_is_no_first_one(n: int, end: bytes) -> None:
+    """Of what is not worth opening as a whole, as of a key or a certificate."""
+    key = base64.encodebytes(random.Random(n).randbytes(n)).replace(b"\n", end)
+    assert open_content(b"-----BEGIN KEY-----" + end + key + b"-----END KEY-----" + end, max_body=MOST) is None
+
+
+@pytest.mark.parametrize("start", range(0, 1000, 100))
+def test_compositions(start: int) -> None:
+    """Whatever stands beside what, torn or whole: it stays closed, or leads back."""
+    for seed in range(start, start + 100):
+        if open_content(content := compose(seed, 8000), max_body=MOST) is not None:
+            opened(content)
 
 
 # What is not as it should be

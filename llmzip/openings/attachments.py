@@ -42,11 +42,13 @@ class Base64(Kind):
         if first is None or len(set(content[at : at + LOOKED_AT])) < MIN_LETTERS:
             return None
         end = next((i for i in range(len(ENDS) - 1, 0, -1) if content.startswith(ENDS[i], first.end())), 0)
+        if first[0].endswith(b"="):  # the last line of what is none of ours as a whole
+            end = 0
         line = len(first[0]) if end else 0
         texts = [first[0]]
         if line:
             found = _lines(line, end).match(content, at)
-            assert found is not None
+            assert found is not None  # the first line, at least
             whole = content[at : found.end("whole")].removesuffix(ENDS[end])  # that belongs to what follows
             texts = (
                 [found[0], whole] if found.end() > found.end("whole") else [whole]
