@@ -3,12 +3,28 @@
 To run, from the root of the tree: `PYTHONPATH=. python tests/vectors/make_coded_vectors.py`.
 """
 
+import base64
+import gzip
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmzip import codec
-from llmzip.container import BEGINS_GROUP, CM, HAS_LANES, HAS_PARAMETERS, LAST, MODEL, NO_MODEL, STORED, line_bits_of
+import llmzip
+from llmzip import codec, filemap
+from llmzip.container import (
+    BEGINS_GROUP,
+    CM,
+    HAS_LANES,
+    HAS_PARAMETERS,
+    HAS_TRANSFORMS,
+    LAST,
+    MODEL,
+    NO_MODEL,
+    OPEN,
+    STORED,
+    line_bits_of,
+)
 from llmzip.models.toy import ToyModel
 from llmzip.predictor import Predictor
 from llmzip.primitives import create_varint
@@ -17,6 +33,8 @@ TEXT = "the station and the nation are singing in the rain, and the cat is eatin
 TOY = ToyModel()
 RECORDS = "".join(f"{i * i:5d} on  \n" if i % 3 else f"{i * i:5d} off \n" for i in range(20))
 NAMED = TOY.fingerprint[:4]
+SQUARES = "".join(f"{i} * {i} is {i * i}, {i**3} and {i**4}\n" for i in range(28))
+ATTACHMENT = base64.encodebytes(gzip.compress(SQUARES.encode(), mtime=0)).decode()
 
 
 @dataclass(frozen=True)
@@ -116,7 +134,24 @@ def main() -> None:
     parameters = Block(MODEL, TEXT, lanes=2, window=8, overlap=0)
     good("model-lanes-parameters", "two lanes with window and overlap of their own", NAMED, parameters)
     write("good-short-model", "a short member of a model block", {"content": TEXT}, short(b"\x1e" + NAMED, model))
+    write("good-open", "a gzip member in lines of base64, opened", {"content": ATTACHMENT}, opened(ATTACHMENT))
     groups(text, model)
+
+
+def opened(content: str) -> list[str]:
+    """The steps of a member of one block, as the writer cuts and opens it."""
+    made = llmzip.compress(content.encode(), TOY)
+    [member] = filemap.walk_file(io.BytesIO(made))
+    [entry] = member.blocks
+    header = entry.header
+    assert header is not None and header.mask == OPEN and header.kind == MODEL and header.n_opened is not None
+    sizes = header.n_bytes, header.n_payload, header.mask, header.body_size, header.n_side, header.n_opened
+    start = entry.offset + header.size
+    return [
+        "mark start", hexadecimal(made[: entry.offset]), hexadecimal(bytes([MODEL | LAST | HAS_TRANSFORMS])),
+        *(f"varint {size}" for size in sizes), "crc16 start", "mark payload",
+        hexadecimal(made[start : start + header.n_payload]), "mark end", "crc16 payload end", f"hash64text {content}",
+    ]  # fmt: skip
 
 
 def groups(text: Block, model: Block) -> None:
