@@ -3,6 +3,7 @@
 import base64
 import io
 import random
+import struct
 import zlib
 
 import pytest
@@ -15,6 +16,7 @@ import llmzip
 from llmzip import cuts, openings, transforms, trials
 from llmzip.errors import FormatError, LlmzipError
 from llmzip.models.toy import ToyModel
+from llmzip.openings import finding
 from llmzip.openings.numbers import Numbers
 from llmzip.openings.views import MAX_DEPTH
 from llmzip.stream import LmzCompressor
@@ -125,6 +127,30 @@ def test_a_last_line_that_is_padded_is_no_first_one(n: int, end: bytes) -> None:
     """Of what is not worth opening as a whole, as of a key or a certificate."""
     key = base64.encodebytes(random.Random(n).randbytes(n)).replace(b"\n", end)
     assert open_content(b"-----BEGIN KEY-----" + end + key + b"-----END KEY-----" + end, max_body=MOST) is None
+
+
+def test_what_only_looks_like_base64_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of both alphabets: no text of several is one, from whichever of them it is read."""
+    chance = random.Random(1)
+    content = b"".join(
+        encode(chance.randbytes(48)) + b"\n"
+        for encode in (base64.b64encode, base64.urlsafe_b64encode)
+        for _ in range(500)
+    )
+    search = openings.Search(MOST, MOST, lambda plain, n_closed: True)
+    monkeypatch.setattr(finding, "MAX_LOST_BASE64", 1 << 18)
+    assert not list(search.nodes(content)) and 1 << 18 < search.n_lost_base64 < (1 << 18) + 2 * len(content)
+
+
+def test_headers_that_lead_nowhere_are_not_tried_for_ever() -> None:
+    """Each begins a stored block that leads to the same wrong one."""
+    size, head = 60000, b"\x1f\x8b\x08\0\0\0\0\0\0\3\0"
+    content = bytearray(b"x" * size + b"\xff" * 100)
+    for at in range(0, size - 100, 40):
+        left = size - at - len(head) - 4
+        content[at : at + len(head) + 4] = head + struct.pack("<HH", left, left ^ 0xFFFF)
+    search = openings.Search(MOST, MOST, lambda plain, n_closed: True)
+    assert not list(search.nodes(bytes(content))) and search.n_lost["gzip"] == finding.MAX_MARKED
 
 
 @pytest.mark.parametrize("start", range(0, 1000, 100))

@@ -2,6 +2,7 @@
 
 import binascii
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -10,7 +11,6 @@ from llmzip.errors import FormatError
 from llmzip.openings.kinds import Kind, Stream
 
 MIN_LINE = 40  # bytes
-MIN_SIZE = 512  # bytes of text, below which it is not worth it
 MIN_LETTERS = 32  # different ones of 64: text of few letters, as of genes or in hexadecimal, is none of ours
 LOOKED_AT = 1024  # bytes in which these are counted
 ENDS = (b"", b"\n", b"\r\n", b"\\n", b"\\r\\n")
@@ -36,30 +36,24 @@ class Base64(Kind):
             text = text.rstrip(b"=")
         return ENDS[end].join(text[at : at + line] for at in range(0, len(text), line)) if line else text
 
-    def find(self, content: bytes, at: int) -> tuple[bytes, Stream] | None:
-        """What the base64 that begins at `at` holds; None: it is none, or none of these shapes."""
+    def texts(self, content: bytes, at: int) -> Iterator[tuple[bytes, int, int]]:
+        """What may be the base64 that begins at `at`, the longest first, with its line and end."""
         first = _FIRST.match(content, at)
         if first is None or len(set(content[at : at + LOOKED_AT])) < MIN_LETTERS:
-            return None
+            return
         end = next((i for i in range(len(ENDS) - 1, 0, -1) if content.startswith(ENDS[i], first.end())), 0)
-        if first[0].endswith(b"="):  # the last line of what is none of ours as a whole
-            end = 0
-        line = len(first[0]) if end else 0
-        texts = [first[0]]
-        if line:
-            found = _lines(line, end).match(content, at)
-            assert found is not None  # the first line, at least
-            whole = content[at : found.end("whole")].removesuffix(ENDS[end])  # that belongs to what follows
-            texts = (
-                [found[0], whole] if found.end() > found.end("whole") else [whole]
-            )  # a shorter line may be none of it
-        for text in texts:
-            several = len(text) > line > 0
-            if len(text) >= MIN_SIZE and (decoded := self._decoded(text, *((line, end) if several else (0, 0)))):
-                return decoded
-        return None
+        if not end or first[0].endswith(b"="):  # the only line, or the last of what is none of ours as a whole
+            yield first[0], 0, 0
+            return
+        line = len(first[0])
+        found = _lines(line, end).match(content, at)
+        assert found is not None  # the first line, at least
+        whole = content[at : found.end("whole")].removesuffix(ENDS[end])  # that belongs to what follows
+        for text in [found[0], whole] if found.end() > found.end("whole") else [whole]:  # a shorter line may be none
+            yield (text, line, end) if len(text) > line else (text, 0, 0)
 
-    def _decoded(self, text: bytes, line: int, end: int) -> tuple[bytes, Stream] | None:
+    def decoded(self, text: bytes, line: int, end: int) -> tuple[bytes, Stream] | None:
+        """What this text holds; None: it is none, or of no such shape."""
         letters = text.replace(ENDS[end], b"") if end else text
         spelling = 1 if b"-" in letters or b"_" in letters else 0
         missing = -len(letters) % 4

@@ -4,6 +4,7 @@ Nothing here is trusted: what was opened is put back and compared.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,7 +12,19 @@ from llmzip import segments
 from llmzip.errors import FormatError
 from llmzip.openings import attachments, streams
 from llmzip.openings.attachments import BASE64
-from llmzip.openings.kinds import GZIP, MIN_PLAIN, PDF, PNG, RAW, ZIP, ZLIB, ZLIB_HEADER, ZLIB_HEADERS, Kind
+from llmzip.openings.kinds import (
+    GZIP,
+    MIN_PLAIN,
+    PDF,
+    PNG,
+    RAW,
+    ZIP,
+    ZLIB,
+    ZLIB_HEADER,
+    ZLIB_HEADERS,
+    Kind,
+    Stream,
+)
 from llmzip.openings.streams import Opened, State
 from llmzip.openings.views import MAX_DEPTH, MAX_NODES, Node
 
@@ -19,7 +32,10 @@ MAX_RATIO = 200  # bytes of what a piece holds for each of its own: zeros have 1
 MIN_PIECE = 1 << 16  # bytes of a piece that ends where the kind of what it holds changes
 MIN_LONE_BASE64 = 1 << 13  # bytes of what base64 holds, if it is not text and holds nothing in turn
 MAX_INSIDE = MAX_NODES >> 2  # nodes in what a stream holds
-MAX_UNMARKED = 1 << 15  # zlib headers that nothing announces and that lead nowhere, in one go
+MIN_BASE64 = 512  # bytes of text, below which it is not worth it
+MAX_LOST_BASE64 = 1 << 24  # bytes of what looks like it and is none, tried from each of its lines on
+MAX_MARKED = 1 << 10  # headers of a kind that lead nowhere, in one go: each may cost reading all that follows
+MAX_UNMARKED = 1 << 15  # zlib headers that nothing announces, which are wrong at once, nearly always
 PATIENCE = 1 << 6  # bytes that nothing is lost by, at the end of what is known: a header may be cut there
 
 # Whether what a stream of so many bytes holds is coded smaller than the stream itself.
@@ -52,7 +68,9 @@ class Search:
     max_piece: int
     max_plain: int
     judge: Judge
-    n_lost: int = field(default=0, init=False)  # zlib headers that led nowhere
+    # headers of each kind that led nowhere, one after another
+    n_lost: Counter[str] = field(default_factory=Counter, init=False)
+    n_lost_base64: int = field(default=0, init=False)  # bytes that look like base64 and led nowhere
 
     def nodes(
         self, content: bytes, start: int = 0, *, stop: int | None = None, more: bool = False, depth: int = 0
@@ -94,13 +112,12 @@ class Search:
             n_head = kind.head_size(content, start)
         except FormatError:
             return None
-        if kind is ZLIB:
-            if self.n_lost >= MAX_UNMARKED:
-                return None
-            self.n_lost += 1
+        if self.n_lost[kind.name] >= (MAX_UNMARKED if kind is ZLIB else MAX_MARKED):
+            return None
+        self.n_lost[kind.name] += 1
         node = self._stream(kind, content, start, n_head, depth)
-        if kind is ZLIB and node is not None:
-            self.n_lost = 0
+        if node is not None:
+            self.n_lost[kind.name] = 0
         return node
 
     def _stream(
@@ -180,7 +197,7 @@ class Search:
         return node if self.judge(opened.plain, opened.size - len(opened.recipe)) else None
 
     def _base64(self, content: bytes, start: int, more: bool, depth: int) -> Node | None:
-        found = BASE64.find(content, start)
+        found = self._decoded(content, start)
         if found is None:
             return None
         plain, around = found
@@ -192,6 +209,16 @@ class Search:
         if not inside and not is_text(plain) and len(plain) < MIN_LONE_BASE64:
             return None
         return Node(BASE64, start, around.size, b"", around.fields, plain, inside)
+
+    def _decoded(self, content: bytes, start: int) -> tuple[bytes, Stream] | None:
+        """What the base64 that begins at `start` holds, and how it is written."""
+        if self.n_lost_base64 > MAX_LOST_BASE64:
+            return None
+        for text, line, end in BASE64.texts(content, start):
+            if len(text) >= MIN_BASE64 and (found := BASE64.decoded(text, line, end)):
+                return found
+            self.n_lost_base64 += len(text)
+        return None
 
 
 def _places(content: bytes, stop: int) -> Iterator[tuple[str, int, int]]:
