@@ -35,7 +35,7 @@ MAX_INSIDE = MAX_NODES >> 2  # nodes in what a stream holds
 MIN_BASE64 = 512  # bytes of text, below which it is not worth it
 MAX_LOST_BASE64 = 1 << 24  # bytes of what looks like it and is none, tried from each of its lines on
 MAX_MARKED = 1 << 10  # headers of a kind that lead nowhere, in one go: each may cost reading all that follows
-MAX_UNMARKED = 1 << 15  # zlib headers that nothing announces, which are wrong at once, nearly always
+MAX_UNMARKED = 1 << 13  # zlib headers that nothing announces, nearly all wrong at once: machine code has 800 in a MiB
 PATIENCE = 1 << 6  # bytes that nothing is lost by, at the end of what is known: a header may be cut there
 
 # Whether what a stream of so many bytes holds is coded smaller than the stream itself.
