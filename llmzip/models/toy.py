@@ -56,10 +56,21 @@ class ToyTokenizer:
 
 class ToyState:
     def __init__(self, model: "ToyModel", lanes: int, window: int) -> None:
-        self._model = model
+        self._prepare(model.tokenizer, model.salt)
         self._hashes = np.ones((window + 1, lanes), dtype=np.uint32)  # before each position: of all ids,
         self._recents = np.zeros((window + 1, lanes), dtype=np.uint32)  # and the last four
         self._pos = 0
+
+    def _prepare(self, tokenizer: ToyTokenizer, salt: int) -> None:
+        """What scores are made of, in their order: that of the entries."""
+        entries = tokenizer.entries
+        self._odd = (entries.astype(np.uint32) * np.uint32(40503) + np.uint32(salt)) * np.uint32(2) + np.uint32(1)
+        self._letters = places_of(entries, tokenizer.n_symbols)[tokenizer.encode(_LETTERS)]
+        self._escapes = np.flatnonzero(entries >= tokenizer.n_vocab)
+        scores = dict.fromkeys(b"cmwfgypbvkjxqz.,\n", -1100) | {b: -60 * i for i, b in enumerate(b" etaoinshrdlu")}
+        known = {bytes([byte]): score for byte, score in scores.items()} | dict.fromkeys(_WORDS, -1300)
+        self._prior = np.array([known.get(tokenizer.spelled[i], -2600) for i in entries], dtype=np.int32)
+        self._prior[self._escapes] = -(1 << 20)  # never the greatest
 
     def reset(self) -> None:
         self._pos = 0
@@ -72,7 +83,7 @@ class ToyState:
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         lanes = np.arange(len(ids), dtype=np.int32)
-        scores = np.empty((*ids.shape, len(self._model.tokenizer.entries)), dtype=np.int16)
+        scores = np.empty((*ids.shape, len(self._prior)), dtype=np.int16)
         for c in range(ids.shape[1]):
             scores[:, c] = self.look(ids[:, c], lanes, np.full(len(ids), self._pos, np.int32))
             self._pos += 1
@@ -82,11 +93,11 @@ class ToyState:
         for each in zip(ids.tolist(), lanes.tolist(), positions.tolist(), strict=True):
             self._read(*each)
         hashes, recents = self._hashes[positions + 1, lanes], self._recents[positions + 1, lanes]
-        noise = (hashes ^ (hashes >> 15))[:, None] * self._model.odd >> np.uint32(24)  # (n, entries), 0 .. 255
-        row = self._model.prior - noise.astype(np.int32)
-        row[np.arange(len(row)), self._model.letters[_expected(recents)]] += 1200
+        noise = (hashes ^ (hashes >> 15))[:, None] * self._odd >> np.uint32(24)  # (n, entries), 0 .. 255
+        row = self._prior - noise.astype(np.int32)
+        row[np.arange(len(row)), self._letters[_expected(recents)]] += 1200
         row -= row.max(axis=1, keepdims=True)
-        row[:, self._model.escapes] = ESCAPE_SCORE
+        row[:, self._escapes] = ESCAPE_SCORE
         return row.astype(np.int16)
 
     def _read(self, token: int, lane: int, position: int) -> None:
@@ -114,16 +125,9 @@ class ToyModel:
 
     def __init__(self, salt: int = 0) -> None:
         self.name = "toy"
+        self.salt = salt
         self.fingerprint = hashlib.sha256(b"llmzip toy %d" % salt).digest()
         self.tokenizer = ToyTokenizer()
-        entries = self.tokenizer.entries  # in the order of which scores are, so these are too
-        self.odd = (entries.astype(np.uint32) * np.uint32(40503) + np.uint32(salt)) * np.uint32(2) + np.uint32(1)
-        self.letters = places_of(entries, self.tokenizer.n_symbols)[self.tokenizer.encode(_LETTERS)]
-        self.escapes = np.flatnonzero(entries >= self.tokenizer.n_vocab)
-        scores = dict.fromkeys(b"cmwfgypbvkjxqz.,\n", -1100) | {b: -60 * i for i, b in enumerate(b" etaoinshrdlu")}
-        known = {bytes([byte]): score for byte, score in scores.items()} | dict.fromkeys(_WORDS, -1300)
-        self.prior = np.array([known.get(self.tokenizer.spelled[i], -2600) for i in entries], dtype=np.int32)
-        self.prior[self.escapes] = -(1 << 20)  # never the greatest
 
     def open(self, lanes: int, window: int, threads: int | None = None) -> ToyState:
         return ToyState(self, lanes, window)
