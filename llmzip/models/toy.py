@@ -65,7 +65,7 @@ class ToyState:
         """What scores are made of, in their order: that of the entries."""
         entries = tokenizer.entries
         self._odd = (entries.astype(np.uint32) * np.uint32(40503) + np.uint32(salt)) * np.uint32(2) + np.uint32(1)
-        self._letters = places_of(entries, tokenizer.n_symbols)[tokenizer.encode(_LETTERS)]
+        self._letters = places_of(entries, tokenizer.n_symbols)[[tokenizer._id[bytes([byte])] for byte in _LETTERS]]
         self._escapes = np.flatnonzero(entries >= tokenizer.n_vocab)
         scores = dict.fromkeys(b"cmwfgypbvkjxqz.,\n", -1100) | {b: -60 * i for i, b in enumerate(b" etaoinshrdlu")}
         known = {bytes([byte]): score for byte, score in scores.items()} | dict.fromkeys(_WORDS, -1300)
