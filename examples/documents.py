@@ -128,7 +128,8 @@ def _mail(*attachments: bytes) -> bytes:
     message.set_content("As promised.\n")
     for attachment in attachments:
         message.add_attachment(attachment, maintype="application", subtype="octet-stream")
-        message.get_payload()[-1].set_payload(base64.encodebytes(attachment).decode())
+        *_, part = message.iter_parts()
+        part.set_payload(base64.encodebytes(attachment).decode())
     return message.as_bytes()
 
 

@@ -114,7 +114,7 @@ def _opened(file: "FileArgument | Buffer") -> Iterator[BinaryIO]:
     elif hasattr(file, "read"):
         yield cast(BinaryIO, file)
     else:
-        yield io.BytesIO(flat(file))
+        yield io.BytesIO(flat(cast("Buffer", file)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import sys
 import warnings
 import weakref
 from contextlib import ExitStack, suppress
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Unpack, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, Unpack, cast, overload
 
 from llmzip import container, filemap, handles
 from llmzip.access import Contents
@@ -30,7 +30,16 @@ if TYPE_CHECKING:
 
     from llmzip.models import Model
 
-FileArgument = str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[bytes]
+
+class Readable(Protocol):
+    def read(self, n: int, /) -> bytes | None: ...
+
+
+class Writable(Protocol):
+    def write(self, data: Any, /) -> int | None: ...
+
+
+FileArgument = str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[bytes] | Readable | Writable
 
 NOBODY = -1  # as a process: what is written now is for no one to finish
 
@@ -434,6 +443,55 @@ def _refuse(mode: str, **arguments: object) -> None:
     for name, value in arguments.items():
         if value is not None:
             raise TypeError(f"{name} is illegal in {mode} mode")
+
+
+class _Opening(Options, total=False):
+    """What `open` takes by name in either mode, for type checkers."""
+
+    model: "Model | str | None"
+    level: int | None
+    engine: str
+    device: str | None
+    threads: int | None
+    ignore_engine: bool
+    max_size: int | None
+    memory: int | None
+    progress: Progress | None
+
+
+@overload
+def lmz_open(
+    file: FileArgument,
+    /,
+    mode: Literal["r", "rb", "w", "wb", "x", "xb", "a", "ab"] = "rb",
+    **options: Unpack[_Opening],
+) -> LmzFile: ...
+
+
+@overload
+def lmz_open(
+    file: FileArgument,
+    /,
+    mode: Literal["rt", "wt", "xt", "at"],
+    *,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    **options: Unpack[_Opening],
+) -> io.TextIOWrapper: ...
+
+
+@overload
+def lmz_open(
+    file: FileArgument,
+    /,
+    mode: str = "rb",
+    *,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    **options: Unpack[_Opening],
+) -> LmzFile | io.TextIOWrapper: ...
 
 
 def lmz_open(

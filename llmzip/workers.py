@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -43,7 +43,7 @@ def _starts(executor: Executor) -> bool:
     return True
 
 
-def run(jobs: Sequence[Job[Result]], n_threads: int, progress: Progress | None = None) -> Iterator[Result]:
+def run(jobs: Sequence[Job[Result]], n_threads: int, progress: Progress | None = None) -> Generator[Result, None, None]:
     """The results of the first job, then those of the second, and so on.
 
     `progress` gets the sum of what all have done, from any thread.

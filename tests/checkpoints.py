@@ -98,12 +98,13 @@ def tiny_llama_folder(
 
 def _linear(tensors: dict[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
     weight = tensors[f"{name}.weight"].astype(np.float64) * tensors[f"{name}.scale"][:, None]
-    y = x @ weight.T
+    y: np.ndarray = x @ weight.T
     return y + tensors[f"{name}.bias"] if f"{name}.bias" in tensors else y
 
 
 def _norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
-    return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * weight
+    normed: np.ndarray = x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * weight
+    return normed
 
 
 def _rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:

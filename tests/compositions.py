@@ -40,7 +40,8 @@ def equal(chance: random.Random, n: int) -> bytes:
 
 
 def packed(chance: random.Random, n: int) -> bytes:
-    pack: Callable[[bytes], bytes] = chance.choice([zlib.compress, bz2.compress, lzma.compress])
+    packers: list[Callable[[bytes], bytes]] = [zlib.compress, bz2.compress, lzma.compress]
+    pack = chance.choice(packers)
     return pack(text(chance, 8 * n))[:n]
 
 

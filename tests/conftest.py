@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from llmzip import blocks, native
 from llmzip.cli.app import main
+from llmzip.models import Model
 
 # Half of the tests compare the C library with its twins: without it they would test the twins alone.
 if native.library is None:
@@ -21,7 +22,7 @@ settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")
-def smollm2():
+def smollm2() -> Model:
     """The real model. `.ci/setup` pulls it; without it these tests say so."""
     from llmzip.errors import ModelNotFound
     from llmzip.models import registry

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from llmzip.deflate import close_stream, open_stream
@@ -54,7 +55,7 @@ def period(rng: random.Random, n: int) -> bytes:
     return (piece * (n // len(piece) + 1))[:n]
 
 
-KINDS = {
+KINDS: dict[str, Callable[[random.Random, int], bytes]] = {
     "words": words,
     "records": records,
     "lines": lines,

@@ -16,8 +16,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from llmzip import get_info
 from llmzip.models import Model, registry
@@ -61,7 +63,7 @@ def case(
     return kernels, decoded == "True", written == "True"
 
 
-def cases(threads: tuple[int, ...] = (1, 2), kernels: str = "torch"):
+def cases(threads: tuple[int, ...] = (1, 2), kernels: str = "torch") -> Iterator[tuple[int, dict[str, str]]]:
     """These kernels under every ISA limit of torch and oneDNN, then each level of the fused kernels."""
     for aten, onednn, n in itertools.product(ATEN, ONEDNN, threads):
         limits = {"ONEDNN_MAX_CPU_ISA": onednn} if onednn else {}
@@ -85,7 +87,7 @@ def main(model: str, path: str, size: int = 20_000, lanes: int = 64, kernels: st
             print(f"threads={threads} {what:<72} decodes={decoded} same_file={written}  [{kernels[:60]}]", flush=True)
             return decoded and written
 
-        equal = []
+        equal: list[bool] = []
         for threads, jobs in ((1, 2), (2, 1)):  # two cores in use either way
             with ThreadPoolExecutor(jobs) as pool:
                 equal += pool.map(run, cases((threads,), kernels))
@@ -95,4 +97,5 @@ def main(model: str, path: str, size: int = 20_000, lanes: int = 64, kernels: st
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:5]), *sys.argv[5:]))
+    size_and_lanes: Any = map(int, sys.argv[3:5])
+    sys.exit(main(sys.argv[1], sys.argv[2], *size_and_lanes, *sys.argv[5:]))

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from checkpoints import tiny_llama_folder
+from safetensors.numpy import load_file, save_file
 from test_convert import write_gguf
 
 import llmzip
@@ -142,7 +143,7 @@ def change_bytes(path: Path, chance: random.Random, within: int | None = None) -
 def resign(folder: Path, chance: random.Random) -> None:
     """A forged model: other settings or weights, with the right fingerprint."""
     config = json.loads((folder / "model.json").read_bytes())
-    tensors = checkpoint.load_file(folder / "model.safetensors")
+    tensors = load_file(folder / "model.safetensors")
     if chance.random() < 0.5:
         key = chance.choice(sorted(checkpoint.COMPUTED_KEYS))
         value = config[key]
@@ -153,12 +154,12 @@ def resign(folder: Path, chance: random.Random) -> None:
         name = chance.choice(sorted(tensors))
         tensor = tensors[name] = tensors[name].copy()
         at = chance.randrange(tensor.size)
-        values = [0, 1, -1, 127, -128] if tensor.dtype.itemsize == 1 else [0, -1, 2**31 - 1, -(2**31), 7]
+        values: list[float] = [0, 1, -1, 127, -128] if tensor.dtype.itemsize == 1 else [0, -1, 2**31 - 1, -(2**31), 7]
         values = [3e38, -3e38, 1e-45, 1e20, float("nan"), float("inf"), -0.0] if tensor.dtype.kind == "f" else values
         value = chance.choice(values)
         where = slice(None) if chance.random() < 0.3 else slice(at, at + 1)
         tensor.reshape(-1)[where] = value % 256 if tensor.dtype.kind == "u" else value
-        checkpoint.save_file(tensors, folder / "model.safetensors")
+        save_file(tensors, folder / "model.safetensors")
     with contextlib.suppress(Exception):  # values that have no canonical spelling stay unsigned
         config["fingerprint"] = checkpoint.fingerprint(config, tensors).hex()
     (folder / "model.json").write_text(json.dumps(config))
@@ -175,9 +176,17 @@ def make_bases(at: Path) -> dict[str, Path]:
     return {"hf": source, "exact": at / "exact", "gguf": at / "m.gguf"}
 
 
+Change = Callable[[Path, random.Random], None]
+
+
+def within(name: str, change: Change) -> Change:
+    """The same, done to the file of that name in a folder."""
+    return lambda folder, chance: change(folder / name, chance)
+
+
 def variants(bases: dict[str, Path]) -> list[tuple[str, str, Callable[[Path, random.Random], None]]]:
     """Base, label, and what is done to a copy of it."""
-    found: list[tuple[str, str, Callable[[Path, random.Random], None]]] = []
+    found: list[tuple[str, str, Change]] = []
     for name in (
         "config.json",
         "tokenizer.json",
@@ -186,7 +195,7 @@ def variants(bases: dict[str, Path]) -> list[tuple[str, str, Callable[[Path, ran
         "tokenizer_config.json",
         "generation_config.json",
     ):
-        found.append(("hf", f"values of {name}", lambda path, chance, name=name: change_json(path / name, chance)))
+        found.append(("hf", f"values of {name}", within(name, change_json)))
     for base, name in (
         ("hf", "config.json"),
         ("hf", "tokenizer.json"),
@@ -194,7 +203,7 @@ def variants(bases: dict[str, Path]) -> list[tuple[str, str, Callable[[Path, ran
         ("exact", "model.json"),
         ("exact", "tokenizer.json"),
     ):
-        found.append((base, f"bytes of {name}", lambda path, chance, name=name: change_bytes(path / name, chance)))
+        found.append((base, f"bytes of {name}", within(name, change_bytes)))
     found.append(("hf", "safetensors header", lambda path, chance: change_header(path / "model.safetensors", chance)))
     found.append(
         ("exact", "our safetensors header", lambda path, chance: change_header(path / "model.safetensors", chance))

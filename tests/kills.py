@@ -102,11 +102,7 @@ class Campaign:
         if (folder / source).exists():
             subprocess.run([*COMMAND, words[0], "-m", "toy", "-f", source], cwd=folder, env=environment(), check=True)
             self.complete(case, signals, folder / output)
-        if (
-            left
-            and [path for path in folder.iterdir() if path.name.startswith(".llmzip-")]
-            and (folder / source).exists()
-        ):
+        if left and any(path.name.startswith(".llmzip-") for path in folder.iterdir()) and (folder / source).exists():
             self.fault(case, signals, "the next run leaves what was left")
 
     def complete(self, case: Case, signals: list[signal.Signals], path: Path) -> None:

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import opened
 from coding import cm_block, grouped, model_block
@@ -51,7 +51,8 @@ def bases() -> list[Built]:
     for data in (text, noise[:200], bytes(range(0, 240, 3)) * 8):
         found += [(data, [cm_block(data, stride=stride)]) for stride in (0, 3)]
         found.append((data, [container.stored_block(data)]))
-    for options in ({}, {"lanes": 3}, {"lanes": 2, "window": 16, "overlap": 8}):
+    shapes: list[Any] = [{}, {"lanes": 3}, {"lanes": 2, "window": 16, "overlap": 8}]
+    for options in shapes:
         found.append((text, [model_block(MODEL, text, **options)]))
     for data, wanted in (
         (windows, container.CRLF), (text.decode().encode("utf-16"), container.UTF16LE | container.BOM),
@@ -114,7 +115,7 @@ def build(blocks: list[Block], chance: random.Random) -> bytes:
     if len(blocks) == 1 and bare and block.line_bits is None and chance.random() < 0.3:
         return short(block)
     made = before = container.create_preamble(MODEL.fingerprint)
-    entries = []
+    entries: list[Any] = []
     for i, block in enumerate(blocks):
         header = container._create_header_fields(block, last=i == len(blocks) - 1)
         header += primitives.crc16(before + header).to_bytes(2, "little")

@@ -37,7 +37,7 @@ WORDS = [
 def prose(n_bytes: int, seed: int = 0) -> bytes:
     """Text that deflates to a third."""
     chance = random.Random(seed)
-    lines = []
+    lines: list[str] = []
     while sum(map(len, lines)) < n_bytes:
         lines.append(" ".join(chance.choices(WORDS, k=12)) + f" {chance.randrange(10**6)}.\n")
     return "".join(lines)[:n_bytes].encode()
@@ -65,7 +65,7 @@ class _Pipe(io.RawIOBase):
 
 def zipped(entries: Iterable[tuple[str, bytes]], *, piped: bool = False, stored: str = "mimetype") -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(_Pipe(file) if piped else file, "w", compresslevel=6) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(_Pipe(file) if piped else file, "w", compresslevel=6) as archive:
         for name, data in entries:
             archive.writestr(
                 zipfile.ZipInfo(name, (2024, 5, 1, 12, 0, 0)),

@@ -7,8 +7,10 @@ Sums are Python integers, so no bound matters here; every float step is one nump
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 F = np.float32
 TINY = F(2.0**-60)
@@ -18,13 +20,13 @@ COEFFICIENTS = [float.fromhex(c) for c in (
 )]  # fmt: skip
 
 
-def quantize(row, top):
+def quantize(row: NDArray[Any], top: float) -> tuple[list[int], Any]:
     m = max(F(np.abs(row).max()), TINY)
     inverse = F(top) / m
     return [int(np.rint(F(v) * inverse)) for v in row], m * F(1 / top)
 
 
-def exp2(d):
+def exp2(d: Any) -> np.float32:
     whole = math.floor(d)
     f = F(d) - F(whole)
     p = F(COEFFICIENTS[0])
@@ -34,7 +36,7 @@ def exp2(d):
     return F(np.ldexp(p, whole))  # exact: a power of two
 
 
-def rmsnorm(row, weight, eps):
+def rmsnorm(row: NDArray[Any], weight: NDArray[Any], eps: float) -> NDArray[Any]:
     m = max(F(np.abs(row).max()), TINY)
     to_int = F(32767) / m
     squares = sum(int(np.rint(F(v) * to_int)) ** 2 for v in row)
@@ -47,13 +49,13 @@ def rmsnorm(row, weight, eps):
     return np.array([F(F(v) * inverse) * F(w) for v, w in zip(row, weight, strict=True)], dtype=F)
 
 
-def linear(row, weight, scale, digits):
+def linear(row: NDArray[Any], weight: NDArray[Any], scale: NDArray[Any], digits: int) -> NDArray[Any]:
     q, row_scale = quantize(row, 16256 if digits == 2 else 127)
     sums = [sum(a * int(b) for a, b in zip(q, w, strict=True)) for w in weight]
     return np.array([F(F(s) * row_scale) * F(c) for s, c in zip(sums, scale, strict=True)], dtype=F)
 
 
-def attend(q, keys, values, factor):
+def attend(q: NDArray[Any], keys: NDArray[Any], values: NDArray[Any], factor: float) -> NDArray[Any]:
     """One query over all keys (P, D) and values (P, D)."""
     q8, q_scale = quantize(q, 127)
     q_scale = q_scale * F(factor)
@@ -74,7 +76,7 @@ def attend(q, keys, values, factor):
     return np.array([F(sum(x * v8[d] for x, (v8, _) in zip(p, v, strict=True))) * unit for d in range(len(q))], dtype=F)
 
 
-def swiglu(gate, up):
+def swiglu(gate: NDArray[Any], up: NDArray[Any]) -> NDArray[Any]:
     out = []
     for g, u in zip(gate, up, strict=True):
         t = min(max(F(g) * F(float.fromhex("-0x1.715476p+0")), F(-30)), F(30))
@@ -83,7 +85,7 @@ def swiglu(gate, up):
 
 
 @functools.cache
-def round_exp2(f):
+def round_exp2(f: int) -> int:
     """round(2**(22 + f/256)), by the integer 256th root of 2**(256*k + f) at 64 extra bits."""
     bits = 64
     target = 1 << (256 * (22 + bits) + f)

@@ -12,12 +12,13 @@ import pytest
 
 import llmzip
 from llmzip import access, blocks, workers
+from llmzip.coding import Options
 from llmzip.errors import LlmzipError
 from llmzip.models.toy import ToyModel
 
 MODEL = ToyModel()
 TEXT = b"".join(MODEL.speak(60, line) + b"\n" for line in range(12))
-SIZES = {"block_size": 40, "group_size": 120}  # three blocks a group
+SIZES: Options = {"block_size": 40, "group_size": 120}  # three blocks a group
 FILE = llmzip.compress(TEXT, MODEL, **SIZES)
 N_BLOCKS = -(-len(TEXT) // 40)
 PARTS = [TEXT[at : at + 40] for at in range(0, len(TEXT), 40)]

@@ -34,7 +34,7 @@ def test_kinds_of_bytes(kind: type) -> None:
 def test_text_is_not_bytes() -> None:
     for function in (llmzip.compress, llmzip.decompress):
         with pytest.raises(TypeError):
-            function("text", MODEL)  # type: ignore[operator]
+            function("text", MODEL)  # type: ignore[arg-type]
 
 
 def test_ends() -> None:

@@ -5,14 +5,17 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from checkpoints import invented_text, tiny_llama_folder
 from commands import Run
+from numpy.typing import NDArray
 
 from llmzip.bench import rivals
 from llmzip.bench.files import How, Measured, measure, paid_from
@@ -22,7 +25,9 @@ from llmzip.models.convert import convert_hf
 from llmzip.models.llama import LlamaModel
 
 
-def test_bench_reports_the_coded_bits_against_transformers(tmp_path, capsys, monkeypatch):
+def test_bench_reports_the_coded_bits_against_transformers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))  # what it converts is not for the user's
     text = tmp_path / "text"
     text.write_bytes(invented_text(200))
@@ -36,7 +41,7 @@ def test_bench_reports_the_coded_bits_against_transformers(tmp_path, capsys, mon
     assert result["compress_ratio"] > 0 and result["decompress_ratio"] > 0
 
 
-def test_what_the_rival_is_shown_is_what_the_codec_shows(tmp_path, monkeypatch):
+def test_what_the_rival_is_shown_is_what_the_codec_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows, prompts and ids: those that a state of ours is asked for while a body is written."""
     from llmzip.bench.speed import Lanes, code
 
@@ -44,13 +49,20 @@ def test_what_the_rival_is_shown_is_what_the_codec_shows(tmp_path, monkeypatch):
     convert_hf(folder, tmp_path / "exact", name="tiny", license="none", source="test")
     model, data = LlamaModel(tmp_path / "exact"), invented_text(300)
     model.window, model.overlap = 24, 8
-    asked, opened = [], model.open
+    asked: list[NDArray[np.int32]] = []
+    opened = model.open
 
-    def noting(*arguments):
-        state = opened(*arguments)
-        forward, prompt = state.forward, state.prompt
-        state.forward = lambda ids: asked.append(ids.copy()) or forward(ids)
-        state.prompt = lambda ids: asked.append(ids.copy()) or prompt(ids)
+    def noting(*arguments: Any) -> Any:
+        state: Any = opened(*arguments)
+
+        def noted(work: Callable[[NDArray[np.int32]], Any]) -> Callable[[NDArray[np.int32]], Any]:
+            def noting(ids: NDArray[np.int32]) -> Any:
+                asked.append(ids.copy())
+                return work(ids)
+
+            return noting
+
+        state.forward, state.prompt = noted(state.forward), noted(state.prompt)
         return state
 
     monkeypatch.setattr(model, "open", noting)
@@ -70,7 +82,7 @@ def test_files_by_llmzip_and_what_is_installed(run: Run) -> None:
     Path("text").write_bytes(TEXT * 30)
     Path("other").write_bytes(bytes(range(256)) * 4)
     done = run(
-        "bench", "text", "other", "--head", "1K", "--rivals", "xz,cmix", "-m", "toy", "--rounds", "2", "--plot", "a.svg"
+        "bench", "text", "other", "--head", "1K", "--rivals", "xz,cmix", "-m", "toy", "--rounds", "1", "--plot", "a.svg"
     )
     lines = done.out.decode().splitlines()
     rows = [
@@ -132,7 +144,7 @@ def test_what_goes_wrong_is_told(run: Run) -> None:
 
 def test_what_does_not_come_back_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(TEXT)
-    how = How(None, 1, False)
+    how = How(None, 2, False)
     assert not measure(XZ, tmp_path / "text", how).fault
     assert "not the same" in measure(replace(XZ, decompress="echo > back"), tmp_path / "text", how).fault
     assert "exit code 3: no" in measure(replace(XZ, compress="echo no >&2; exit 3"), tmp_path / "text", how).fault

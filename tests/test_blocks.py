@@ -2,9 +2,12 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from damage import flips
+from numpy.typing import NDArray
 
 import llmzip
 from llmzip import blocks, container
@@ -35,31 +38,31 @@ class Counting(ToyModel):
         self.n_bytes = 0
         encode = self.tokenizer.encode
 
-        def counting(data: bytes):
+        def counting(data: bytes) -> NDArray[np.int32]:
             self.n_bytes += len(data)
             return encode(data)
 
         self.tokenizer.encode = counting  # type: ignore[method-assign]
 
 
-def kinds(data: bytes, **options: int) -> list[str]:
-    made = llmzip.compress(data, MODEL, **options)
-    assert llmzip.decompress(made, MODEL) == data
+def kinds(data: bytes, *, block_size: int | None = None, back: bool = True) -> list[str]:
+    made = llmzip.compress(data, MODEL, block_size=block_size)
+    assert not back or llmzip.decompress(made, MODEL) == data
     return ["+".join([block.kind, *block.transforms]) for block in llmzip.get_info(made).blocks]
 
 
 def test_each_kind_of_content() -> None:
-    assert kinds(prose(6000)) == ["model"]
+    assert kinds(prose(1500)) == ["model"]
     assert kinds(TABLE) == kinds(PIECES) == kinds(SAMPLES) == ["cm"]
     assert kinds(NOISE) == ["stored"]
     assert kinds(b"a" * 100000) == ["stored+repeats"]
     assert kinds(bytes(random.Random(1).choices(b"0123456789abcdef", k=9000))) == ["stored+pack"]
-    page = prose(4500)
+    page = prose(4200)
     assert kinds(page * 3) == ["model+repeats"]
-    text = prose(5000).replace(b"  ", b" \r\n")
+    text = prose(1500).replace(b"  ", b" \r\n")
     assert kinds(text) == ["model+crlf"]
     assert kinds(b"\xef\xbb\xbf" + text) == ["model+bom+crlf"]
-    assert kinds(b"\xef\xbb\xbf" + prose(5000)) == ["model"]
+    assert kinds(b"\xef\xbb\xbf" + prose(1500)) == ["model"]
     assert kinds(text.decode().encode("utf-16")) == ["model+utf-16-le+bom+crlf"]
 
 
@@ -78,17 +81,17 @@ def test_noise_grows_by_24_bytes_at_most() -> None:
 
 
 def test_mixed_content() -> None:
-    data = prose(10240) + NOISE[:20480] + prose(10240, 1)
-    assert kinds(data) == ["model", "stored", "model"]
-    assert kinds(data, block_size=5120) == ["model"] * 2 + ["stored"] + ["model"] * 2
+    line, noise, text = b"a" * 10240, NOISE[:20480], prose(9216)
+    assert kinds(line + noise + line) == ["stored+repeats", "stored", "stored+repeats"]
+    assert kinds(line + noise + text, block_size=5120) == ["stored+repeats"] * 2 + ["stored"] + ["model"] * 2
 
 
 def test_text_that_the_model_does_not_know_is_not_its() -> None:
     """Told by a sample, of what is long enough for one; below, the model nearly always earns its time."""
     listing = bytes(random.Random(2).choices(b"  eeetttaoinshrd", k=10240))
-    assert kinds(listing) == ["cm"]
-    assert kinds(listing[:8191]) == ["model"]
-    assert kinds(prose(10240)) == ["model"]
+    assert kinds(listing, back=False) == ["cm"]
+    assert kinds(listing[:8191], back=False) == ["model"]
+    assert kinds(prose(10240), back=False) == ["model"]
 
 
 def test_the_share_that_the_model_must_make() -> None:
@@ -102,7 +105,7 @@ def test_the_share_that_the_model_must_make() -> None:
 
 
 def test_pieces_do_not_matter() -> None:
-    data = prose(3000) + NOISE[:20000] + prose(10000, 1) + NOISE
+    data = prose(3000) + NOISE[:20000] + b"line\n" * 2000 + NOISE
     whole = llmzip.compress(data, MODEL, block_size=4096)
     for size in (1000, 4097):
         compressor = LmzCompressor(MODEL, block_size=4096)
@@ -186,7 +189,7 @@ def test_a_block_that_was_coded_and_not_taken_spoils_the_memory() -> None:
 
 def test_what_follows_a_spoiled_memory_begins_a_group() -> None:
     hexadecimal = bytes(random.Random(1).choices(b"0123456789abcdef", k=4096))
-    data = prose(4096) + hexadecimal + prose(4096, 1) * 2
+    data = prose(4096) + hexadecimal + prose(4096, 1) + prose(500)
     made = llmzip.compress(data, MODEL, block_size=4096)
     assert llmzip.decompress(made, MODEL) == data
     found = [(block.kind, block.begins_group) for block in llmzip.get_info(made).blocks]
@@ -258,7 +261,12 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize("name", DAMAGED)
+OFTEN = ("short empty", "short model", "cm", "pack", "two blocks")  # the others are long
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in OFTEN else [pytest.mark.long]) for name in DAMAGED]
+)
 def test_every_flip_and_cut(name: str) -> None:
     data = DAMAGED[name]
     made = short(data) if len(data) <= 4096 else llmzip.compress(data, MODEL, block_size=6000)
@@ -278,8 +286,8 @@ def test_every_flip_and_cut(name: str) -> None:
             llmzip.get_info(made[:n])
 
 
-def test_short_members_among_others(tmp_path) -> None:
-    parts = [TEXT, b"", prose(9000), NOISE[:10], TEXT[:20]]
+def test_short_members_among_others(tmp_path: Path) -> None:
+    parts = [TEXT, b"", prose(4200), NOISE[:10], TEXT[:20]]
     path = tmp_path / "a.lmz"
     path.write_bytes(b"".join(llmzip.compress(part, MODEL, block_size=4096) for part in parts))
     whole = b"".join(parts)

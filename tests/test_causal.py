@@ -3,6 +3,8 @@
 Any causal model round-trips on this machine, and its files are refused where the bits are not promised.
 """
 
+from pathlib import Path
+
 import pytest
 from checkpoints import invented_text, tiny_llama_folder, tiny_tokenizer
 
@@ -15,7 +17,7 @@ TEXT = invented_text(50) + b" <|endoftext|> \x04\x00 \xff\xfe\r\n 17 " + invente
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
-def folder(request, tmp_path_factory):
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp(request.param)
     if request.param == "llama":
         return tiny_llama_folder(path / "hf")
@@ -28,17 +30,17 @@ def folder(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
-def test_round_trip(folder, lanes):
+def test_round_trip(folder: Path, lanes: int) -> None:
     model = CausalModel(folder, threads=1)
     packed = compress(TEXT, model, lanes=lanes, window=32, overlap=8)
     assert decompress(packed, CausalModel(folder, threads=1)) == TEXT
     assert compress(TEXT, model, lanes=lanes, window=32, overlap=8) == packed
     block = get_info(packed).blocks[0]
     assert (block.kind, block.lanes) == ("model", lanes)
-    assert "engine=transformers" in get_info(packed).engine_note
+    assert "engine=transformers" in (get_info(packed).engine_note or "")
 
 
-def test_another_machine_is_refused_and_can_be_overridden(folder):
+def test_another_machine_is_refused_and_can_be_overridden(folder: Path) -> None:
     model = CausalModel(folder, threads=1)
     packed = compress(TEXT, model, window=32)
     model.engine_note = model.engine_note.replace("threads=1", "threads=99")
@@ -47,7 +49,7 @@ def test_another_machine_is_refused_and_can_be_overridden(folder):
     assert decompress(packed, model, ignore_engine=True) == TEXT
 
 
-def test_the_file_does_not_open_without_its_model(folder, tmp_path):
+def test_the_file_does_not_open_without_its_model(folder: Path, tmp_path: Path) -> None:
     packed = compress(TEXT, CausalModel(folder, threads=1), window=32)
     with pytest.raises(ModelNotFound):
         decompress(packed)
@@ -55,7 +57,7 @@ def test_the_file_does_not_open_without_its_model(folder, tmp_path):
         CausalModel(tmp_path)
 
 
-def test_by_the_command_line(folder, tmp_path, capfd):
+def test_by_the_command_line(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "text"
     source.write_bytes(TEXT)
     options = ["--engine", "transformers", "-m", str(folder), "-q", "-T", "1"]

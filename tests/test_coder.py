@@ -42,7 +42,8 @@ def by_constriction(decisions: list[tuple[int, int]]) -> bytes:
     first = point - (point - int(lower)) % (1 << 64)
     last = first + int(width) - 1
     zeros = next(n for n in range(64, -1, -8) if -(-first >> n) << n <= last)
-    return (-(-first >> zeros) << zeros).to_bytes(size, "big")  # the point with most zeros at its end
+    ended: int = -(-first >> zeros) << zeros  # the point with most zeros at its end
+    return ended.to_bytes(size, "big")
 
 
 def read_by_constriction(payload: bytes, decisions: list[tuple[int, int]]) -> list[int]:

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,9 +40,10 @@ def test_an_option_that_is_none_is_not_given() -> None:
 
 
 def test_an_unknown_option_is_a_type_error() -> None:
-    for unknown in ({"lane": 3}, {"lane": None}):
+    unknowns: list[Any] = [{"lane": 3}, {"lane": None}]
+    for unknown in unknowns:
         with pytest.raises(TypeError, match="unexpected argument 'lane'"):
-            llmzip.compress(TEXT, ToyModel(), **unknown)  # type: ignore[arg-type]
+            llmzip.compress(TEXT, ToyModel(), **unknown)
 
 
 def codings(monkeypatch: pytest.MonkeyPatch) -> list[Coding]:

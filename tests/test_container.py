@@ -21,7 +21,7 @@ from llmzip.index import Index, IndexEntry, check_index, create_index, parse_ind
 PREAMBLE = container.create_preamble(b"\1\2\3\4")
 
 
-def model_block(n_bytes: int = 100, payload: bytes = b"payload", **fields: int) -> Block:
+def model_block(n_bytes: int = 100, payload: bytes = b"payload", **fields: Any) -> Block:
     return Block(container.MODEL, n_bytes, payload, bytes(8), **fields)
 
 

@@ -24,7 +24,7 @@ from llmzip.models.convert.gguf import GGUF_NAMES
 from llmzip.models.convert.rope import Rope, rope_tables
 from llmzip.models.convert.tensors import quantize
 
-LABEL = {"name": "tiny", "license": "none", "source": "made on the spot"}
+LABEL: dict[str, Any] = {"name": "tiny", "license": "none", "source": "made on the spot"}
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8.0,

@@ -300,7 +300,7 @@ def test_twins_by_parameters(parameters: Any) -> None:
     """What any producer's rules say of a stream that is not its own."""
     data = words(2500) + bytes(900) + words(900, 2) + random.Random(1).randbytes(200)
     stream = by_zlib(data, 5)
-    said = []
+    said: list[Any] = []
     for engine in (fused, reference):
         found = engine.inflate(stream, 0, MAX, None)
         recipe = found.corrections(parameters, len(stream))
@@ -323,7 +323,7 @@ def test_twins_by_parameters(parameters: Any) -> None:
 def test_twins_of_damage(plain: bytes, recipe: bytes, before: int) -> None:
     """Whatever a recipe says, both make the same of it."""
     state = [None, State(b""), State(b"abcabcabd" * 40)][before]
-    said = []
+    said: list[Any] = []
     for engine in (fused, reference):
         try:
             closed, after = swapped(engine, lambda: close_stream(plain, recipe, state))

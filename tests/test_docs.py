@@ -15,7 +15,8 @@ import typer
 from commands import environment
 
 from llmzip.cli import habits
-from llmzip.cli.app import app, commands
+from llmzip.cli.app import commands
+from llmzip.cli.commands import app
 from llmzip.models.toy import ToyModel
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +61,7 @@ def strings(tree: ast.AST) -> Iterator[str]:
     parts = {id(value) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for value in node.values}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(value.value if isinstance(value, ast.Constant) else "X" for value in node.values)
+            yield "".join(str(value.value) if isinstance(value, ast.Constant) else "X" for value in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
             yield node.value
 
@@ -148,7 +149,8 @@ def options_of(name: str) -> set[str]:
 
 def section(title: str) -> str:
     text = (ROOT / "docs" / "cli.md").read_text("utf-8")
-    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
+    (found,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    return str(found)
 
 
 def in_words(text: str) -> set[str]:

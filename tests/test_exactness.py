@@ -3,6 +3,10 @@
 Tiny random models; SmolLM2 once.
 """
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +16,7 @@ from exactness_matrix import case, cases, pack
 
 from llmzip import blocks, compress, container, decompress, get_info, native
 from llmzip.blocks import Memory
-from llmzip.models import fused, reference
+from llmzip.models import Model, fused, reference
 from llmzip.models.checkpoint import read_checkpoint
 from llmzip.models.config import LlamaConfig
 from llmzip.models.convert import convert_hf
@@ -23,8 +27,8 @@ TEXT = invented_text(60) + b" 17 \r\n <|endoftext|> \x04\x00 \xff\xfe\x80" + inv
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    def make(**shape):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    def make(**shape: Any) -> Path:
         root = tmp_path_factory.mktemp("model")
         convert_hf(tiny_llama_folder(root / "hf", **shape), root / "exact", name="tiny", license="none", source="test")
         return root / "exact"
@@ -33,11 +37,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tiny(folder):
+def tiny(folder: Callable[..., Path]) -> Path:
     return folder()
 
 
-def states(path, lanes, window, **changes):
+def states(path: Path, lanes: int, window: int, **changes: Any) -> Iterator[tuple[str, Any]]:
     """One state per way to compute: torch with either matmul, and every level of the fused kernels."""
     values, tensors = read_checkpoint(path)
     config = LlamaConfig.of({**values, **changes})
@@ -67,11 +71,13 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.get("architecture", "llama") + str(len(s)))
 @pytest.mark.parametrize("changes", [{}, {"digits": 1}, {"sliding_window": 9}], ids=["plain", "one digit", "sliding"])
-def test_every_kernel_and_every_chunking_gives_the_same_scores(folder, shape, changes):
+def test_every_kernel_and_every_chunking_gives_the_same_scores(
+    folder: Callable[..., Path], shape: dict[str, Any], changes: dict[str, Any]
+) -> None:
     path = folder(**shape)
     ids = np.random.default_rng(0).integers(0, 560, (3, 40)).astype(np.int32)
     ids[1, 5] = 10**6  # an escape symbol
-    truth = None
+    truth: Any = None
     for name, state in states(path, 3, 48, **changes):
         whole = state.forward(ids).copy()
         truth = whole if truth is None else truth
@@ -83,7 +89,7 @@ def test_every_kernel_and_every_chunking_gives_the_same_scores(folder, shape, ch
     assert truth.max() == 0 and len(np.unique(truth)) > 100
 
 
-def test_a_lane_does_not_depend_on_its_neighbours(tiny):
+def test_a_lane_does_not_depend_on_its_neighbours(tiny: Path) -> None:
     ids = np.random.default_rng(1).integers(0, 560, (17, 30)).astype(np.int32)
     for (name, together), (_, alone) in zip(states(tiny, 17, 32), states(tiny, 1, 32), strict=True):
         scores = together.forward(ids)
@@ -91,7 +97,7 @@ def test_a_lane_does_not_depend_on_its_neighbours(tiny):
 
 
 @pytest.mark.parametrize("changes", [{}, {"sliding_window": 9}], ids=["plain", "sliding"])
-def test_places_may_be_looked_at_in_any_number_and_again(tiny, changes):
+def test_places_may_be_looked_at_in_any_number_and_again(tiny: Path, changes: dict[str, Any]) -> None:
     ids = np.random.default_rng(2).integers(0, 560, (2, 20)).astype(np.int32)
     wrong = ids + 1
     for name, state in states(tiny, 2, 24, **changes):
@@ -110,7 +116,7 @@ def test_places_may_be_looked_at_in_any_number_and_again(tiny, changes):
             state.look(ids[0, :1], np.zeros(1, dtype=np.int32), np.array([24], dtype=np.int32))
 
 
-def test_the_largest_vocabulary(tiny):
+def test_the_largest_vocabulary(tiny: Path) -> None:
     values, tensors = read_checkpoint(tiny)
     n = 1 << 20
     tensors = {
@@ -142,13 +148,15 @@ def test_the_largest_vocabulary(tiny):
     assert reader.body() == body
 
 
-def content_of(block, model):
+def content_of(block: container.Block, model: Model) -> bytes:
     return blocks.decompress(block, model, Memory(container.line_bits_of(block.body_size)))
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 5])
 @pytest.mark.parametrize(("window", "overlap"), [(None, None), (16, 0), (24, 12)])
-def test_blocks_round_trip_and_are_the_same_by_torch(tiny, lanes, window, overlap):
+def test_blocks_round_trip_and_are_the_same_by_torch(
+    tiny: Path, lanes: int, window: int | None, overlap: int | None
+) -> None:
     model, reference_only = LlamaModel(tiny), LlamaModel(tiny)
     reference_only._fused = None
     block = model_block(model, TEXT, lanes=lanes, window=window, overlap=overlap)
@@ -156,11 +164,11 @@ def test_blocks_round_trip_and_are_the_same_by_torch(tiny, lanes, window, overla
     assert model_block(reference_only, TEXT, lanes=lanes, window=window, overlap=overlap) == block
 
 
-def test_a_group_is_the_same_by_torch(tiny):
+def test_a_group_is_the_same_by_torch(tiny: Path) -> None:
     """Block after block in one memory, with another vocabulary than single bytes, and without a model in between."""
     parts = [TEXT[:400], TEXT[400:900], TEXT[900:]]
 
-    def written(model):
+    def written(model: Model) -> Any:
         memory = Memory(14)
         return [model_block(model, part, memory) if i != 1 else cm_block(part, memory) for i, part in enumerate(parts)]
 
@@ -172,7 +180,7 @@ def test_a_group_is_the_same_by_torch(tiny):
 
 
 @pytest.fixture(scope="module")
-def written(tiny, tmp_path_factory):
+def written(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("written")
     (folder / "text").write_bytes(TEXT)
     packed = pack(TEXT, LlamaModel(tiny), 3)
@@ -181,15 +189,24 @@ def written(tiny, tmp_path_factory):
     return folder
 
 
+def some_long(threads: int, environment: dict[str, str]) -> Any:
+    """Of torch, the least and the most of what there is are tried each time."""
+    limits = environment.get("ATEN_CPU_CAPABILITY"), environment.get("ONEDNN_MAX_CPU_ISA"), threads
+    is_long = limits[0] is not None and limits not in (("default", "SSE41", 1), ("avx512", None, 2))
+    return pytest.param(threads, environment, marks=[pytest.mark.long] if is_long else [])
+
+
 @pytest.mark.parametrize(
-    ("threads", "environment"), list(cases()), ids=lambda v: v if isinstance(v, int) else " ".join(v.values())
+    ("threads", "environment"),
+    [some_long(*each) for each in cases()],
+    ids=lambda v: v if isinstance(v, int) else " ".join(v.values()),
 )
-def test_the_matrix(tiny, written, threads, environment):
+def test_the_matrix(tiny: Path, written: Path, threads: int, environment: dict[str, str]) -> None:
     _, decoded, same_file = case(str(tiny), written / "text", written / "text.lmz", 3, threads, environment)
     assert decoded and same_file
 
 
-def test_without_the_library(tiny, tmp_path):
+def test_without_the_library(tiny: Path, tmp_path: Path) -> None:
     """Neither kernels nor predictor of C."""
     (tmp_path / "text").write_bytes(TEXT[:100])
     (tmp_path / "text.lmz").write_bytes(pack(TEXT[:100], LlamaModel(tiny), 2))
@@ -197,7 +214,7 @@ def test_without_the_library(tiny, tmp_path):
     assert decoded and same_file
 
 
-def test_on_a_gpu(tiny):
+def test_on_a_gpu(tiny: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here")
     packed = compress(TEXT, LlamaModel(tiny))
@@ -205,7 +222,7 @@ def test_on_a_gpu(tiny):
     assert decompress(packed, gpu) == TEXT and compress(TEXT, gpu) == packed
 
 
-def test_smollm2_round_trip_and_kernels(smollm2):
+def test_smollm2_round_trip_and_kernels(smollm2: LlamaModel) -> None:
     block = model_block(smollm2, TEXT[:600], lanes=2)
     assert content_of(block, smollm2) == TEXT[:600]
     ids = smollm2.tokenizer.encode(b"It is a truth universally acknowledged, that a single man")[None, :8]

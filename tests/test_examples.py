@@ -152,6 +152,6 @@ def test_cluster(tmp_path: Path, engine: str) -> None:
     assert out.splitlines()[-1].startswith("2 files, 1560 -> ")
     written = {"a.lmz", "a.lmz.json", "b.lmz", "b.lmz.json", "manifest.json"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == written
-    one = [tmp_path / "texts" / "a", tmp_path / "a.lmz", "--parts", "2", "--model", "toy"]
+    one: list[str | Path] = [tmp_path / "texts" / "a", tmp_path / "a.lmz", "--parts", "2", "--model", "toy"]
     assert run("cluster", *one, cache=tmp_path).splitlines()[-1].startswith("1 files, 780 -> ")
     assert (tmp_path / "a.lmz").read_bytes() == (tmp_path / "out" / "a.lmz").read_bytes()

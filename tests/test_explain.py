@@ -281,7 +281,7 @@ def valid(value: Any, schema: dict[str, Any]) -> None:
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return valid(value, SCHEMA["$defs"][name])
-    kinds = {
+    kinds: dict[str, Any] = {
         "object": dict,
         "array": list,
         "string": str,

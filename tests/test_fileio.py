@@ -30,8 +30,11 @@ def start(*argv: str, cwd: Path, env: dict[str, str] | None = None, **streams: A
 def process(
     *argv: str, cwd: Path, env: dict[str, str] | None = None, **streams: Any
 ) -> "subprocess.CompletedProcess[bytes]":
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    return subprocess.run([*COMMAND, *argv], cwd=cwd, env=environment() | (env or {}), timeout=120, **streams)
+    given: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+    done: subprocess.CompletedProcess[bytes] = subprocess.run(
+        [*COMMAND, *argv], cwd=cwd, env=environment() | (env or {}), timeout=120, **given
+    )
+    return done
 
 
 def shell(script: str, cwd: Path) -> "subprocess.CompletedProcess[bytes]":
@@ -327,7 +330,7 @@ def test_zeros_become_holes(tmp_path: Path, before: int) -> None:
 
 def test_a_file_that_grows_ends_where_it_ended(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("log").write_bytes(NOISE)
-    read = descriptors.os.read
+    read = os.read
 
     def growing(descriptor: int, size: int) -> bytes:
         with open("log", "ab") as log:

@@ -33,7 +33,8 @@ class Right(Guesser):
         self._at += 1
 
     def guess(self, lane: int, most: int, worth: float) -> list[int]:
-        return KNOWN[self._at : self._at + most].tolist()
+        guesses: list[int] = KNOWN[self._at : self._at + most].tolist()
+        return guesses
 
 
 class Any(Guesser):
@@ -85,7 +86,12 @@ def count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def opened(lanes: int, window: int, threads: int | None = None) -> object:
         state = open_state(lanes, window, threads)
         look = state.look
-        state.look = lambda ids, lanes, positions: (rows.append(len(ids)), look(ids, lanes, positions))[1]  # type: ignore[method-assign]
+
+        def noting(ids: np.ndarray, lanes: np.ndarray, positions: np.ndarray) -> np.ndarray:
+            rows.append(len(ids))
+            return look(ids, lanes, positions)
+
+        state.look = noting  # type: ignore[method-assign]
         return state
 
     monkeypatch.setattr(MODEL, "open", opened)

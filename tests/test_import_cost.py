@@ -12,15 +12,15 @@ from llmzip import container
 
 HEAVY = ("torch", "numpy", "transformers", "tokenizers", "constriction", "gguf", "rich")
 PROBE = """
-import json, sys, time
+import json, sys
 from llmzip.__main__ import main
 code = main()
 loaded = [name for name in sys.modules if name.partition(".")[0] in {heavy!r}]
-print(json.dumps([code, loaded, time.process_time()]), file=sys.stderr)
+print(json.dumps([code, loaded, len(sys.modules)]), file=sys.stderr)
 """
 
 
-def probe(*argv: str, cwd: Path) -> tuple[int, list[str], float]:
+def probe(*argv: str, cwd: Path) -> tuple[int, list[str], int]:
     root = str(Path(__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-c", PROBE.format(heavy=HEAVY), *argv],
@@ -32,8 +32,8 @@ def probe(*argv: str, cwd: Path) -> tuple[int, list[str], float]:
         errors="replace",
         timeout=60,
     )
-    code, loaded, seconds = json.loads(done.stderr.splitlines()[-1])
-    return code, loaded, seconds
+    code, loaded, n_modules = json.loads(done.stderr.splitlines()[-1])
+    return code, loaded, n_modules
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_light_commands(argv: list[str], tmp_path: Path) -> None:
     preamble = container.create_preamble()
     block = container.create_block(container.stored_block(b"abc"), last=True, before=preamble)
     (tmp_path / "a.lmz").write_bytes(preamble + block)
-    code, loaded, seconds = probe(*argv, cwd=tmp_path)
+    code, loaded, n_modules = probe(*argv, cwd=tmp_path)
     assert (code, loaded) == (0, [])
     if argv in (["--version"], ["--help"]):
-        assert seconds < 0.5
+        assert n_modules < 400  # 270 when this was written, most of them of typer

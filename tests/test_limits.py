@@ -110,7 +110,7 @@ class Steps:
             state.forward = step  # type: ignore[method-assign]
             return state
 
-        self.model.open = counting  # type: ignore[method-assign,assignment]
+        self.model.open = counting  # type: ignore[method-assign]
 
 
 def decoded(model: ToyModel, payload: bytes, n_bytes: int, lanes: int = 1) -> bytes:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import float_logits, tiny_llama_folder, tiny_tokenizer
+from safetensors import numpy as arrays
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -24,6 +25,7 @@ from llmzip.models import checkpoint, registry
 from llmzip.models.causal import CausalModel
 from llmzip.models.checkpoint import fingerprint, read_checkpoint, write_checkpoint
 from llmzip.models.convert import convert_hf
+from llmzip.models.llama import LlamaModel
 from llmzip.models.magnitudes import Magnitudes
 
 LABEL = {"name": "tiny", "license": "none", "source": "made on the spot"}
@@ -57,9 +59,9 @@ def without(path: Path, key: str) -> None:
 
 def forge(folder: Path, tensors: dict[str, np.ndarray] | None = None, **changes: Any) -> None:
     """Other settings or weights under the right fingerprint, past the checks of the writer."""
-    config, old = json.loads((folder / "model.json").read_text()), checkpoint.load_file(folder / "model.safetensors")
+    config, old = json.loads((folder / "model.json").read_text()), arrays.load_file(folder / "model.safetensors")
     changed, weights = config | changes, old | (tensors or {})
-    checkpoint.save_file(weights, folder / "model.safetensors")
+    arrays.save_file(weights, folder / "model.safetensors")
     (folder / "model.json").write_text(json.dumps(changed | {"fingerprint": fingerprint(changed, weights).hex()}))
 
 
@@ -302,6 +304,7 @@ def test_the_bounds_hold_for_the_largest_weights_that_pass(exact: Path) -> None:
     assert most > 0
     forge(exact, scaled(most))
     model = registry.load(str(exact))
+    assert isinstance(model, LlamaModel)
     ids = np.arange(24, dtype=np.int32).reshape(1, 24)
     found, wanted = model.open(1, 24).forward(ids), model.open_reference(1, 24).forward(ids)
     assert np.array_equal(found, wanted) and (found.max(axis=-1) == 0).all()

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import sysconfig
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from llmzip import native
 from llmzip.cli import doctor
 from llmzip.errors import LlmzipError, ModelInvalid
 from llmzip.models import registry
+from llmzip.models.llama import LlamaModel
 from llmzip.predictor import fused
 
 ROOT = Path(__file__).parents[1]
@@ -46,19 +49,19 @@ def compiled(folder: Path, name: str, source: str, *flags: str) -> Path:
 # ------------------------------------------------------------------ which library
 
 
-def test_the_library_has_our_sizes():
+def test_the_library_has_our_sizes() -> None:
     native.check_sizes("llmzip_predictor_layout", fused._LAYOUT)
 
 
 @pytest.mark.parametrize("at", range(len(fused._LAYOUT)))
-def test_other_sizes_are_refused(at):
+def test_other_sizes_are_refused(at: int) -> None:
     other = [size + (i == at) for i, size in enumerate(fused._LAYOUT)]
     with pytest.raises(LlmzipError, match="another version") as caught:
         native.check_sizes("llmzip_predictor_layout", other)
     assert "install" in caught.value.hint
 
 
-def test_a_number_of_sizes_that_is_another_is_refused():
+def test_a_number_of_sizes_that_is_another_is_refused() -> None:
     with pytest.raises(LlmzipError, match="another version"):
         native.check_sizes("llmzip_predictor_layout", fused._LAYOUT[:-1])
 
@@ -73,24 +76,24 @@ def test_a_number_of_sizes_that_is_another_is_refused():
     ],
     ids=["foreign", "older", "other structures"],
 )
-def test_another_library_is_not_used(source, tmp_path):
+def test_another_library_is_not_used(source: str, tmp_path: Path) -> None:
     with pytest.raises((OSError, AttributeError)):
         native._load(str(compiled(tmp_path, "other", source)))
 
 
-def test_a_file_that_is_no_library(tmp_path, monkeypatch):
+def test_a_file_that_is_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.so").write_bytes(b"no library")
     monkeypatch.setattr(native, "_find", lambda: str(tmp_path / "broken.so"))
     library, why = native._load_or_say_why()
     assert library is None and "broken.so" in why
 
 
-def test_without_the_library_it_says_so_and_works():
+def test_without_the_library_it_says_so_and_works() -> None:
     done = run("from llmzip import native; print(native.library, '|', native.why_no_library)", LLMZIP_KERNELS="none")
     assert done.stdout.strip() == "None | switched off by LLMZIP_KERNELS"
 
 
-def test_without_library_and_torch_it_says_what_to_do(monkeypatch):
+def test_without_library_and_torch_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "library", None)
     monkeypatch.setattr(native, "why_no_library", "no compiler")
     monkeypatch.delitem(sys.modules, "llmzip.models.reference", raising=False)
@@ -101,7 +104,7 @@ def test_without_library_and_torch_it_says_what_to_do(monkeypatch):
     assert "C compiler" in caught.value.hint
 
 
-def test_it_builds_without_openmp(tmp_path):
+def test_it_builds_without_openmp(tmp_path: Path) -> None:
     """As on a Mac, whose compiler refuses the option; and one thread gives the same bits."""
     compiler = tmp_path / "cc"
     compiler.write_text('#!/bin/sh\nfor word; do [ "$word" = -fopenmp ] && exit 1; done\nexec cc "$@"\n')
@@ -123,7 +126,7 @@ def test_it_builds_without_openmp(tmp_path):
     assert done.stdout.strip() == llmzip.compress(TEXT).hex()
 
 
-def test_importing_leaves_the_environment_alone():
+def test_importing_leaves_the_environment_alone() -> None:
     code = "import os; before = dict(os.environ); from llmzip import native; print(dict(os.environ) == before)"
     environment = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
@@ -137,35 +140,37 @@ def test_importing_leaves_the_environment_alone():
 # ------------------------------------------------------------------ threads
 
 
-def test_threads_belong_to_the_call():
+def test_threads_belong_to_the_call() -> None:
     before = native.clip_threads(None), torch.get_num_threads()
     one = llmzip.compress(TEXT, threads=1)
     assert (native.clip_threads(None), torch.get_num_threads()) == before
     assert registry.load("pocket").threads is None
     assert one == llmzip.compress(TEXT, threads=3)
-    state = registry.load("pocket", threads=1).open_reference(1, 64)
+    model = registry.load("pocket", threads=1)
+    assert isinstance(model, LlamaModel)
+    state = model.open_reference(1, 64)
     state.forward(np.array([[1, 2]], dtype=np.int32))
     assert torch.get_num_threads() == before[1]
 
 
 @pytest.mark.parametrize("wanted", [0, 1, 2, 5, 300, 50_000, 1 << 31, 1 << 70])
-def test_threads_are_bounded(wanted):
+def test_threads_are_bounded(wanted: int) -> None:
     assert 1 <= native.clip_threads(wanted) <= max(native.MORE_THREADS, os.cpu_count() or 1)
 
 
-def test_any_number_of_threads_writes_the_same():
+def test_any_number_of_threads_writes_the_same() -> None:
     assert len({llmzip.compress(TEXT, threads=threads) for threads in (1, 2, 5, 16, 100_000)}) == 1
 
 
-def test_a_negative_number_of_threads():
+def test_a_negative_number_of_threads() -> None:
     with pytest.raises(ValueError, match="threads"):
         llmzip.compress(TEXT, threads=-1)
 
 
-def test_threads_that_cannot_be_started(monkeypatch):
+def test_threads_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system starts no more, the library for threads would end the process."""
 
-    def start(self):
+    def start(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(native, "_pool", native._Pool())
@@ -174,7 +179,7 @@ def test_threads_that_cannot_be_started(monkeypatch):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit of the address space")
-def test_each_thread_that_calls_is_told_what_it_can_have():
+def test_each_thread_that_calls_is_told_what_it_can_have() -> None:
     """The library has a pool for each of them: what one could start says nothing of the next.
 
     Without room it would end the process.
@@ -200,7 +205,7 @@ print(np.array_equal(*found))
 
 
 @pytest.mark.parametrize("device", ["meta", "foo", "cuda:99"])
-def test_a_device_that_cannot_be(device):
+def test_a_device_that_cannot_be(device: str) -> None:
     with pytest.raises(ModelInvalid, match=device):
         llmzip.compress(TEXT, device=device)
 
@@ -234,7 +239,7 @@ def use(tmp_path: Path, code: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(sysconfig.get_platform() != "linux-x86_64", reason="sets the control register of x86")
 @pytest.mark.parametrize("mode", [1, 2, 3])
-def test_another_rounding_is_refused(mode, tmp_path):
+def test_another_rounding_is_refused(mode: int, tmp_path: Path) -> None:
     code = f"""
 def refused(work):
     library.set({mode})
@@ -254,7 +259,7 @@ print(llmzip.decompress(llmzip.compress(TEXT, model)) == TEXT)
 
 @pytest.mark.skipif(sysconfig.get_platform() != "linux-x86_64", reason="sets the control register of x86")
 @pytest.mark.parametrize("mode", [1, 2, 3])
-def test_threads_that_were_started_in_another_mode_are_refused(mode, tmp_path):
+def test_threads_that_were_started_in_another_mode_are_refused(mode: int, tmp_path: Path) -> None:
     """They keep the mode of the one that started them, and would write what nobody can read."""
     code = f"""
 openmp, nothing = ctypes.CDLL("libgomp.so.1"), ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda data: None)
@@ -272,12 +277,12 @@ print(llmzip.decompress(llmzip.compress(TEXT, threads=1), threads=1) == TEXT)
 
 
 @pytest.mark.skipif(sysconfig.get_platform() != "linux-x86_64", reason="sets the control register of x86")
-def test_flush_to_zero_changes_no_bit(tmp_path):
+def test_flush_to_zero_changes_no_bit(tmp_path: Path) -> None:
     done = use(tmp_path, "library.flush(); print(llmzip.compress(TEXT).hex())")
     assert done.stdout.strip() == llmzip.compress(TEXT).hex(), done.stderr
 
 
-def test_rounding_is_checked():
+def test_rounding_is_checked() -> None:
     native.check_rounding()
     assert ctypes.sizeof(ctypes.c_double) == 8
 
@@ -285,26 +290,26 @@ def test_rounding_is_checked():
 # ------------------------------------------------------------------ doctor
 
 
-def test_doctor_checks_what_computes():
+def test_doctor_checks_what_computes() -> None:
     found = dict(doctor.report("pocket", None, 2))
     assert found["threads"] == "2" and "exact in the self-test" in found["kernels"]
     assert found["self-test"] == "kernels = torch operations: ok" and found["scores"].startswith("sha256 ")
     assert found["fused kernels"].endswith(" threads") and found["model"].startswith("pocket, ")
 
 
-def test_doctor_says_why_there_are_no_kernels(monkeypatch):
+def test_doctor_says_why_there_are_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "library", None)
     monkeypatch.setattr(native, "why_no_library", "no C compiler")
     assert dict(doctor.report("pocket", None, None))["fused kernels"].startswith("no C compiler: ")
 
 
-def test_doctor_finds_kernels_that_compute_otherwise(monkeypatch):
+def test_doctor_finds_kernels_that_compute_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the check is for: a state whose scores depend on how they are asked for."""
     model = registry.load("pocket")
     honest = model.open
 
-    def open_spoilt(lanes, window):
-        state = honest(lanes, window)
+    def open_spoilt(lanes: int, window: int) -> Any:
+        state: Any = honest(lanes, window)
         forward = state.forward
         state.forward = lambda ids: forward(ids) - (ids.shape[1] == 1)
         return state

@@ -79,7 +79,8 @@ def objects(fs: Any) -> list[str]:
 
 
 def unfinished(fs: Any) -> list[Any]:
-    return fs.call_s3("list_multipart_uploads", Bucket="bucket").get("Uploads", [])
+    found: list[Any] = fs.call_s3("list_multipart_uploads", Bucket="bucket").get("Uploads", [])
+    return found
 
 
 def noise(n: int) -> bytes:
@@ -227,4 +228,5 @@ def test_a_tar_in_a_store(s3: Any, options: dict[str, Any]) -> None:
     with writing("s3://bucket/t.tar.lmz", **options) as file:
         file.write(made.getvalue())
     with fsspec.open("lmz://t.tar::s3://bucket/t.tar.lmz", s3=options) as file, tarfile.open(fileobj=file) as tar:
-        assert tar.extractfile("x").read() == b"abc"
+        inner = tar.extractfile("x")
+        assert inner is not None and inner.read() == b"abc"

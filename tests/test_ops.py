@@ -1,9 +1,12 @@
 """Each operation of the exact arithmetic against the slow twin, bit for bit, and the bounds on extreme values."""
 
+from typing import Any
+
 import numpy as np
 import oracle
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from llmzip.errors import ModelInvalid
 from llmzip.models import fused, ops
@@ -12,37 +15,37 @@ from llmzip.models.config import LlamaConfig
 rng = np.random.default_rng(1)
 
 
-def rows(n, k, scale=1.0):
+def rows(n: int, k: int, scale: float = 1.0) -> NDArray[Any]:
     x = (rng.standard_normal((n, k)) * scale * np.exp(rng.standard_normal((n, 1)))).astype(np.float32)
     x[0] = 0
     x[1, 0] = 1e30 if scale > 1 else 1e4
     return x
 
 
-def same(got, expected):
+def same(got: Any, expected: Any) -> None:
     assert np.array_equal(np.asarray(got).view(np.int32), np.asarray(expected, dtype=np.float32).view(np.int32))
 
 
-def test_exp2_is_the_twin_and_is_accurate():
+def test_exp2_is_the_twin_and_is_accurate() -> None:
     d = np.concatenate([np.linspace(-30, 30, 4001), -rng.random(2000) * 30]).astype(np.float32)
     got = ops.exp2(torch.from_numpy(d)).numpy()
     same(got, [oracle.exp2(x) for x in d])
     assert np.abs(got / np.exp2(d.astype(np.float64)) - 1).max() < 3e-7
 
 
-def test_exp2_of_whole_numbers_is_exact():
+def test_exp2_of_whole_numbers_is_exact() -> None:
     d = torch.arange(-30, 31, dtype=torch.float32)
     assert torch.equal(ops.exp2(d), torch.tensor([2.0**i for i in range(-30, 31)]))
 
 
-def test_rmsnorm():
+def test_rmsnorm() -> None:
     x, w = rows(6, 48), rng.standard_normal(48).astype(np.float32)
     same(ops.rmsnorm(torch.from_numpy(x), torch.from_numpy(w), 1e-5), [oracle.rmsnorm(r, w, 1e-5) for r in x])
 
 
 @pytest.mark.parametrize("digits", [1, 2])
 @pytest.mark.parametrize("k", [48, 1041, 2100])
-def test_linear(digits, k):
+def test_linear(digits: int, k: int) -> None:
     x, w = rows(4, k), rng.integers(-127, 128, (5, k)).astype(np.int8)
     w[0], w[1] = 127, -127
     x[2] = 1.0
@@ -51,7 +54,7 @@ def test_linear(digits, k):
     same(got, [oracle.linear(r, w, scale, digits) for r in x])
 
 
-def test_attention_with_grouped_queries():
+def test_attention_with_grouped_queries() -> None:
     lanes, heads, kv_heads, positions, dim = 2, 4, 2, 9, 16
     q = rng.standard_normal((lanes, heads, 1, dim)).astype(np.float32) * 3
     k = rng.standard_normal((lanes, kv_heads, positions, dim)).astype(np.float32)
@@ -68,13 +71,15 @@ def test_attention_with_grouped_queries():
             same(got[lane, head, 0], oracle.attend(q[lane, head, 0], k[lane, head // 2], v[lane, head // 2], 0.36))
 
 
-def test_swiglu():
+def test_swiglu() -> None:
     g, u = rows(3, 64, 8.0), rows(3, 64)
     same(ops.swiglu(torch.from_numpy(g), torch.from_numpy(u)), [oracle.swiglu(a, b) for a, b in zip(g, u, strict=True)])
 
 
-def test_a_kernel_that_saturates_is_not_taken(monkeypatch):
-    def saturating(a, b):  # what oneDNN does without VNNI: pairs of products in int16
+def test_a_kernel_that_saturates_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def saturating(
+        a: torch.Tensor, b: torch.Tensor
+    ) -> torch.Tensor:  # what oneDNN does without VNNI: pairs of products in int16
         pairs = ((a.float() + 128)[:, :, None] * b.float()[None]).reshape(a.shape[0], -1, 2, b.shape[1]).sum(2)
         return (pairs.clamp(-32768, 32767).sum(1) - 128 * b.float().sum(0)).to(torch.int32)
 
@@ -84,7 +89,7 @@ def test_a_kernel_that_saturates_is_not_taken(monkeypatch):
     assert ops.choose_matmul(torch.device("cpu"), {64})[0] is ops.float_mm
 
 
-def config(**changes):
+def config(**changes: Any) -> LlamaConfig:
     values = dict(
         n_layers=1, width=64, n_heads=4, n_kv_heads=2, head_dim=16, hidden=128, n_vocab=300, norm_eps=1e-5, tied=True,
         qkv_bias=False, qk_norm=False, sliding_window=0, max_window=512, digits=2, start_id=0, window=128, overlap=32,
@@ -103,11 +108,11 @@ def config(**changes):
         {"digits": 3},
     ],
 )
-def test_a_model_beyond_a_bound_is_refused(changes):
+def test_a_model_beyond_a_bound_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ModelInvalid):
         config(**changes).check_bounds()
 
 
-def test_a_model_beyond_the_kernels_goes_to_torch():
+def test_a_model_beyond_the_kernels_goes_to_torch() -> None:
     assert not fused.supports(config())
     assert fused.supports(config(hidden=70_000)) and fused.supports(config(head_dim=600))

@@ -16,7 +16,7 @@ from coding import cm_block, grouped, member_of
 from commands import COMMAND, TEXT, Run, environment, stored
 
 import llmzip
-from llmzip import container, parts
+from llmzip import container, parts, primitives
 from llmzip.errors import ChecksumError, FormatError, LlmzipError
 from llmzip.models.toy import ToyModel
 
@@ -25,11 +25,11 @@ CONTENT = b"".join(MODEL.speak(70, line) + b"\n" for line in range(20))
 SIZES = {"block_size": 50, "group_size": 100}
 
 
-def coded_parts(content: bytes, count: int, **sizes: int) -> list[bytes]:
+def coded_parts(content: bytes, count: int, *, block_size: int, group_size: int) -> list[bytes]:
     made = []
     for number in range(1, count + 1):
-        start, end = parts.cut(len(content), number, count, sizes["group_size"])
-        made.append(llmzip.compress(content[start:end], MODEL, **sizes))
+        start, end = parts.cut(len(content), number, count, group_size)
+        made.append(llmzip.compress(content[start:end], MODEL, block_size=block_size, group_size=group_size))
     return made
 
 
@@ -65,7 +65,7 @@ def test_cuts_cover_a_file_once_at_borders_of_groups() -> None:
 @pytest.mark.parametrize("count", [1, 2, 4, 7, 40])
 def test_merged_parts_of_text_are_the_bytes_of_one_machine(count: int) -> None:
     coded = coded_parts(CONTENT, count, **SIZES)
-    assert merged(coded, CONTENT) == llmzip.compress(CONTENT, MODEL, **SIZES)
+    assert merged(coded, CONTENT) == llmzip.compress(CONTENT, MODEL, block_size=50, group_size=100)
     assert llmzip.decompress(concatenated(coded, CONTENT), MODEL) == CONTENT
 
 
@@ -109,7 +109,7 @@ def test_merged_parts_whose_first_block_is_stored_and_gone_on_from() -> None:
 def test_what_is_empty_is_no_part_of_a_merged_file() -> None:
     nothing = llmzip.compress(b"", MODEL)
     assert merged([nothing, nothing], b"") == nothing
-    one = llmzip.compress(CONTENT, MODEL, **SIZES)
+    one = llmzip.compress(CONTENT, MODEL, block_size=50, group_size=100)
     assert merged([nothing, one, nothing], CONTENT) == one
     assert (
         llmzip.decompress(merged([one, nothing, stored(b"abc"), one], CONTENT + b"abc" + CONTENT), MODEL)
@@ -133,7 +133,7 @@ def test_wrong_parts_are_refused() -> None:
         concatenated([coded[0], bytes(damaged)])
     with pytest.raises(FormatError, match="different models"):
         preamble = container.create_preamble(b"\1\2\3\4")
-        block = llmzip.container.Block(container.MODEL, 1, b"z", container.content_check(b"z"))
+        block = llmzip.container.Block(container.MODEL, 1, b"z", primitives.content_check(b"z"))
         merged([coded[0], preamble + container.create_block(block, last=True, before=preamble)], CONTENT)
 
 

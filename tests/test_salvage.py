@@ -4,6 +4,7 @@ import io
 import random
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from coding import cm_block, grouped, member_of, model_block, remembering
@@ -58,7 +59,7 @@ def each_block_is_decoded_once() -> Iterator[None]:
         yield
 
 
-def pieces(data: bytes, **options: bool) -> list[bytes | Damage]:
+def pieces(data: bytes, **options: Any) -> list[bytes | Damage]:
     return list(salvage(io.BytesIO(data), SOURCE, **options))
 
 
@@ -111,6 +112,7 @@ def check_ranges(found: list[bytes | Damage]) -> None:
 
 
 ENTRIES = [(made, entry) for made in filemap.walk_file(io.BytesIO(FILE)) for entry in made.blocks if entry.n_bytes]
+HEADER_SIZES = [entry.header.size if entry.header is not None else 0 for _, entry in ENTRIES]
 IS_STORED = [entry.header is not None and entry.header.kind == container.STORED for _, entry in ENTRIES]
 # Where they begin and end. What a short member begins with is under its only check.
 PLACES = [(made.offset if made.preamble.short else entry.offset, entry.offset + entry.size) for made, entry in ENTRIES]
@@ -179,7 +181,7 @@ def test_a_damaged_stretch_costs_the_groups_it_touches() -> None:
             damaged = data[:start] + bytes(end - start) + data[end:]
             found = check(damaged)
             check_ranges(found)
-            headless = {i for i in touched(start, end) if start < PLACES[i][0] + ENTRIES[i][1].header.size}
+            headless = {i for i in touched(start, end) if start < PLACES[i][0] + HEADER_SIZES[i]}
             lost = spoilt(touched(start, end), headless)
             for i, content in enumerate(CONTENTS):
                 assert content in found or i in lost, (start, size, i)

@@ -93,7 +93,7 @@ def test_tarfile(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "t.tar.lmz"
     with tars.LmzTarFile.open(path, "w:lmz", model="toy") as tar:  # type: ignore[call-overload]
         tar.add(folder, "tree")
-    with tarfile.open(fileobj=llmzip.open(path)) as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=llmzip.open(path)) as tar:
         tar.extractall(tmp_path / "one", filter="data")
     for mode in ("r:lmz", "r"):
         with tars.LmzTarFile.open(path, mode) as tar:  # type: ignore[call-overload]

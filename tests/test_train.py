@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from llmzip.errors import LlmzipError
 from llmzip.models import registry
 from llmzip.models.checkpoint import read_checkpoint
 from llmzip.models.convert import convert_hf
+from llmzip.models.llama import LlamaModel
 from llmzip.tokens import places_of
 from llmzip.train import run
 from llmzip.train.corpus import Source
@@ -34,7 +35,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[4])
 import test_train
-test_train.train_tiny(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+say = lambda text: print("at work", flush=True)
+test_train.train_tiny(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), progress=say)
 """
 
 
@@ -49,7 +51,7 @@ def log_lines(n: int, seed: int = 0) -> bytes:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory) -> Iterator[None]:
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is trained is kept in the cache: not in that of whoever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLMZIP_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -59,25 +61,26 @@ def own_cache(tmp_path_factory) -> Iterator[None]:
 def train_tiny(corpus: Path, out: Path, tokens: int, **options: object) -> Path:
     run.PRESETS["tiny"] = TINY
     run.SAVE_SECONDS = 0  # after each step: a kill finds something
-    settings: dict = {
+    settings: dict[str, Any] = {
         "preset": "tiny",
         "tokens": tokens,
         "threads": 1,
         "say": lambda text: None,
         "progress": lambda text: None,
     }
-    return run.train([Source.parse(str(corpus))], out, **(settings | options))
+    made: Path = run.train([Source.parse(str(corpus))], out, **(settings | options))
+    return made
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("corpus") / "log.txt"
     path.write_bytes(log_lines(6000))
     return path
 
 
 @pytest.fixture(scope="module")
-def trained(corpus, tmp_path_factory) -> Path:
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_tiny(corpus, tmp_path_factory.mktemp("trained") / "model", 40 * run.BATCH_TOKENS)
 
 
@@ -100,7 +103,7 @@ def bits_per_byte(path: Path | str, text: bytes) -> float:
     return bits / len(text)
 
 
-def test_it_learns_and_round_trips(trained):
+def test_it_learns_and_round_trips(trained: Path) -> None:
     unseen = log_lines(200, seed=1)
     model = registry.load(str(trained))
     packed = compress(unseen, model)
@@ -110,24 +113,24 @@ def test_it_learns_and_round_trips(trained):
     assert config["digits"] == 1 and config["sliding_window"] == 24 and (trained / "README.md").exists()
 
 
-def test_every_byte_has_a_token(trained):
+def test_every_byte_has_a_token(trained: Path) -> None:
     model = registry.load(str(trained))
     everything = bytes(range(256)) * 3
     assert decompress(compress(everything, model), model) == everything
-    assert model.tokenizer.escaped == b""
+    assert isinstance(model, LlamaModel) and model.tokenizer.escaped == b""
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_model(corpus, trained, tmp_path):
+@pytest.mark.long
+def test_a_run_that_was_killed_goes_on_to_the_same_model(corpus: Path, trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     here = str(Path(__file__).parent)
     command = [sys.executable, "-c", TRAIN, str(corpus), str(out), str(40 * run.BATCH_TOKENS), here]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     work = out.with_name("model.work")
-    deadline = time.monotonic() + 120
-    while not (work / "curve.jsonl").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    assert process.stdout is not None and process.stdout.readline() == b"at work\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
+    process.stdout.close()
     assert not out.exists() and (work / "checkpoint.pt").exists()
     with pytest.raises(LlmzipError, match="other settings"):
         train_tiny(corpus, out, 41 * run.BATCH_TOKENS)
@@ -137,7 +140,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_model(corpus, trained, tmp_pa
     assert steps[0] == 10 and steps[-1] == 40
 
 
-def test_adapting_a_model_makes_its_text_smaller(trained, tmp_path):
+@pytest.mark.long
+def test_adapting_a_model_makes_its_text_smaller(trained: Path, tmp_path: Path) -> None:
     other = b"".join(line[::-1].strip() + b"\n" for line in log_lines(6000, seed=2).splitlines())
     path = tmp_path / "other"
     path.mkdir()
@@ -147,7 +151,7 @@ def test_adapting_a_model_makes_its_text_smaller(trained, tmp_path):
     assert bits_per_byte(adapted, unseen) < 0.8 * bits_per_byte(trained, unseen)
 
 
-def test_the_export_is_what_transformers_computes(tmp_path):
+def test_the_export_is_what_transformers_computes(tmp_path: Path) -> None:
     torch.manual_seed(0)
     for sliding in (0, 24):
         network = Network(Shape(**(asdict(TINY) | {"sliding_window": sliding, "n_vocab": 300})))
@@ -163,7 +167,7 @@ def test_the_export_is_what_transformers_computes(tmp_path):
         assert (a - b).std() < 0.03 * b.std()  # bfloat16 against float32
 
 
-def test_load_gives_back_what_was_exported(trained, tmp_path):
+def test_load_gives_back_what_was_exported(trained: Path, tmp_path: Path) -> None:
     config, tensors = read_checkpoint(trained)
     network = Network(Shape.of_checkpoint(config))
     network.load(tensors)
@@ -176,13 +180,13 @@ def test_load_gives_back_what_was_exported(trained, tmp_path):
 
 
 @pytest.mark.parametrize("argument", ["nowhere", "nowhere=2", "EMPTY", "LOG=x", "LOG=0", "LOG=inf", "LOG=nan"])
-def test_sources_that_cannot_be(argument, corpus, tmp_path):
+def test_sources_that_cannot_be(argument: str, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     argument = argument.replace("LOG", str(corpus)).replace("EMPTY", str(tmp_path / "empty"))
     with pytest.raises(LlmzipError):
         Source.parse(argument)
 
 
-def test_a_weight_is_read(corpus):
+def test_a_weight_is_read(corpus: Path) -> None:
     assert Source.parse(f"{corpus}=2.5") == Source(corpus, 2.5)
     assert Source.parse(str(corpus)).weight == pytest.approx(os.path.getsize(corpus) / 1e6)

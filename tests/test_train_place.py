@@ -26,7 +26,7 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """home/project with a user's files, and the working directory in it."""
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
     here = tmp_path / "home" / "project"
@@ -63,7 +63,7 @@ def train_tiny_on(corpora: tuple[str, ...], out: str, **options: object) -> Path
             "thesis.tex", "thesis.tex/", "logs", "logs/", "logs/model", "logs/a.log", "logs/a.log/model", "link",
             "link/new/..", "dangling/../sub"]
 )  # fmt: skip
-def test_a_user_s_files_are_never_in_the_way(project, out):
+def test_a_user_s_files_are_never_in_the_way(project: Path, out: str) -> None:
     os.symlink("sub", project / "link")
     before = snapshot(project.parent)
     refused(out, "exists|stand in|lies in|leads nowhere")
@@ -74,13 +74,13 @@ def test_a_user_s_files_are_never_in_the_way(project, out):
     "name",
     ["ids", "text", "float", "exact", "replaced", "checkpoint.pt", "tokenizer.json", "held-out.jsonl", "stdin", "lock"],
 )
-def test_names_of_the_work_folder_are_names_like_others(project, name):
+def test_names_of_the_work_folder_are_names_like_others(project: Path, name: str) -> None:
     with Place(project / name, [project / "logs"], force=False) as place:
         assert place.work == project / f"{name}.work" and place.out == project / name
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link", "foreign record", "cut record"])
-def test_a_work_folder_that_is_not_ours(project, kind):
+def test_a_work_folder_that_is_not_ours(project: Path, kind: str) -> None:
     work = project / "m.work"
     if kind == "file":
         work.write_text("mine")
@@ -96,42 +96,46 @@ def test_a_work_folder_that_is_not_ours(project, kind):
     assert snapshot(project.parent) == before
 
 
-def test_the_models_of_llmzip_are_not_replaced(project):
-    for out in (known.bundled_dir() / "pocket", known.bundled_dir(), known.models_dir() / "m", known.cache_dir()):
+def test_the_models_of_llmzip_are_not_replaced(project: Path) -> None:
+    cache = known.cache_dir()
+    assert cache is not None
+    for out in (known.bundled_dir() / "pocket", known.bundled_dir(), cache / "models" / "m", cache):
         before = snapshot(known.bundled_dir())
         refused(str(out), "keeps its models|exists")
         assert snapshot(known.bundled_dir()) == before
 
 
-def test_links_in_a_circle_and_names_that_cannot_be(project):
+def test_links_in_a_circle_and_names_that_cannot_be(project: Path) -> None:
     os.symlink("b", "a")
     os.symlink("a", "b")
     refused("a", "leads nowhere|exists")
     refused("x\0y", "leads nowhere")
 
 
-def test_a_place_that_cannot_be_written_is_told_at_once(project, monkeypatch):
+def test_a_place_that_cannot_be_written_is_told_at_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     refused("m", "nothing can be written")
     monkeypatch.undo()
 
 
-def test_a_full_disk_is_told_at_once(project, monkeypatch):
+def test_a_full_disk_is_told_at_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMZIP_CACHE", str(project / "cache"))
-    usage = run.Place.room_for.__globals__["shutil"].disk_usage(project)
-    monkeypatch.setattr(run.Place.room_for.__globals__["shutil"], "disk_usage", lambda path: usage._replace(free=1000))
+    usage = Place.room_for.__globals__["shutil"].disk_usage(project)
+    monkeypatch.setattr(Place.room_for.__globals__["shutil"], "disk_usage", lambda path: usage._replace(free=1000))
     refused("m", "room for 0 MB")
     assert not (project / "m").exists()
 
 
-def test_two_at_once(project):
+def test_two_at_once(project: Path) -> None:
     with Place(Path("m"), [], force=False):
         refused("m", "another training is at work")
     with Place(Path("m"), [], force=False):
         pass
 
 
-def test_a_model_is_replaced_only_when_asked_and_its_archives_live_on(trained, corpus, tmp_path, monkeypatch):  # noqa: F811
+def test_a_model_is_replaced_only_when_asked_and_its_archives_live_on(
+    trained: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "m"
     train_tiny(corpus, out, TOKENS)
@@ -149,7 +153,9 @@ def test_a_model_is_replaced_only_when_asked_and_its_archives_live_on(trained, c
 
 
 @pytest.mark.parametrize("change", ["file", "folder", "card", "config"])
-def test_a_model_with_something_of_the_user_s_in_it(trained, corpus, tmp_path, monkeypatch, change):  # noqa: F811
+def test_a_model_with_something_of_the_user_s_in_it(
+    trained: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     import shutil
 
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
@@ -170,7 +176,7 @@ def test_a_model_with_something_of_the_user_s_in_it(trained, corpus, tmp_path, m
     assert snapshot(out) == before and not (tmp_path / "m.work").exists()
 
 
-def test_a_card_is_known_until_it_is_written_into():
+def test_a_card_is_known_until_it_is_written_into() -> None:
     from llmzip.train.place import _is_our_card
 
     card = signed_card("# m\n\ntext\n").encode()
@@ -179,7 +185,9 @@ def test_a_card_is_known_until_it_is_written_into():
         assert not _is_our_card(card[:at]) and not _is_our_card(card[:at] + b"x" + card[at:])
 
 
-def test_what_appears_while_it_trains_is_not_replaced(corpus, tmp_path, monkeypatch):  # noqa: F811
+def test_what_appears_while_it_trains_is_not_replaced(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "m"
 
@@ -192,7 +200,7 @@ def test_what_appears_while_it_trains_is_not_replaced(corpus, tmp_path, monkeypa
     assert (out / "thesis").read_text() == "mine" and str(tmp_path / "m.work" / "model") in caught.value.hint
 
 
-def test_a_work_folder_remembers_its_run(corpus, tmp_path, monkeypatch):  # noqa: F811
+def test_a_work_folder_remembers_its_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was interrupted goes on only with the same text, settings and tokenizer, and damage is named."""
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
     text = tmp_path / "log.txt"
@@ -224,7 +232,7 @@ def test_a_work_folder_remembers_its_run(corpus, tmp_path, monkeypatch):  # noqa
     assert registry.load(str(out)).fingerprint == registry.load(str(straight)).fingerprint
 
 
-def test_seeds_and_devices_that_cannot_be(project):
+def test_seeds_and_devices_that_cannot_be(project: Path) -> None:
     for options in ({"seed": 99999999999999999999}, {"seed": -1}, {"device": "foo"}, {"device": "meta"}):
         with pytest.raises(LlmzipError):
             train_tiny_on(("logs",), "m", **options)
@@ -232,7 +240,7 @@ def test_seeds_and_devices_that_cannot_be(project):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_midst_of_a_step_waits_for_its_end(number):
+def test_a_signal_in_the_midst_of_a_step_waits_for_its_end(number: int) -> None:
     """A half step that was saved went on to another model (tests/kills_train.py found it)."""
     done = []
 

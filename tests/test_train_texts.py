@@ -10,7 +10,9 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +42,7 @@ def text_of(path: Path, tmp_path: Path) -> tuple[Text, list[str]]:
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".log"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress, bz2.compress, llmzip.compress])
-def test_packed_files_are_known_by_their_content(tmp_path, pack, suffix):
+def test_packed_files_are_known_by_their_content(tmp_path: Path, pack: Callable[[bytes], bytes], suffix: str) -> None:
     (tmp_path / f"a{suffix}").write_bytes(pack(PROSE.encode()))
     assert read(tmp_path / f"a{suffix}") == (PROSE.encode(), [])
 
@@ -51,13 +53,15 @@ def test_packed_files_are_known_by_their_content(tmp_path, pack, suffix):
      ("utf-32-le", codecs.BOM_UTF32_LE), ("utf-32-be", codecs.BOM_UTF32_BE), ("utf-8", codecs.BOM_UTF8)],
 )  # fmt: skip
 @pytest.mark.parametrize("chunk", [1 << 20, 4096])
-def test_utf_16_and_32_become_utf_8(tmp_path, monkeypatch, encoding, mark, chunk):
+def test_utf_16_and_32_become_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, mark: bytes, chunk: int
+) -> None:
     monkeypatch.setattr(texts, "CHUNK", chunk)
     (tmp_path / "a").write_bytes(mark + PROSE.encode(encoding))
     assert read(tmp_path / "a") == (PROSE.encode(), [])
 
 
-def test_georgian_utf_16_is_told_from_short_documents(tmp_path):
+def test_georgian_utf_16_is_told_from_short_documents(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes("ყველა ბედნიერი ოჯახი ერთმანეთს ჰგავს\n".encode("utf-16-le") * 99)
     assert read(tmp_path / "a") == ("ყველა ბედნიერი ოჯახი ერთმანეთს ჰგავს\n".encode() * 99, [])
     (tmp_path / "b").write_bytes(b"document 7\n\0" * 99)
@@ -66,7 +70,9 @@ def test_georgian_utf_16_is_told_from_short_documents(tmp_path):
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bz2.compress, llmzip.compress])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "head only"])
-def test_a_damaged_file_is_named_and_the_others_are_read(tmp_path, pack, damage):
+def test_a_damaged_file_is_named_and_the_others_are_read(
+    tmp_path: Path, pack: Callable[[bytes], bytes], damage: str
+) -> None:
     noise = random.Random(3).randbytes(30_000).hex().encode()  # so that it does not fit into one small block
     packed = bytearray(pack(noise))
     if damage == "flipped":
@@ -84,7 +90,7 @@ def test_a_damaged_file_is_named_and_the_others_are_read(tmp_path, pack, damage)
 @pytest.mark.parametrize(
     "content", [random.Random(1).randbytes(50_000), bytes(5000), b"\x7fELF" + bytes(range(1, 32)) * 300]
 )
-def test_what_is_no_text_is_named_and_left_out(tmp_path, content):
+def test_what_is_no_text_is_named_and_left_out(tmp_path: Path, content: bytes) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
     (folder / "a").write_bytes(content)
@@ -96,7 +102,7 @@ def test_what_is_no_text_is_named_and_left_out(tmp_path, content):
     assert bytes(text._view) == PROSE.encode() + b"\0"
 
 
-def test_bytes_that_are_not_utf_8_are_counted(tmp_path):
+def test_bytes_that_are_not_utf_8_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes("Größe über Bäume öfter\n".encode("latin-1") * 100)
     assert read(tmp_path / "a") == (
         b"Gre ber Bume fter\n" * 100,
@@ -104,21 +110,21 @@ def test_bytes_that_are_not_utf_8_are_counted(tmp_path):
     )
 
 
-def test_zstd_is_read_or_says_what_it_needs(tmp_path, monkeypatch):
+def test_zstd_is_read_or_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(20))
     for name in ("compression.zstd", "backports.zstd", "zstandard"):
         monkeypatch.setitem(sys.modules, name, None)  # not installed
     with pytest.raises(LlmzipError, match="packed with zstd") as caught:
         read(tmp_path / "a")
     assert "zstandard" in caught.value.hint
-    fake = type(sys)("zstandard")
+    fake: Any = type(sys)("zstandard")
     fake.open = lambda path, mode: gzip.open(tmp_path / "b", mode)
     (tmp_path / "b").write_bytes(gzip.compress(b"plain\n"))
     monkeypatch.setitem(sys.modules, "zstandard", fake)
     assert read(tmp_path / "a") == (b"plain\n", [])
 
 
-def test_many_warnings_are_counted(tmp_path):
+def test_many_warnings_are_counted(tmp_path: Path) -> None:
     folder = tmp_path / "objects"
     folder.mkdir()
     for i in range(40):
@@ -128,7 +134,7 @@ def test_many_warnings_are_counted(tmp_path):
     assert len(said) == module.MANY_WARNINGS + 1 and "and 30 more" in said[-1]
 
 
-def test_files_that_may_not_be_read_are_named(tmp_path, monkeypatch):
+def test_files_that_may_not_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
     (folder / "a").symlink_to("a")  # a name that is no file
@@ -136,7 +142,7 @@ def test_files_that_may_not_be_read_are_named(tmp_path, monkeypatch):
     (folder / "c").write_bytes(PROSE.encode())
     opened = texts._opened
 
-    def refuse(path: Path):
+    def refuse(path: Path) -> Any:
         if path.name == "b":
             raise PermissionError(13, "Permission denied", str(path))
         return opened(path)
@@ -155,14 +161,14 @@ def spooled(found: list[bytes], path: Path) -> Text:
     return Text(path)
 
 
-def test_documents_are_held_out_by_what_they_are(tmp_path):
+def test_documents_are_held_out_by_what_they_are(tmp_path: Path) -> None:
     found = [str(i).encode() for i in range(3000)]
     sides = {bytes(part): held_out for part, held_out in spooled(found, tmp_path / "a")}
     assert sorted(sides) == sorted(found) and 10 <= sum(sides.values()) <= 60
     assert dict((bytes(part), held_out) for part, held_out in spooled(found[::-1], tmp_path / "b")) == sides
 
 
-def test_documents_end_at_nuls_and_at_the_end_of_files(tmp_path):
+def test_documents_end_at_nuls_and_at_the_end_of_files(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     folder.mkdir()
     found = [f"document {i}\n".encode() for i in range(60)]
@@ -172,13 +178,13 @@ def test_documents_end_at_nuls_and_at_the_end_of_files(tmp_path):
 
 
 @pytest.mark.parametrize("n", [1, 50, 60, 1000])
-def test_equal_documents_are_trained_on(tmp_path, n):
+def test_equal_documents_are_trained_on(tmp_path: Path, n: int) -> None:
     text = spooled([b"one license\n" * 9] * n, tmp_path / "a")
     sides = [held_out for _, held_out in text]
     assert len(sides) >= 2 and sides.count(True) == 1 and (text.repeats or n == 1)
 
 
-def test_one_other_document_among_equal_ones(tmp_path):
+def test_one_other_document_among_equal_ones(tmp_path: Path) -> None:
     for other in (b"%d" % i for i in range(20)):  # whichever hash is the least
         found = [b"one license\n" * 9] * 100 + [other]
         sides = [held_out for _, held_out in spooled(found, tmp_path / "a")]
@@ -186,7 +192,9 @@ def test_one_other_document_among_equal_ones(tmp_path):
 
 
 @given(st.text(min_size=2, max_size=300), st.integers(1, 400))
-def test_few_documents_are_cut_into_passages_that_are_all_of_it(tmp_path_factory, content, times):
+def test_few_documents_are_cut_into_passages_that_are_all_of_it(
+    tmp_path_factory: pytest.TempPathFactory, content: Any, times: int
+) -> None:
     data = (content.replace("\0", "") * times).encode("utf-8", "ignore")
     if len(data) < 2:
         return
@@ -196,20 +204,20 @@ def test_few_documents_are_cut_into_passages_that_are_all_of_it(tmp_path_factory
     assert all(len(part) <= 3 * module.PASSAGE for part, _ in parts)
 
 
-def test_one_long_line_is_cut(tmp_path):
+def test_one_long_line_is_cut(tmp_path: Path) -> None:
     parts = [bytes(part) for part, _ in spooled(["ü一".encode() * 100_000], tmp_path / "a")]
     assert len(parts) > 20 and all(part.decode() for part in parts)
 
 
 @given(st.text(max_size=50), st.integers(0, 200))
-def test_characters_are_not_cut(text, at):
+def test_characters_are_not_cut(text: str, at: int) -> None:
     data = text.encode("utf-8", "ignore")
     cut = whole_character(memoryview(data), at)
     assert cut <= len(data) and (cut == len(data) or at - 4 < cut <= at)
     data[:cut].decode()
 
 
-def test_memory_is_bounded_by_bytes(monkeypatch):
+def test_memory_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many documents, and however large one is: what the library gets in one call."""
     calls: list[int] = []
 
@@ -227,7 +235,7 @@ def test_memory_is_bounded_by_bytes(monkeypatch):
 # --- pipes
 
 
-def test_a_pipe_is_a_source_and_so_is_standard_input(tmp_path, monkeypatch):
+def test_a_pipe_is_a_source_and_so_is_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(PROSE.encode(),))
@@ -242,14 +250,14 @@ def test_a_pipe_is_a_source_and_so_is_standard_input(tmp_path, monkeypatch):
     assert source.digest() == weighted.digest() and source.name == "stdin"
 
 
-def test_an_empty_pipe(tmp_path, monkeypatch):
+def test_an_empty_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(os.devnull) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         with pytest.raises(LlmzipError, match="holds no text"):
             Source.parse("-").spooled(tmp_path / "0")
 
 
-def test_files_are_utf_8_in_any_locale(tmp_path):
+def test_files_are_utf_8_in_any_locale(tmp_path: Path) -> None:
     """In a locale of ASCII: the whole command, and the very same model as in UTF-8."""
     (tmp_path / "größe.txt").write_bytes(PROSE.encode() * 4)
     script = "import sys; from llmzip.cli.app import main; sys.exit(main())"

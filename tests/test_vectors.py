@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def build(steps: list[str]) -> bytes:
     def hash32(name: str, content: str) -> bytes:
         return hashlib.sha256(span(name) + content.encode()).digest()[:4]
 
-    makers = {
+    makers: dict[str, Callable[[str], bytes]] = {
         "hex": bytes.fromhex,
         "text": str.encode,
         "varint": lambda argument: varint(int(argument)),

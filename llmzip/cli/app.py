@@ -18,6 +18,7 @@ from llmzip.errors import LlmzipError
 
 # The base class of all errors in the arguments, wherever it lives: some versions of typer bring a click of their own.
 _UsageError: Any = typer.BadParameter.__mro__[2]
+_LEFT_OUT = ("torch", "transformers", "gguf")  # of a light install (README.md)
 
 
 def commands() -> dict[str, habits.Options]:
@@ -83,6 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LlmzipError, OSError, MemoryError) as error:  # about no file; standard output that is full, for one
         Display().failed(error)
         descriptors.silence(sys.stdout)
+        return ERROR
+    except ModuleNotFoundError as error:
+        if error.name not in _LEFT_OUT:
+            raise
+        Display().error(f"this needs {error.name}, which is not installed", hint=f"pip install {error.name}")
         return ERROR
     finally:
         descriptors.silence_lost_messages()

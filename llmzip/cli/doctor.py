@@ -50,7 +50,11 @@ def _check(name: str | None, device: str | None, threads: int | None) -> Iterato
     yield "scores", f"sha256 {digest[:16]} (the same on every machine)"
     _require(np.array_equal(whole, steps), "one call and single steps give different scores")
     yield "self-test", "one call = single steps: ok"
-    reference = model.open_reference(2, 64).forward(ids)
+    try:
+        reference = model.open_reference(2, 64).forward(ids)
+    except ModuleNotFoundError as error:
+        yield "self-test", f"kernels = torch operations: not checked, {error.name} is not installed"
+        return
     _require(np.array_equal(whole, reference), "the kernels and the torch operations give different scores")
     yield "self-test", "kernels = torch operations: ok"
 

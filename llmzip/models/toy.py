@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from llmzip.errors import FormatError
 from llmzip.models import ESCAPE_SCORE
-from llmzip.tokens import in_order
+from llmzip.tokens import in_order, places_of
 
 _MISSING = bytes([4, 6, 255])  # bytes that this vocabulary lacks, as real ones do
 _WORDS = (b" the ", b"ing ", b" and ", b"tion", b"<|endoftext|>")
@@ -56,45 +56,53 @@ class ToyTokenizer:
 
 class ToyState:
     def __init__(self, model: "ToyModel", lanes: int, window: int) -> None:
-        self._model = model
+        self._prepare(model.tokenizer, model.salt)
         self._hashes = np.ones((window + 1, lanes), dtype=np.uint32)  # before each position: of all ids,
         self._recents = np.zeros((window + 1, lanes), dtype=np.uint32)  # and the last four
         self._pos = 0
+
+    def _prepare(self, tokenizer: ToyTokenizer, salt: int) -> None:
+        """What scores are made of, in their order: that of the entries."""
+        entries = tokenizer.entries
+        self._odd = (entries.astype(np.uint32) * np.uint32(40503) + np.uint32(salt)) * np.uint32(2) + np.uint32(1)
+        self._letters = places_of(entries, tokenizer.n_symbols)[[tokenizer._id[bytes([byte])] for byte in _LETTERS]]
+        self._escapes = np.flatnonzero(entries >= tokenizer.n_vocab)
+        scores = dict.fromkeys(b"cmwfgypbvkjxqz.,\n", -1100) | {b: -60 * i for i, b in enumerate(b" etaoinshrdlu")}
+        known = {bytes([byte]): score for byte, score in scores.items()} | dict.fromkeys(_WORDS, -1300)
+        self._prior = np.array([known.get(tokenizer.spelled[i], -2600) for i in entries], dtype=np.int32)
+        self._prior[self._escapes] = -(1 << 20)  # never the greatest
 
     def reset(self) -> None:
         self._pos = 0
 
     def prompt(self, ids: NDArray[np.int32]) -> None:
-        for column in ids.T:
-            self._read(column, np.arange(len(ids), dtype=np.int32), self._pos)
+        for column in ids.T.tolist():
+            for lane, token in enumerate(column):
+                self._read(token, lane, self._pos)
             self._pos += 1
 
     def forward(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         lanes = np.arange(len(ids), dtype=np.int32)
-        scores = np.empty((*ids.shape, len(self._model.tokenizer.entries)), dtype=np.int16)
+        scores = np.empty((*ids.shape, len(self._prior)), dtype=np.int16)
         for c in range(ids.shape[1]):
             scores[:, c] = self.look(ids[:, c], lanes, np.full(len(ids), self._pos, np.int32))
             self._pos += 1
         return scores
 
     def look(self, ids: NDArray[np.int32], lanes: NDArray[np.int32], positions: NDArray[np.int32]) -> NDArray[np.int16]:
-        tokenizer = self._model.tokenizer
-        for token, lane, position in zip(ids, lanes, positions, strict=True):
-            self._read(token[None], lane[None], position)
+        for each in zip(ids.tolist(), lanes.tolist(), positions.tolist(), strict=True):
+            self._read(*each)
         hashes, recents = self._hashes[positions + 1, lanes], self._recents[positions + 1, lanes]
-        noise = (hashes ^ (hashes >> 15))[:, None] * self._model.odd >> np.uint32(24)  # (n, symbols), 0 .. 255
-        row = self._model.prior - noise.astype(np.int32)
-        row[np.arange(len(row)), self._model.letters[_expected(recents)]] += 1200
-        row -= row[:, tokenizer.entries[tokenizer.entries < tokenizer.n_vocab]].max(axis=1, keepdims=True)
-        row[:, tokenizer.n_vocab :] = ESCAPE_SCORE
-        scores: NDArray[np.int16] = row[:, tokenizer.entries].astype(np.int16, order="C")
-        return scores
+        noise = (hashes ^ (hashes >> 15))[:, None] * self._odd >> np.uint32(24)  # (n, entries), 0 .. 255
+        row = self._prior - noise.astype(np.int32)
+        row[np.arange(len(row)), self._letters[_expected(recents)]] += 1200
+        row -= row.max(axis=1, keepdims=True)
+        row[:, self._escapes] = ESCAPE_SCORE
+        return row.astype(np.int16)
 
-    def _read(self, ids: NDArray[np.int32], lanes: NDArray[np.int32], position: int) -> None:
-        new = ids.astype(np.uint32)
-        hashes, recents = self._hashes[position, lanes], self._recents[position, lanes]
-        self._hashes[position + 1, lanes] = hashes * np.uint32(2654435761) + new + np.uint32(1)
-        self._recents[position + 1, lanes] = (recents << np.uint32(8)) + new
+    def _read(self, token: int, lane: int, position: int) -> None:
+        self._hashes[position + 1, lane] = self._hashes.item(position, lane) * 2654435761 + token + 1 & 0xFFFFFFFF
+        self._recents[position + 1, lane] = (self._recents.item(position, lane) << 8) + token & 0xFFFFFFFF
 
 
 def _expected(recent: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -117,18 +125,9 @@ class ToyModel:
 
     def __init__(self, salt: int = 0) -> None:
         self.name = "toy"
+        self.salt = salt
         self.fingerprint = hashlib.sha256(b"llmzip toy %d" % salt).digest()
         self.tokenizer = ToyTokenizer()
-        n = self.tokenizer.n_symbols
-        self.odd = (np.arange(n, dtype=np.uint32) * np.uint32(40503) + np.uint32(salt)) * np.uint32(2) + np.uint32(1)
-        self.letters = self.tokenizer.encode(_LETTERS)
-        self.prior = np.full(n, -2600, dtype=np.int32)
-        for rank, byte in enumerate(b" etaoinshrdlu"):
-            self.prior[self.tokenizer._id[bytes([byte])]] = -60 * rank
-        for byte in b"cmwfgypbvkjxqz.,\n":
-            self.prior[self.tokenizer._id[bytes([byte])]] = -1100
-        for word in _WORDS:
-            self.prior[self.tokenizer._id[word]] = -1300
 
     def open(self, lanes: int, window: int, threads: int | None = None) -> ToyState:
         return ToyState(self, lanes, window)
@@ -139,8 +138,9 @@ class ToyModel:
     def speak(self, n_bytes: int, seed: int = 0) -> bytes:
         """Text that this model, and nobody else, knows what to expect in: three letters in four."""
         chance, recent, text = random.Random(seed), np.zeros(1, dtype=np.uint32), bytearray()
+        ids = self.tokenizer.encode(_LETTERS).astype(np.uint32)
         for _ in range(n_bytes):
             letter = int(_expected(recent)[0]) if chance.random() < 0.75 else chance.randrange(len(_LETTERS))
             text.append(_LETTERS[letter])
-            recent = (recent << np.uint32(8)) + self.letters[letter].astype(np.uint32)
+            recent = (recent << np.uint32(8)) + ids[letter]
         return bytes(text)
