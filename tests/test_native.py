@@ -106,11 +106,10 @@ def test_it_builds_without_openmp(tmp_path):
     compiler = tmp_path / "cc"
     compiler.write_text('#!/bin/sh\nfor word; do [ "$word" = -fopenmp ] && exit 1; done\nexec cc "$@"\n')
     compiler.chmod(0o755)
-    command = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "build_ext"]
-    command += ["--build-lib", str(tmp_path / "out"), "--build-temp", str(tmp_path / "temp")]
-    environment = os.environ | {"CC": str(compiler), "LDSHARED": f"{compiler} -shared"}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=250)
-    (made,) = (tmp_path / "out").rglob("_kernels*.so")
+    for command in (["-S", str(ROOT / "llmzip"), "-B", str(tmp_path), "-G", "Ninja"], ["--build", str(tmp_path)]):
+        environment = os.environ | {"CC": str(compiler), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        subprocess.run(["cmake", *command], env=environment, check=True, capture_output=True, timeout=250)
+    made = tmp_path / "_kernels.so"
     assert native._load(str(made)).llmzip_threaded() == 0
     code = (
         "import sys; from llmzip import native; native._find = lambda: sys.argv[1]\n"
