@@ -133,6 +133,18 @@ def test_importing_leaves_the_environment_alone():
     )
 
 
+@pytest.mark.parametrize(
+    ("wanted", "levels"), [("", [0, 1, 4]), ("neon", [0, 1, 4]), ("amx", [0, 1]), ("portable", [0]), ("?", [0, 1, 4])]
+)
+def test_levels_are_those_of_the_library_up_to_the_one_asked_for(wanted, levels, monkeypatch):
+    class Library:
+        def llmzip_levels(self):
+            return 0b10011
+
+    monkeypatch.setenv("LLMZIP_KERNELS", wanted)
+    assert native._levels(Library()) == levels
+
+
 # ------------------------------------------------------------------ threads
 
 
