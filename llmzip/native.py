@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from llmzip.errors import LlmzipError
 
-LEVELS = ("portable", "avx2", "avx512-vnni", "amx")  # instruction sets, in the order of the C enum
+LEVELS = ("portable", "avx2", "avx512-vnni", "amx", "neon")  # instruction sets, in the order of the C enum
 
 
 class Matrix(Structure):
@@ -106,7 +106,7 @@ class Buffers(Structure):
 
 STRUCTS: tuple[type[Structure], ...] = (Matrix, Layer, Model, Cache, Rows, Activations, Buffers)
 # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
-VERSION = 6
+VERSION = 7
 MORE_THREADS = 16  # than cores are allowed up to here, for tests of exactness on small machines; waiting threads cost
 
 
@@ -114,7 +114,7 @@ def _find() -> str:
     """The file of the library. Raises OSError, which says why there is none to use."""
     if os.environ.get("LLMZIP_KERNELS") == "none":
         raise OSError("switched off by LLMZIP_KERNELS")
-    spec = importlib.util.find_spec("llmzip._kernels")
+    spec = importlib.util.find_spec("llmzip._kernels")  # it is no module, but has the name of one
     if spec is None or spec.origin is None:
         raise OSError("llmzip was installed without its compiled kernels: it found no C compiler")
     return spec.origin
@@ -159,13 +159,13 @@ def _declare(library: ctypes.CDLL) -> None:
     library.llmzip_forward.restype = None
 
 
-def _level(library: ctypes.CDLL | None) -> int:
-    """The best level that this CPU has, or the lower one that LLMZIP_KERNELS asks for (the exactness tests do)."""
+def _levels(library: ctypes.CDLL | None) -> list[int]:
+    """The levels that this CPU has, best last: up to the one that LLMZIP_KERNELS asks for (the exactness tests do)."""
     if library is None:
-        return -1
-    best = int(library.llmzip_best_level())
+        return []
     wanted = os.environ.get("LLMZIP_KERNELS", "")
-    return min(best, LEVELS.index(wanted)) if wanted in LEVELS else best
+    last = LEVELS.index(wanted) if wanted in LEVELS else len(LEVELS) - 1
+    return [level for level in range(last + 1) if library.llmzip_levels() >> level & 1]
 
 
 def _load_or_say_why() -> tuple[ctypes.CDLL | None, str]:
@@ -214,7 +214,7 @@ def check_rounding(threads: int = 1) -> None:
 
 
 def _has_openmp() -> bool:
-    """Whether a library for threads that others use, too, is in this process."""
+    """Whether GCC's library for threads, which others use, too, is in this process; Clang's survives a fork."""
     try:
         with open("/proc/self/maps", "rb") as maps:
             return b"libgomp" in maps.read()
@@ -295,7 +295,7 @@ _pool = _Pool()  # before the library is loaded, which brings a library for thre
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.after_fork)
 library, why_no_library = _load_or_say_why()  # the reason is empty if there is one
-best_level = _level(library)
+levels = _levels(library)
 
 
 def pointer(array: NDArray[np.generic] | None) -> int | None:

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from llmzip import get_info
+from llmzip import get_info, native
 from llmzip.models import Model, registry
 from llmzip.stream import LmzCompressor
 
@@ -41,7 +41,6 @@ print(llmzip.decompress(packed, model) == data, pack(data, model, int(sys.argv[5
 """
 ATEN = ("default", "avx2", "avx512")
 ONEDNN = ("SSE41", "AVX2", "AVX512_CORE", "")
-LEVELS = ("portable", "avx2", "avx512-vnni", "amx")
 
 
 def pack(data: bytes, model: Model, lanes: int) -> bytes:
@@ -68,7 +67,7 @@ def cases(threads: tuple[int, ...] = (1, 2), kernels: str = "torch") -> Iterator
     for aten, onednn, n in itertools.product(ATEN, ONEDNN, threads):
         limits = {"ONEDNN_MAX_CPU_ISA": onednn} if onednn else {}
         yield n, {"ATEN_CPU_CAPABILITY": aten, **limits, **({"MATRIX_TORCH": "1"} if kernels == "torch" else {})}
-    for level, n in itertools.product(LEVELS, threads):
+    for level, n in itertools.product(native.LEVELS, threads):
         yield n, {"LLMZIP_KERNELS": level}
 
 

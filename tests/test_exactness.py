@@ -54,7 +54,7 @@ def states(path: Path, lanes: int, window: int, **changes: Any) -> Iterator[tupl
     slow = reference.ReferenceLlama(config, tensors, device="cpu")
     slow.matmul = ops.float_mm
     yield "torch float32", reference.ReferenceState(slow, entries, lanes, window)
-    for level in range(native.best_level + 1):
+    for level in native.levels:
         for threads in (1, 2):
             model = fused.FusedLlama(config, tensors, entries, level=level, threads=threads)
             yield f"{native.LEVELS[level]} x{threads}", fused.FusedState(model, lanes, window)
@@ -126,7 +126,7 @@ def test_the_largest_vocabulary(tiny: Path) -> None:
     config = LlamaConfig.of({**values, "n_vocab": n})
     assert fused.supports(config) == ""
     entries = np.arange(n, dtype=np.int32)[::-1]
-    model = fused.FusedLlama(config, tensors, entries, level=native.best_level, threads=2)
+    model = fused.FusedLlama(config, tensors, entries, level=native.levels[-1], threads=2)
     ids = np.array([[5, n - 1, 300_000]], dtype=np.int32)
     slow = reference.ReferenceLlama(config, tensors, device="cpu")
     truth = reference.ReferenceState(slow, entries.copy(), 1, 8).forward(ids)

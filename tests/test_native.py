@@ -109,11 +109,10 @@ def test_it_builds_without_openmp(tmp_path: Path) -> None:
     compiler = tmp_path / "cc"
     compiler.write_text('#!/bin/sh\nfor word; do [ "$word" = -fopenmp ] && exit 1; done\nexec cc "$@"\n')
     compiler.chmod(0o755)
-    command = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "build_ext"]
-    command += ["--build-lib", str(tmp_path / "out"), "--build-temp", str(tmp_path / "temp")]
-    environment = os.environ | {"CC": str(compiler), "LDSHARED": f"{compiler} -shared"}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=250)
-    (made,) = (tmp_path / "out").rglob("_kernels*.so")
+    for command in (["-S", str(ROOT / "llmzip"), "-B", str(tmp_path), "-G", "Ninja"], ["--build", str(tmp_path)]):
+        environment = os.environ | {"CC": str(compiler), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        subprocess.run(["cmake", *command], env=environment, check=True, capture_output=True, timeout=250)
+    made = tmp_path / "_kernels.so"
     assert native._load(str(made)).llmzip_threaded() == 0
     code = (
         "import sys; from llmzip import native; native._find = lambda: sys.argv[1]\n"
@@ -135,6 +134,18 @@ def test_importing_leaves_the_environment_alone() -> None:
         run("import os; from llmzip import native; print(os.environ['GOMP_SPINCOUNT'])", GOMP_SPINCOUNT="7").stdout
         == "7\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "levels"), [("", [0, 1, 4]), ("neon", [0, 1, 4]), ("amx", [0, 1]), ("portable", [0]), ("?", [0, 1, 4])]
+)
+def test_levels_are_those_of_the_library_up_to_the_one_asked_for(wanted, levels, monkeypatch):
+    class Library:
+        def llmzip_levels(self):
+            return 0b10011
+
+    monkeypatch.setenv("LLMZIP_KERNELS", wanted)
+    assert native._levels(Library()) == levels
 
 
 # ------------------------------------------------------------------ threads

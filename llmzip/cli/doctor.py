@@ -74,8 +74,8 @@ def _version(package: str) -> str:
 def _kernels() -> str:
     if native.library is None:
         return f"{native.why_no_library}: torch operations are used, with the same bits, more slowly"
-    threaded = "with" if native.library.llmzip_threaded() else "without"
-    return f"{native.LEVELS[native.best_level]}, {threaded} threads"
+    threaded = "with threads" if native.library.llmzip_threaded() else "without OpenMP, so with one thread"
+    return f"{native.LEVELS[native.levels[-1]]}, {threaded}"
 
 
 def _cpu() -> str:

@@ -16,7 +16,7 @@ from llmzip.models.checkpoint import Tensors
 from llmzip.models.config import LlamaConfig
 
 MAX_ROWS = 256  # rows of activations in flight: with their int8 digits they stay in a level-2 cache
-HEAD_ROWS = 64  # as in _kernels.c
+HEAD_ROWS = 64  # as in _kernels.h
 MAX_INNER = 66_000  # |sum| <= 255 * 127 * k < 2**31
 MAX_HEAD_DIM = 512
 
@@ -47,7 +47,7 @@ def self_test(level: int, inner_sizes: set[int], digits: int, threads: int | Non
 
 def best_exact_level(config: LlamaConfig, threads: int | None = None) -> int:
     """The fastest instruction set of this CPU that passes the self-test, or -1."""
-    for level in range(native.best_level, -1, -1):
+    for level in reversed(native.levels):
         if self_test(level, config.inner_sizes, config.digits, threads):
             return level
     return -1
