@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from coding import cm_block, grouped, member_of
 from commands import COMMAND, TEXT, Run, environment, stored
+from opened import book, gzipped, prose
 
 import llmzip
 from llmzip import container, parts, primitives
@@ -93,6 +94,19 @@ def test_merged_parts_of_anything(sizes: dict[str, int]) -> None:
             for at in range(0, len(content), 4999):
                 file.seek(at)
                 assert file.read(3) == content[at : at + 3]
+
+
+def test_merged_parts_of_what_is_opened() -> None:
+    """Streams of a block, and one that several groups of its part are pieces of; where parts are cut, it is closed."""
+    content = gzipped(prose(1500)) * 2 + CONTENT + book(3) + gzipped(prose(12000, 1)) + CONTENT
+    coded = coded_parts(content, 2, block_size=1000, group_size=3000)
+    assert all(any("open" in block.transforms for block in llmzip.get_info(one).blocks) for one in coded)
+    joined = merged(coded, content)
+    assert llmzip.decompress(joined, MODEL) == content
+    with llmzip.LmzFile(io.BytesIO(joined), model=MODEL) as file:
+        for at in range(0, len(content), 3001):
+            file.seek(at)
+            assert file.read(5) == content[at : at + 5]
 
 
 def test_merged_parts_whose_first_block_is_stored_and_gone_on_from() -> None:
