@@ -311,6 +311,59 @@ static inline void tile_kernel(const int8_t *a, int64_t stride, const uint8_t *p
 }
 #endif
 
+#if !BYTES
+enum { MAX_PART = 1040 }; /* inputs at a time: |sum| <= 16256 * 127 * 1040 < 2^31 */
+
+#ifdef AVX2
+/* Inputs `begin` to `end` of `count` rows, up to 3, times one panel: sums[row][32]. */
+static inline __attribute__((always_inline)) void rows_of(const int16_t *a, int64_t stride, const uint8_t *panel,
+    int64_t begin, int64_t end, const int count, int32_t *sums) {
+    __m256i acc[3][4];
+#pragma GCC unroll 3
+    for (int r = 0; r < count; r++) acc[r][0] = acc[r][1] = acc[r][2] = acc[r][3] = _mm256_setzero_si256();
+    for (int64_t i = begin; i < end; i += 2) {
+        __m256i inputs[3];
+#pragma GCC unroll 3
+        for (int r = 0; r < count; r++) {
+            int32_t two;
+            memcpy(&two, a + r * stride + i, 4);
+            inputs[r] = _mm256_set1_epi32(two);
+        }
+#pragma GCC unroll 4
+        for (int c = 0; c < 4; c++) { /* widened once for all rows */
+            __m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(panel + i * 32) + c));
+#pragma GCC unroll 3
+            for (int r = 0; r < count; r++) acc[r][c] = _mm256_add_epi32(acc[r][c], _mm256_madd_epi16(w, inputs[r]));
+        }
+    }
+#pragma GCC unroll 3
+    for (int r = 0; r < count; r++)
+#pragma GCC unroll 4
+        for (int c = 0; c < 4; c++) _mm256_storeu_si256((__m256i *)(sums + r * 32) + c, acc[r][c]);
+}
+
+static void rows_kernel(
+    const int16_t *a, int64_t stride, const uint8_t *panel, int64_t begin, int64_t end, int count, int32_t *sums) {
+    switch (count) { /* of a number that the compiler knows: unrolled */
+    case 3: rows_of(a, stride, panel, begin, end, 3, sums); break;
+    case 2: rows_of(a, stride, panel, begin, end, 2, sums); break;
+    default: rows_of(a, stride, panel, begin, end, 1, sums);
+    }
+}
+#else
+/* Inputs `begin` to `end` of `count` rows times one panel: sums[row][32]. */
+static void rows_kernel(
+    const int16_t *a, int64_t stride, const uint8_t *panel, int64_t begin, int64_t end, int count, int32_t *sums) {
+    memset(sums, 0, (size_t)count * 32 * sizeof *sums);
+    for (int r = 0; r < count; r++, a += stride, sums += 32)
+        for (int64_t i = begin; i < end; i += 2) {
+            const int8_t *w = (const int8_t *)panel + i * 32;
+            for (int c = 0; c < 32; c++) sums[c] += w[2 * c] * a[i] + w[2 * c + 1] * a[i + 1];
+        }
+}
+#endif
+#endif
+
 /* Exact integer sums of `rows` rows times one panel as float32, rounded once: y[row][32]. */
 static void panel_sums(const void *lines, int64_t row, int rows, int64_t k_stride, int digits, const int64_t *offsets,
     const uint8_t *panel, float *y) {
@@ -352,37 +405,21 @@ static void panel_sums(const void *lines, int64_t row, int rows, int64_t k_strid
 #else
     (void)digits, (void)offsets;
     const int16_t *a = (const int16_t *)lines + row * k_stride;
-    for (int r = 0; r < rows; r++, a += k_stride) {
-        int64_t total[32] = {0};
-        for (int64_t begin = 0; begin < k_stride; begin += 1040) { /* 16256 * 127 * 1040 < 2^31 */
-            int64_t end = begin + 1040 < k_stride ? begin + 1040 : k_stride;
-            int32_t sums[32];
-#ifdef AVX2
-            __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
-            for (int64_t i = begin; i < end; i += 2) {
-                int32_t two;
-                memcpy(&two, a + i, 4);
-                __m256i q = _mm256_set1_epi32(two);
-                const __m128i *w = (const __m128i *)(panel + i * 32);
-                s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(w)), q));
-                s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(w + 1)), q));
-                s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(w + 2)), q));
-                s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(w + 3)), q));
-            }
-            _mm256_storeu_si256((__m256i *)sums, s0);
-            _mm256_storeu_si256((__m256i *)(sums + 8), s1);
-            _mm256_storeu_si256((__m256i *)(sums + 16), s2);
-            _mm256_storeu_si256((__m256i *)(sums + 24), s3);
-#else
-            memset(sums, 0, sizeof sums);
-            for (int64_t i = begin; i < end; i += 2) {
-                const int8_t *w = (const int8_t *)panel + i * 32;
-                for (int c = 0; c < 32; c++) sums[c] += w[2 * c] * a[i] + w[2 * c + 1] * a[i + 1];
-            }
-#endif
-            for (int c = 0; c < 32; c++) total[c] += sums[c];
+    for (int r = 0, count; r < rows; r += count, a += count * k_stride, y += count * 32) {
+        int32_t sums[3 * 32];
+        count = rows - r < 3 ? rows - r : 3;
+        if (k_stride <= MAX_PART) {
+            rows_kernel(a, k_stride, panel, 0, k_stride, count, sums);
+            for (int c = 0; c < count * 32; c++) y[c] = (float)sums[c];
+            continue;
         }
-        for (int c = 0; c < 32; c++) y[r * 32 + c] = (float)total[c];
+        int64_t total[3 * 32] = {0};
+        for (int64_t begin = 0; begin < k_stride; begin += MAX_PART) {
+            rows_kernel(
+                a, k_stride, panel, begin, begin + MAX_PART < k_stride ? begin + MAX_PART : k_stride, count, sums);
+            for (int c = 0; c < count * 32; c++) total[c] += sums[c];
+        }
+        for (int c = 0; c < count * 32; c++) y[c] = (float)total[c];
     }
 #endif
 }
@@ -523,6 +560,27 @@ static inline void dots_of(const int8_t *q, const uint8_t *k_cache, int dim, int
 }
 #endif
 
+#ifdef AVX2
+/* 4 positions from j on; q widened. */
+static inline void dots_of(const int16_t *q, const uint8_t *k_cache, int dim, int64_t j, int32_t *dots) {
+    const uint8_t *k = k_cache + j * dim;
+    __m256i acc[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) acc[i] = _mm256_setzero_si256();
+    for (int d = 0; d < dim; d += 16) {
+        __m256i digits = _mm256_loadu_si256((const __m256i *)(q + d));
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            __m256i keys = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(k + i * dim + d)));
+            acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(keys, digits));
+        }
+    }
+    __m256i sums = _mm256_hadd_epi32(_mm256_hadd_epi32(acc[0], acc[1]), _mm256_hadd_epi32(acc[2], acc[3]));
+    __m128i all = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    _mm_storeu_si128((__m128i *)(dots + j), all);
+}
+#endif
+
 /* dots[j] = q . k[j], |.| <= 127 * 127 * dim < 2^31, for positions begin <= j < end (rounded outwards to 16). */
 static inline void dots(const int8_t *q, const uint8_t *k_cache, int dim, int64_t begin, int64_t end, int32_t *dots) {
 #ifdef NEON
@@ -534,6 +592,10 @@ static inline void dots(const int8_t *q, const uint8_t *k_cache, int dim, int64_
     int64_t j = begin & ~15;
     for (; j + 48 < end; j += 64) dots_of(q, k_cache, dim, j, 4, correction, dots);
     for (; j < end; j += 16) dots_of(q, k_cache, dim, j, 1, correction, dots);
+#elif defined(AVX2)
+    int16_t wide[MAX_HEAD_DIM];
+    for (int d = 0; d < dim; d++) wide[d] = q[d];
+    for (int64_t j = begin & ~3; j < end; j += 4) dots_of(wide, k_cache, dim, j, dots);
 #else
     for (int64_t j = begin; j < end; j++) {
         const int8_t *k = (const int8_t *)k_cache + j * dim;
@@ -570,6 +632,27 @@ static inline __attribute__((always_inline)) void weighted_of(const int16_t *p, 
 }
 #endif
 
+#ifdef AVX2
+/* 16 of the dimensions, from d on: two positions at a time. */
+static inline void weighted_of(
+    const int16_t *p, const int8_t *v_cache, int dim, int64_t begin, int64_t end, int d, int32_t *acc) {
+    __m256i low = _mm256_setzero_si256(), high = low;
+    for (int64_t j = begin & ~1; j < end; j += 2) { /* p is zero before and after, and V is there */
+        int32_t two;
+        memcpy(&two, p + j, 4);
+        __m256i weights = _mm256_set1_epi32(two);
+        const __m128i *v = (const __m128i *)(v_cache + j * dim + d);
+        __m128i one = _mm_loadu_si128(v), other = _mm_loadu_si128((const __m128i *)((const int8_t *)v + dim));
+        __m256i values = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(one, other));
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(values, weights));
+        values = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(one, other));
+        high = _mm256_add_epi32(high, _mm256_madd_epi16(values, weights));
+    }
+    _mm256_storeu_si256((__m256i *)(acc + d), low);
+    _mm256_storeu_si256((__m256i *)(acc + d + 8), high);
+}
+#endif
+
 /* acc[d] = sum of p[j] v[j][d], |.| <= 127 * (32640 + positions / 2) < 2^24. p is zero at begin - 1 and from end to
  * end + 2. */
 static inline void weighted(
@@ -578,6 +661,8 @@ static inline void weighted(
     int d = 0;
     for (; d + 48 < dim; d += 64) weighted_of(p, v_cache, dim, begin, end, d, 4, acc);
     for (; d < dim; d += 16) weighted_of(p, v_cache, dim, begin, end, d, 1, acc);
+#elif defined(AVX2)
+    for (int d = 0; d < dim; d += 16) weighted_of(p, v_cache, dim, begin, end, d, acc);
 #else
     memset(acc, 0, (size_t)dim * 4);
     for (int64_t j = begin; j < end; j++)

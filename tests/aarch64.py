@@ -23,6 +23,7 @@ from pathlib import Path
 
 from llmzip import decompress, get_info, native
 from llmzip.models import registry
+from llmzip.models.llama import LlamaModel
 from llmzip.stream import LmzCompressor
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +51,7 @@ def pack(name: str, data: bytes) -> bytes:
 def check(folder: Path) -> None:
     """Prints a line of JSON for each case: its name, whether it was read, whether it was written the same, seconds."""
     model = registry.load("pocket")
+    assert isinstance(model, LlamaModel)
     print(json.dumps([platform.machine(), native.levels, model.kernels]), flush=True)
     for name in CASES:
         data, packed = (folder / name).read_bytes(), (folder / f"{name}.lmz").read_bytes()

@@ -7,7 +7,7 @@ import sys
 import sysconfig
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -139,13 +139,15 @@ def test_importing_leaves_the_environment_alone() -> None:
 @pytest.mark.parametrize(
     ("wanted", "levels"), [("", [0, 1, 4]), ("neon", [0, 1, 4]), ("amx", [0, 1]), ("portable", [0]), ("?", [0, 1, 4])]
 )
-def test_levels_are_those_of_the_library_up_to_the_one_asked_for(wanted, levels, monkeypatch):
+def test_levels_are_those_of_the_library_up_to_the_one_asked_for(
+    wanted: str, levels: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Library:
-        def llmzip_levels(self):
+        def llmzip_levels(self) -> int:
             return 0b10011
 
     monkeypatch.setenv("LLMZIP_KERNELS", wanted)
-    assert native._levels(Library()) == levels
+    assert native._levels(cast(ctypes.CDLL, Library())) == levels
 
 
 # ------------------------------------------------------------------ threads
