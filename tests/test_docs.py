@@ -214,7 +214,7 @@ def script(text: str) -> str:
     lines = []
     for line in text.splitlines():
         line = line.removeprefix("$ ")
-        if re.match(r"bash \.ci/|llmzip (train|doctor|compress -9)|ls ", line):
+        if re.match(r"bash \.ci/|pip install |llmzip (train|doctor|compress -9)|ls ", line):
             continue
         line = re.sub(r"\bllmzip compress\b", "llmzip compress -m toy", line).replace("| less", "| cat >/dev/null")
         lines.append(re.sub(r"\s+#.*", "", line))
