@@ -17,6 +17,7 @@ from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int32, c_int6
 import numpy as np
 from numpy.typing import NDArray
 
+from llmzip import workers
 from llmzip.errors import LlmzipError
 
 LEVELS = ("portable", "avx2", "avx512-vnni", "amx", "neon")  # instruction sets, in the order of the C enum
@@ -165,7 +166,8 @@ def _levels(library: ctypes.CDLL | None) -> list[int]:
         return []
     wanted = os.environ.get("LLMZIP_KERNELS", "")
     last = LEVELS.index(wanted) if wanted in LEVELS else len(LEVELS) - 1
-    return [level for level in range(last + 1) if library.llmzip_levels() >> level & 1]
+    here = int(library.llmzip_levels())
+    return [level for level in range(last + 1) if here >> level & 1]
 
 
 def _load_or_say_why() -> tuple[ctypes.CDLL | None, str]:
@@ -283,11 +285,7 @@ def _n_startable(n: int) -> int:
         end.set()
         for thread in started:
             thread.join()
-    left = [f"/proc/self/task/{thread.native_id}" for thread in started]
-    for _ in range(10_000):  # one that has been joined counts for a moment more
-        if not any(map(os.path.exists, left)):
-            break
-        os.sched_yield()
+    workers.wait_until_gone(thread.native_id for thread in started)  # until then they count
     return n
 
 

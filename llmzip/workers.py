@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -31,16 +32,35 @@ def beside() -> Iterator[Executor | None]:
 
     None where none can be started: while the interpreter ends, or at a limit of the system.
     """
-    with ThreadPoolExecutor(1) as executor:
-        yield executor if _starts(executor) else None
-
-
-def _starts(executor: Executor) -> bool:
+    thread = None
     try:
-        executor.submit(int).result()
+        with ThreadPoolExecutor(1) as executor:
+            thread = _started(executor)
+            yield None if thread is None else executor
+    finally:
+        if thread is not None:
+            wait_until_gone([thread])
+
+
+def _started(executor: Executor) -> int | None:
+    """What the system calls a thread of it; None where none can be started."""
+    try:
+        return executor.submit(threading.get_native_id).result()
     except RuntimeError:
-        return False
-    return True
+        return None
+
+
+def wait_until_gone(native_ids: Iterable[int | None]) -> None:
+    """Wait for the system to be done with threads that Python has joined, which takes a moment more.
+
+    Until then they count, and libraries that they used may hold locks: a child of fork would find those locked for
+    ever (torch's MKL, which gives back its buffers then).
+    """
+    left = [f"/proc/self/task/{native_id}" for native_id in native_ids]
+    for _ in range(10_000):
+        if not any(map(os.path.exists, left)):
+            break
+        time.sleep(1e-4)
 
 
 def run(jobs: Sequence[Job[Result]], n_threads: int, progress: Progress | None = None) -> Generator[Result, None, None]:
@@ -62,7 +82,7 @@ def run(jobs: Sequence[Job[Result]], n_threads: int, progress: Progress | None =
     executor = ThreadPoolExecutor(min(n_threads, len(jobs)))
     queues: list[SimpleQueue[Result | _Ended]] = [SimpleQueue() for _ in jobs]
     try:
-        if not _starts(executor):
+        if _started(executor) is None:
             for job in told:
                 yield from job()
             return

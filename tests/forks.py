@@ -131,10 +131,7 @@ PATTERNS = {
         with multiprocessing.get_context('spawn').Pool(1) as pool:
             assert pool.map(llmzip.decompress, [packed]) == [TEXT]""",
 }
-# Left to the campaign. Of a compress by torch operations, a child hangs in one run of some ten: a fault that is known
-# and not mended (docs/faq.md); on the compiled kernels it was never seen.
 SLOW = {
-    "torch operations in whole blocks, then fork",
     "multiprocessing, spawn", "threads that compress while it forks", "multiprocessing, a pool by fork",
     "torch was used before and llmzip imported, then fork", "torch was used between, then fork",
 }  # fmt: skip

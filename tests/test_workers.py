@@ -1,7 +1,11 @@
 """llmzip.workers: results in order, errors in their turn, and nobody waits for what is given up."""
 
+import ctypes
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +75,26 @@ def test_a_job_that_is_given_up_ends_when_it_tells() -> None:
 
 
 def test_where_no_thread_starts_it_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_starts", lambda executor: False)
+    monkeypatch.setattr(workers, "_started", lambda executor: None)
     assert list(workers.run([lambda progress: counting(2, progress)] * 2, 2)) == [0, 1, 0, 1]
     with workers.beside() as executor:
         assert executor is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are told by /proc")
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_thread_beside_is_gone_afterwards(fails: bool) -> None:
+    """And not only joined: what it holds of a library's locks, a child of fork would wait for."""
+    libc, key = ctypes.CDLL(None), ctypes.c_uint()
+    assert libc.pthread_key_create(ctypes.byref(key), libc.usleep) == 0  # called with the value as a thread ends
+
+    def end_late() -> int:
+        assert libc.pthread_setspecific(key, ctypes.c_void_p(20_000)) == 0
+        return threading.get_native_id()
+
+    with suppress(ZeroDivisionError), workers.beside() as executor:
+        assert executor is not None
+        thread = executor.submit(end_late).result()
+        assert Path(f"/proc/self/task/{thread}").exists()
+        1 // (not fails)
+    assert not Path(f"/proc/self/task/{thread}").exists()
