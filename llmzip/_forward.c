@@ -36,6 +36,7 @@ static inline int omp_thread(void) { return 0; }
 #define MAX_LINES 32 /* activation lines, one for each digit, that meet a panel of weights at once */
 #define ESCAPE_SCORE -4096
 enum { STORE = 0, ADD = 1, SWIGLU = 2 }; /* what linear does with its result */
+enum { MAX_PART = 1040 };                /* inputs whose sum fits into int32: 16256 * 127 * 1040 < 2^31 */
 
 /* Sets that multiply bytes four at a time have activations as int8 digits, the others as int16. */
 #if defined(VNNI) || defined(NEON)
@@ -312,8 +313,6 @@ static inline void tile_kernel(const int8_t *a, int64_t stride, const uint8_t *p
 #endif
 
 #if !BYTES
-enum { MAX_PART = 1040 }; /* inputs at a time: |sum| <= 16256 * 127 * 1040 < 2^31 */
-
 #ifdef AVX2
 /* Inputs `begin` to `end` of `count` rows, up to 3, times one panel: sums[row][32]. */
 static inline __attribute__((always_inline)) void rows_of(const int16_t *a, int64_t stride, const uint8_t *panel,
@@ -393,8 +392,8 @@ static void panel_sums(const void *lines, int64_t row, int rows, int64_t k_strid
         int64_t offset = offsets[row + r];
         if (digits == 1) {
             for (int c = 0; c < 32; c++) out[c] = (float)(high[c] - (int32_t)offset); /* <= 127 * 127 k < 2^31 */
-        } else if (k_stride <= 1040) {
-            /* the true sum is <= 16256 * 127 * 1040 < 2^31; what wraps on the way there cancels */
+        } else if (k_stride <= MAX_PART) {
+            /* the true sum fits; what wraps on the way there cancels */
             for (int c = 0; c < 32; c++)
                 out[c] = (float)(int32_t)((uint32_t)high[c] * 128u + (uint32_t)low[c] - (uint32_t)offset);
         } else {

@@ -13,7 +13,7 @@ from llmzip.models.toy import ToyModel
 
 def test_round_trips_of_compositions() -> None:
     model, kinds = ToyModel(), collections.Counter[str]()
-    wrong = {seed: found for seed in range(40) if (found := round_trips.run(seed, 700, model, kinds))}
+    wrong = {seed: found for seed in range(80) if (found := round_trips.run(seed, 700, model, kinds))}
     assert not wrong
     assert set(kinds) >= {"stored", "cm", "model"}  # else they tried little
 
@@ -21,7 +21,7 @@ def test_round_trips_of_compositions() -> None:
 def test_mutations_give_what_was_compressed_or_an_error() -> None:
     known = mutations.bases()
     contents = mutations.originals(known)
-    reads = [read for seed in range(60) for read in mutations.run(seed, known, contents)]
+    reads = [read for seed in range(120) for read in mutations.run(seed, known, contents)]
     assert {read.outcome for read in reads} >= {
         "decompress: FormatError",
         "decompress: content",

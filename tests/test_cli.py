@@ -650,7 +650,7 @@ def test_levels(run: Run) -> None:
 
     assert made("-1") == [("cm", 1)], "the fastest has no model"
     assert made("--level", "2") == [("model", 2)]
-    assert made() == made("-f9") == [("model", 1)]
+    assert made() == made("-6") == made("-f9") == [("model", 1)]
     assert made("-2", "--lanes", "3") == [("model", 3)]
     assert run("compress", "-0", "notes").code == run("compress", "--level", "10", "notes").code == 1
     Path("-9").write_bytes(b"a file of that name")

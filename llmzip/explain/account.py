@@ -125,8 +125,6 @@ Progress = Callable[[int], object]  # bytes of content that are done
 
 def is_packed(data: bytes) -> bool:
     """Whether these are the bytes of an .lmz file, by all its headers: other files may begin as one does."""
-    if not data or not container.begins_member(data):
-        return False
     try:
         walk_file(io.BytesIO(data))
     except LlmzipError:

@@ -142,11 +142,8 @@ class LmzCompressor:
             model, start = self._source.to_compress(), self._n_in
             threads = max(1, self._source.n_threads // len(groups)) if len(groups) > 1 else None
             jobs = [partial(Group.code, group, model, threads=threads) for group in groups]
-            before = self._n_out - sum(group.n_coded for group in groups)
-
-            def tell(done: int, groups: list[Group] = groups, start: int = start, before: int = before) -> None:
-                self._progress(start + done, before + sum(group.n_coded for group in groups))
-
+            n_out = self._n_out - sum(group.n_coded for group in groups)
+            tell = partial(self._report_progress, groups, start, n_out)
             coded = workers.run(jobs, self._source.n_threads, tell) if len(jobs) > 1 else jobs[0](tell)
             for block, why in coded:
                 content = bytes(self._held[: block.n_bytes])
@@ -157,6 +154,10 @@ class LmzCompressor:
                     self._report(f"{len(content)} bytes from {start}: {blocks.describe(block, len(done))}; {why}")
                 yield done
         self._failed = False
+
+    def _report_progress(self, groups: list[Group], n_in: int, n_out: int, done: int) -> None:
+        """How far these groups are, which began at so many bytes of content and of the file."""
+        self._progress(n_in + done, n_out + sum(group.n_coded for group in groups))
 
     def _next_groups(self, *, last: bool) -> list[Group]:
         """The next blocks, by group: of one group, or of as many as there are threads, as far as they are known.
