@@ -2,11 +2,10 @@
 
 The names here are loaded when they are first used, so that `import llmzip` costs nothing: neither numpy nor torch is
 imported by it.
+Nor is `typing`: until the command sees to signals, Ctrl-C ends it with a traceback.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # True for who checks types
 if TYPE_CHECKING:
     from llmzip.api import compress, decompress, get_info, salvage
     from llmzip.damage import Damage
@@ -66,6 +65,8 @@ def __getattr__(name: str) -> object:
     if name == "__version__":
         value: object = _version()
     elif name in __all__:
+        from importlib import import_module
+
         value = getattr(import_module(f"llmzip.{_HOMES.get(name, 'errors')}"), name)
     else:
         raise AttributeError(f"module 'llmzip' has no attribute {name!r}")

@@ -6,12 +6,15 @@ Signals are seen to before anything else is imported, which takes a while.
 import os
 import signal
 import sys
-from types import FrameType
+
+TYPE_CHECKING = False  # True for who checks types
+if TYPE_CHECKING:
+    from types import FrameType
 
 _INTERRUPTED = "llmzip: interrupted\n"
 
 
-def _end_at_once(signum: int, frame: FrameType | None) -> None:
+def _end_at_once(signum: int, frame: "FrameType | None") -> None:
     """Nothing has been begun, or the end has: there is nothing that a clean-up would do."""
     discard = getattr(sys.modules.get("llmzip.cli.fileio"), "discard_temporaries", None)
     if discard is not None:
@@ -24,7 +27,7 @@ def _end_at_once(signum: int, frame: FrameType | None) -> None:
     os._exit(128 + signum)
 
 
-def _end(signum: int, frame: FrameType | None) -> None:
+def _end(signum: int, frame: "FrameType | None") -> None:
     """Unwind, so that everything is cleaned up. Told again, do not insist on it."""
     _on_signals(_end_at_once)
     if signum == signal.SIGINT:

@@ -10,6 +10,7 @@ and there is neither a traceback nor a hang.
 import argparse
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -43,6 +44,7 @@ class Campaign:
         self.packed = llmzip.compress(self.text, "toy", block_size=2048)
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
+        self.n_before_us = 0
 
     def prepare(self, folder: Path) -> None:
         (folder / "a").write_bytes(self.text)
@@ -87,7 +89,9 @@ class Campaign:
         self.counts[f"{case[0]}: {what}"] += 1
         if self.counts.total() % 10 == 0:
             print(f"{self.counts.total()} runs, {len(self.faults)} faults", flush=True)
-        if b"Traceback" in err or b"Exception ignored" in err:
+        if ends_before_us(err):
+            self.n_before_us += 1
+        elif b"Traceback" in err or b"Exception ignored" in err:
             self.fault(case, signals, err.decode())
         if left and not killed:
             self.fault(case, signals, f"{left} left")
@@ -126,6 +130,12 @@ class Campaign:
         print("FAULT", self.faults[-1], flush=True)
 
 
+def ends_before_us(err: bytes) -> bool:
+    """Whether a KeyboardInterrupt has come while Python itself started: nobody can do anything about that."""
+    ours = re.search(rb'File ".*/llmzip/(?!__init__\.py)', err)
+    return b"KeyboardInterrupt" in err and (b"_run_module_as_main" in err or b"init_import_site" in err) and not ours
+
+
 def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
@@ -148,6 +158,7 @@ def main() -> int:
         campaign.run(case, told[number // len(CASES) % len(told)], longest[case[0]])
     for what, count in sorted(campaign.counts.items()):
         print(f"{count:5} {what}")
+    print(f"{campaign.n_before_us:5} of them interrupted while Python started, with a traceback of its own")
     print(f"{sum(campaign.counts.values())} runs, seed {options.seed}: {len(campaign.faults)} faults")
     return bool(campaign.faults)
 

@@ -48,3 +48,11 @@ def test_light_commands(argv: list[str], tmp_path: Path) -> None:
     assert (code, loaded) == (0, [])
     if argv in (["--version"], ["--help"]):
         assert n_modules < 400  # 270 when this was written, most of them of typer
+
+
+def test_signals_are_seen_to_before_anything_large_is_imported() -> None:
+    """Until then Ctrl-C ends the command with a traceback. Without site, which imports more of itself."""
+    root = str(Path(__file__).parents[1])
+    code = f"import sys; sys.path.insert(0, {root!r}); import llmzip.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert not {"typing", "re", "importlib.metadata"} & set(done.stdout.split())
