@@ -1,6 +1,7 @@
 """Hypothesis profiles, a few seconds of SmolLM2 when it is installed, and the command line in this process."""
 
 import io
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from llmzip.models import Model
 # Half of the tests compare the C library with its twins: without it they would test the twins alone.
 if native.library is None:
     pytest.exit(f"the compiled kernels are needed for the tests: {native.why_no_library}", returncode=1)
+
+# A job in the background of a shell ignores Ctrl-C, and so would all that the tests start to interrupt it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("default", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")

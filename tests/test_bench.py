@@ -118,6 +118,7 @@ def test_in_brief_the_sizes_of_several_files_and_their_sums(run: Run) -> None:
     assert 0 < sizes[0] < sizes[1] and not any("model paid for from" in line for line in lines)
 
 
+@pytest.mark.long
 def test_as_json(run: Run) -> None:
     Path("text").write_bytes(TEXT)
     found = json.loads(

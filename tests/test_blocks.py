@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from damage import flips
 from numpy.typing import NDArray
+from tiers import mostly_long
 
 import llmzip
 from llmzip import blocks, container
@@ -262,12 +263,10 @@ DAMAGED = {
 }
 
 
-OFTEN = ("short empty", "short model", "cm", "pack", "two blocks")  # the others are long
+OFTEN = ("short empty", "short model", "cm", "pack", "two blocks")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in OFTEN else [pytest.mark.long]) for name in DAMAGED]
-)
+@pytest.mark.parametrize("name", mostly_long(DAMAGED, OFTEN))
 def test_every_flip_and_cut(name: str) -> None:
     data = DAMAGED[name]
     made = short(data) if len(data) <= 4096 else llmzip.compress(data, MODEL, block_size=6000)

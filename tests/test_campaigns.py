@@ -11,6 +11,7 @@ from llmzip import primitives
 from llmzip.models.toy import ToyModel
 
 
+@pytest.mark.long
 def test_round_trips_of_compositions() -> None:
     model, kinds = ToyModel(), collections.Counter[str]()
     wrong = {seed: found for seed in range(80) if (found := round_trips.run(seed, 700, model, kinds))}
@@ -18,6 +19,7 @@ def test_round_trips_of_compositions() -> None:
     assert set(kinds) >= {"stored", "cm", "model"}  # else they tried little
 
 
+@pytest.mark.long
 def test_mutations_give_what_was_compressed_or_an_error() -> None:
     known = mutations.bases()
     contents = mutations.originals(known)

@@ -9,13 +9,14 @@ import random
 import shutil
 import subprocess
 import zlib
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import mostly_long
 
 from llmzip import deflate, native
 from llmzip.deflate import Opened, State, close_stream, fused, open_stream, reference
@@ -78,12 +79,6 @@ def is_exact(recipe: bytes) -> bool:
 
 
 # zlib
-
-
-@needs_kernels
-def mostly_long(values: Iterable[int], short: Container[int]) -> list[Any]:
-    """All of them, of which only the short ones are tried each time."""
-    return [value if value in short else pytest.param(value, marks=pytest.mark.long) for value in values]
 
 
 @pytest.mark.parametrize("memory", mostly_long(range(1, 10), {8, 9}))

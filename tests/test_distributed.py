@@ -17,7 +17,8 @@ import llmzip
 from llmzip.errors import ChecksumError
 from llmzip.models.toy import ToyModel
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # those of the engines are not ours to mend
+# Their warnings are not ours to mend.
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 
 pytest.importorskip("fsspec")
 

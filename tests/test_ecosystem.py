@@ -14,7 +14,8 @@ from commands import environment
 
 import llmzip
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # those of the libraries are not ours to mend
+# Their warnings are not ours to mend.
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "ecosystem.md"
 ROWS = [{"name": f"name {i}", "n": i, "x": i / 7} for i in range(60)]

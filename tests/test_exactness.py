@@ -13,6 +13,7 @@ import torch
 from checkpoints import invented_text, tiny_llama_folder
 from coding import cm_block, model_block
 from exactness_matrix import case, cases, pack
+from tiers import mostly_long
 
 from llmzip import blocks, compress, container, decompress, get_info, native
 from llmzip.blocks import Memory
@@ -152,7 +153,7 @@ def content_of(block: container.Block, model: Model) -> bytes:
     return blocks.decompress(block, model, Memory(container.line_bits_of(block.body_size)))
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 5])
+@pytest.mark.parametrize("lanes", mostly_long([1, 2, 5], [2]))
 @pytest.mark.parametrize(("window", "overlap"), [(None, None), (16, 0), (24, 12)])
 def test_blocks_round_trip_and_are_the_same_by_torch(
     tiny: Path, lanes: int, window: int | None, overlap: int | None

@@ -79,6 +79,7 @@ def test_short_messages(tmp_path: Path) -> None:
     assert lines[1].split()[0] == "43" and int(lines[1].split()[1]) < 43
 
 
+@pytest.mark.long
 def test_own_model_made(tmp_path: Path) -> None:
     out = run("own_model", cache=tmp_path)
     assert re.fullmatch(r"model [0-9a-f]{8}: 392 bytes -> \d+ bytes, model block\nback: the same\n", out)

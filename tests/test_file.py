@@ -290,6 +290,7 @@ def test_good_blocks_before_a_bad_one_can_be_read() -> None:
             file.read()
 
 
+@pytest.mark.long
 def test_every_flipped_bit_by_random_access() -> None:
     outcomes = Counter[str]()
     for seed, flipped in enumerate(islice(flips(SMALL), 0, None, 5)):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import COMMAND, TEXT, Run, environment, names, stored
+from tiers import mostly_long
 
 from llmzip.cli import habits
 from llmzip.cli.app import commands
@@ -158,7 +159,7 @@ def on_path(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.skipif(shutil.which("tar") is None, reason="no tar here")
-@pytest.mark.parametrize("program", ["llmzip", "llmzip -9 -m toy"])
+@pytest.mark.parametrize("program", mostly_long(["llmzip", "llmzip -9 -m toy"], ["llmzip"]))
 def test_tar(tmp_path: Path, on_path: dict[str, str], program: str) -> None:
     folder = tmp_path / "folder"
     (folder / "below").mkdir(parents=True)

@@ -104,6 +104,7 @@ def test_without_library_and_torch_it_says_what_to_do(monkeypatch: pytest.Monkey
     assert "C compiler" in caught.value.hint
 
 
+@pytest.mark.long
 def test_it_builds_without_openmp(tmp_path: Path) -> None:
     """As on a Mac, whose compiler refuses the option; and one thread gives the same bits."""
     compiler = tmp_path / "cc"

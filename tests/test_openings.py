@@ -13,6 +13,7 @@ from compositions import compose
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import book, drawing, gzipped, kinds, mail, open_content, pdf, png, prose, zipped
+from tiers import mostly_long
 
 import llmzip
 from llmzip import cuts, openings, transforms, trials
@@ -25,6 +26,7 @@ from llmzip.stream import LmzCompressor
 
 MODEL = ToyModel()
 KINDS = kinds()
+OFTEN = ("gzip, two members", "zip from a pipe", "pdf", "base64 in mail", "png in chunks")
 MOST = 1 << 22
 
 
@@ -166,7 +168,7 @@ def test_compositions(start: int) -> None:
 # What is not as it should be
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", mostly_long(KINDS, OFTEN))
 def test_cut_anywhere(name: str) -> None:
     """From either end: what is left is closed, or leads back."""
     content = KINDS[name]
@@ -176,7 +178,7 @@ def test_cut_anywhere(name: str) -> None:
                 opened(part)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", mostly_long(KINDS, OFTEN))
 def test_damaged_anywhere(name: str) -> None:
     chance = random.Random(name)
     for _ in range(25):
@@ -268,7 +270,7 @@ def test_more_nodes_than_there_may_be() -> None:
 # In files
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", mostly_long(KINDS, OFTEN))
 def test_files(name: str) -> None:
     content = KINDS[name]
     made, said = compressed(content)
@@ -303,11 +305,13 @@ def long_file() -> bytes:
     return made
 
 
+@pytest.mark.long
 def test_a_stream_longer_than_a_block(long_file: bytes) -> None:
     assert llmzip.decompress(long_file, MODEL) == b"before" + LONG + b"after"
     assert [block.begins_group for block in llmzip.get_info(long_file).blocks][:4] == [True, False, True, False]
 
 
+@pytest.mark.long
 def test_random_access_to_a_long_stream(long_file: bytes) -> None:
     content = b"before" + LONG + b"after"
     with llmzip.open(io.BytesIO(long_file), model=MODEL) as file:
@@ -316,6 +320,7 @@ def test_random_access_to_a_long_stream(long_file: bytes) -> None:
             assert file.read(50) == content[at : at + 50]
 
 
+@pytest.mark.long
 def test_salvage_of_a_long_stream(long_file: bytes) -> None:
     """A damaged block loses its group, and no other."""
     content = b"before" + LONG + b"after"

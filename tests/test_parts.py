@@ -70,6 +70,7 @@ def test_merged_parts_of_text_are_the_bytes_of_one_machine(count: int) -> None:
     assert llmzip.decompress(concatenated(coded, CONTENT), MODEL) == CONTENT
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sizes", [{"block_size": 900, "group_size": 1800}, {"block_size": 5000, "group_size": 10000}])
 def test_merged_parts_of_anything(sizes: dict[str, int]) -> None:
     """Short members, stored blocks, records, text, in one file: the content is the same, and so is each block."""

@@ -56,6 +56,7 @@ def test_members_are_found_by_range(folder: Path, run: Run) -> None:
     ]
 
 
+@pytest.mark.long
 def test_what_lies_between_headers_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:

@@ -257,6 +257,7 @@ def test_an_empty_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             Source.parse("-").spooled(tmp_path / "0")
 
 
+@pytest.mark.long
 def test_files_are_utf_8_in_any_locale(tmp_path: Path) -> None:
     """In a locale of ASCII: the whole command, and the very same model as in UTF-8."""
     (tmp_path / "größe.txt").write_bytes(PROSE.encode() * 4)

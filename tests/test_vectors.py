@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiers import mostly_long
 
 import llmzip
 from llmzip import errors, native
 from llmzip.models.toy import ToyModel
 
 VECTORS = sorted(Path(__file__).with_name("vectors").glob("*.json"))
+GOOD = [path for path in VECTORS if path.name.startswith("good-")]
 
 
 def varint(value: int) -> bytes:
@@ -100,9 +102,7 @@ def test_vectors_are_there() -> None:
 
 
 @pytest.mark.parametrize("reader", [read_at_once, read_bytewise, read_backwards])
-@pytest.mark.parametrize(
-    "path", [path for path in VECTORS if path.name.startswith("good-")], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
 def test_good(path: Path, reader: Any) -> None:
     vector = json.loads(path.read_text())
     data = build(vector["build"])
@@ -111,9 +111,7 @@ def test_good(path: Path, reader: Any) -> None:
     assert (info.n_bytes, info.n_bytes_on_disk) == (len(vector["content"].encode()), len(data))
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in VECTORS if path.name.startswith("good-")], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", mostly_long(GOOD, GOOD[::4]), ids=lambda path: path.stem)
 def test_good_without_the_compiled_kernels(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What C has written, the Python twin reads."""
     vector = json.loads(path.read_text())

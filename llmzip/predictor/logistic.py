@@ -50,6 +50,13 @@ def log2_of(x: int) -> int:
     return exponent * 256 + int(LOG2[mantissa - 1024])
 
 
+def log2_of_each(x: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`log2_of` each of x: 1 to 2**31 - 1."""
+    exponent = np.searchsorted(1 << np.arange(1, 32), x, side="right")
+    logarithms: NDArray[np.int64] = exponent * 256 + LOG2[((x << 31 >> exponent) >> 21) - 1024]
+    return logarithms
+
+
 def _squash() -> NDArray[np.int32]:
     """2**24 / (1 + 2**-s) for s from -TOP to TOP, rounded down below 0: what a stretch of s stands for."""
     s = np.arange(-TOP, 1, dtype=np.int64)

@@ -6,7 +6,7 @@ coder), 2^-22 (of a cell) or 2^-16 (of a slot); weights in 2^-16.
 
 import numpy as np
 
-from llmzip.predictor.logistic import LOG2, RECIPROCAL, SQUASH, TOP, log2_of
+from llmzip.predictor.logistic import LOG2, RECIPROCAL, SQUASH, TOP, log2_of, log2_of_each
 
 __all__ = ["LOG2", "RECIPROCAL", "SQUASH", "STRETCH", "TOP", "log2_of"]
 
@@ -48,10 +48,9 @@ APM_FIRST = 6  # as many decisions the first value of an APM's cell counts for
 SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT = 60, 1023, 400, 1000, 255
 LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH = 65535, 400, 8, 60, 7
 
-# log2(p / (1 - p)) of p = (i + 1/2) / 2^14
-STRETCH = np.array(
-    [max(-TOP, min(TOP, log2_of(2 * i + 1) - log2_of((2 << 14) - 1 - 2 * i))) for i in range(1 << 14)], dtype=np.int16
-)
+# log2(p / (1 - p)) of p = (i + 1/2) / 2^14: p and 1 - p are odd multiples of 2^-15, in one order and the other
+_ODD = log2_of_each(np.arange(1, 2 << 14, 2))
+STRETCH = np.clip(_ODD - _ODD[::-1], -TOP, TOP).astype(np.int16)
 
 
 def end_bits(line_bits: int) -> int:
