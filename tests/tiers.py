@@ -8,8 +8,9 @@ import pytest
 
 def mostly_long(values: Iterable[Any], often: Container[Any]) -> list[Any]:
     """All of them, marked `long` unless they are tried often."""
-    rare = {"marks": pytest.mark.long}
-    return [
-        value if value in often else pytest.param(*(value if isinstance(value, tuple) else (value,)), **rare)
-        for value in values
-    ]
+    return [value if value in often else _long(value) for value in values]
+
+
+def _long(value: Any) -> Any:
+    values = value if isinstance(value, tuple) else (value,)  # of several parameters or of one
+    return pytest.param(*values, marks=pytest.mark.long)
