@@ -195,7 +195,7 @@ def decompress(
         extract = ExtractRange(display, reading, policy, wanted)
         return lambda: each_coded(names, display, extract)
     work = DecompressFile(display, reading, policy, salvage)
-    return lambda: each_coded(names, display, work)
+    return lambda: work.each(names)
 
 
 @app.command()
@@ -245,7 +245,7 @@ def test(
     display = Display(quiet=quiet, verbose=verbose)
     source = source_of(model, engine, device, threads, display)
     work = CheckFile(display, reading_of(source, ignore_engine, max_size, memory))
-    return lambda: each_coded(files or [fileio.STDIO], display, work)
+    return lambda: work.each(files or [fileio.STDIO])
 
 
 @app.command()

@@ -2,16 +2,20 @@
 
 import itertools
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 from llmzip.cli import fileio
+from llmzip.cli.ahead import Ahead
 from llmzip.cli.display import Display, ProgressLine
 from llmzip.cli.jobs import Stop, each_coded, report, warn_of_slow_kernels
 from llmzip.cli.outputs import OutputPolicy
 from llmzip.coding import Coding, CodingError
 from llmzip.errors import LlmzipError, ModelError
-from llmzip.models.source import ModelSource
+from llmzip.models.source import ModelSource, SharedSource
 from llmzip.stream import LmzCompressor, LmzDecompressor, MemberReader
+from llmzip.stream.progress import Progress
 
 _LESS_MEMORY = "fewer --lanes, a smaller --window or a smaller --block-size need less"
 
@@ -49,22 +53,52 @@ class CompressFile:
     verify: bool  # decode and compare, as is always done before a source is removed
 
     def each(self, names: list[str]) -> int:
-        return each_coded(names, self.display, self, less_memory=_LESS_MEMORY)
+        n_threads = self.model.n_threads if len(names) > 1 else 1
+        beside = SharedSource(self.model, max(1, n_threads // len(names)))
+        wanted = partial(self.policy.expects, derive=fileio.compressed_name)
+        with closing(Ahead(names, partial(self._code, beside), wanted, self.coding.group_size, n_threads)) as ahead:
+            return each_coded(names, self.display, partial(self._one, ahead), less_memory=_LESS_MEMORY)
 
-    def __call__(self, name: str) -> int:
+    def _code(self, model: ModelSource, content: bytes, progress: Progress) -> tuple[bytes, list[str]]:
+        """A whole file, and what is said of its blocks."""
+        said: list[str] = []
+        coder = LmzCompressor(model, coding=self.coding, progress=progress, report=said.append)
+        coder.hold(content)
+        return coder.flush(), said
+
+    def _one(self, ahead: "Ahead[tuple[bytes, list[str]]]", name: str) -> int:
         with (
             self.policy.open_source(name) as source,
             self.policy.open_output(source, fileio.compressed_name, self.display) as output,
         ):
             with self.display.progress(fileio.shown(name, "-"), source.size, decoding=False) as line:
                 later = isinstance(output, fileio.FileOutput) and source.seekable()
-                self._compress(source, output, line, Check(self.model) if self.verify and not later else None)
+                if not self._take(ahead, source, output, line):
+                    self._compress(source, output, line, Check(self.model) if self.verify and not later else None)
                 refused = output.complete(source.like)
                 if self.verify and later:
                     self._compare(source, output, line)
                 output.publish()
                 report(self.display, line)
             return self.policy.settle(source, output, refused, self.display)
+
+    def _take(
+        self, ahead: "Ahead[tuple[bytes, list[str]]]", source: fileio.Source, output: fileio.Output, line: ProgressLine
+    ) -> bool:
+        """Whether the file has been coded beside others; then it is written."""
+        if not (source.size and isinstance(output, fileio.FileOutput)):
+            return False
+        self._load(line)
+        taken = ahead.take(source, line)
+        if taken is None:
+            return False
+        coded, said = taken
+        if (report := self._report(source)) is not None:
+            for what in said:
+                report(what)
+        output.write(coded)
+        line.finish(source.size, len(coded))
+        return True
 
     def _compress(self, source: fileio.Source, output: fileio.Output, line: ProgressLine, check: Check | None) -> None:
         chunks = source.chunks()

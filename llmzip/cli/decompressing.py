@@ -2,18 +2,25 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from llmzip.api import get_info
 from llmzip.cli import fileio
+from llmzip.cli.ahead import Ahead
 from llmzip.cli.display import Display, ProgressLine, printable
-from llmzip.cli.jobs import ERROR, WARNING, report
+from llmzip.cli.jobs import ERROR, WARNING, each_coded, report
 from llmzip.cli.outputs import OutputPolicy
 from llmzip.damage import Damage, salvage
 from llmzip.errors import LimitExceeded, LlmzipError, ModelError
 from llmzip.limits import UNLIMITED, Limits
-from llmzip.models.source import ModelSource
+from llmzip.models.source import ModelSource, SharedSource
 from llmzip.stream import MemberReader
+from llmzip.stream.progress import Progress
+
+# bytes of a file and of its content, up to which it is decoded beside others: of one group
+_SMALL_FILE = _SMALL_CONTENT = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,34 @@ class Reading:
             side_by_side=side_by_side,
         )
 
-    def decode(self, source: fileio.Source, output: fileio.Output, line: ProgressLine) -> None:
+    def ahead(self, names: list[str], is_wanted: Callable[[str], bool]) -> Ahead[bytes]:
+        """Small files, decoded beside the one whose turn it is."""
+        n_threads = self.model.n_threads if len(names) > 1 else 1
+        beside = replace(self, model=SharedSource(self.model, max(1, n_threads // len(names))))
+        return Ahead(names, beside._content, is_wanted, _SMALL_FILE, n_threads)
+
+    def _content(self, coded: bytes, progress: Progress) -> bytes:
+        """All of a file, which may not be much: it is held until its turn comes."""
+        self.limits.check_size(n_bytes := get_info(io.BytesIO(coded)).n_bytes)
+        Limits(max_size=_SMALL_CONTENT).check_size(n_bytes)
+        reader = MemberReader(
+            io.BytesIO(coded).read,
+            self.model,
+            ignore_engine=self.ignore_engine,
+            limits=self.limits,
+            progress=progress,
+        )
+        return reader.read()
+
+    def decode(
+        self, source: fileio.Source, output: fileio.Output, line: ProgressLine, ahead: Ahead[bytes] | None = None
+    ) -> None:
         """All of a file: block by block, as soon as each is whole and checked."""
+        if ahead is not None and (content := ahead.take(source, line)) is not None:
+            assert source.size is not None
+            output.write(content)
+            line.finish(source.size, len(content))
+            return
         line.status("reading")
         if line.shown:
             line.expect(content_size(source))
@@ -81,7 +114,14 @@ class DecompressFile:
     policy: OutputPolicy
     salvage: bool
 
-    def __call__(self, name: str) -> int:
+    def each(self, names: list[str]) -> int:
+        def is_wanted(name: str) -> bool:
+            return not self.salvage and self.policy.expects(name, fileio.plain_name)
+
+        with closing(self.reading.ahead(names, is_wanted)) as ahead:
+            return each_coded(names, self.display, partial(self._one, ahead))
+
+    def _one(self, ahead: Ahead[bytes], name: str) -> int:
         fileio.refuse_terminal_input(name)
         damages: list[Damage] = []
         with (
@@ -92,7 +132,7 @@ class DecompressFile:
                 if self.salvage:
                     damages = self._salvage(source, output, line)
                 else:
-                    self.reading.decode(source, output, line)
+                    self.reading.decode(source, output, line, ahead)
                 refused = output.complete(source.like)
                 if self.policy.remove:
                     output.check_written()
@@ -117,12 +157,16 @@ class CheckFile:
     display: Display
     reading: Reading
 
-    def __call__(self, name: str) -> int:
+    def each(self, names: list[str]) -> int:
+        with closing(self.reading.ahead(names, lambda name: True)) as ahead:
+            return each_coded(names, self.display, partial(self._one, ahead))
+
+    def _one(self, ahead: Ahead[bytes], name: str) -> int:
         fileio.refuse_terminal_input(name)
         with fileio.open_source(name) as source:
             with self.display.progress(fileio.shown(name, "-"), source.size, decoding=True) as line:
                 try:
-                    self.reading.decode(source, fileio.Output(), line)
+                    self.reading.decode(source, fileio.Output(), line, ahead)
                 except (LimitExceeded, ModelError):
                     raise
                 except LlmzipError as error:

@@ -267,9 +267,9 @@ class ProgressLine:
         """How much content a file that is being decoded has."""
         self._total_content = n_bytes_content
 
-    def restart(self) -> None:
-        """Work begins now: what came before (loading a model) says nothing about the speed."""
-        self._started = time.monotonic()
+    def restart(self, moment: float | None = None) -> None:
+        """Work begins now, or has begun then: what came before (loading a model) says nothing about the speed."""
+        self._started = time.monotonic() if moment is None else moment
 
     def __call__(self, n_bytes_in: int, n_bytes_out: int, /) -> None:
         content, coded = (n_bytes_out, n_bytes_in) if self._decoding else (n_bytes_in, n_bytes_out)

@@ -1,5 +1,6 @@
 """Where results go, and what becomes of their sources."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,13 @@ class OutputPolicy:
             only_files=self.remove,
             may_replace=display.may_replace,
         )
+
+    def expects(self, name: str, derive: Callable[[str, str], str]) -> bool:
+        """Whether a file of this name will have a result beside it, as far as its name tells."""
+        try:
+            return self.output is None and (self.force or not os.path.lexists(derive(name, self.suffix)))
+        except LlmzipError:
+            return False
 
     def settle(self, source: fileio.Source, output: fileio.Output, refused: list[str], display: Display) -> int:
         """The result has its name: say what could not be done, and remove the source if that was asked for."""

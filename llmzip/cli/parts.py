@@ -66,6 +66,9 @@ class PartPolicy(OutputPolicy):
         given = {field.name: getattr(policy, field.name) for field in fields(OutputPolicy)}
         return cls(**given, number=part[0], count=part[1], group_size=group_size)
 
+    def expects(self, name: str, derive: Callable[[str, str], str]) -> bool:
+        return False  # of the whole file
+
     def open_source(self, name: str) -> fileio.Source:
         if name == fileio.STDIO:
             raise fileio.Refused("--part needs a file, whose size is known")

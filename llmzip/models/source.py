@@ -1,5 +1,7 @@
 """Where a model comes from, when the first block needs it: what a caller gave, or what a file names."""
 
+import threading
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -70,6 +72,30 @@ class ModelSource:
 
             self._loaded[fingerprint] = registry.find(fingerprint, device=self._device, threads=self._threads)
         return self._loaded[fingerprint]
+
+
+class SharedSource(ModelSource):
+    """The models of another source, each loaded once, for what is done side by side with so many threads each."""
+
+    def __init__(self, source: ModelSource, threads: int) -> None:
+        super().__init__(threads=threads)
+        self._source = source
+        self._lock = threading.Lock()
+        self._shared: dict[bytes, Model] = {}  # by their fingerprints
+
+    def to_compress(self) -> "Model":
+        with self._lock:
+            return self._share(self._source.to_compress())
+
+    def to_decompress(self, fingerprint: bytes) -> "Model":
+        with self._lock:
+            return self._share(self._source.to_decompress(fingerprint))
+
+    def _share(self, model: "Model") -> "Model":
+        if model.fingerprint not in self._shared:
+            shared = self._shared[model.fingerprint] = copy(model)
+            shared.threads = self._threads
+        return self._shared[model.fingerprint]
 
 
 def _check_fingerprint(model: "Model", fingerprint: bytes) -> "Model":

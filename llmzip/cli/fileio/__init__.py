@@ -7,7 +7,7 @@ a part of one; nothing is overwritten or deleted unasked. Knows nothing of model
 from llmzip.cli.fileio.names import STDIO, SUFFIX, Refused, Skipped, compressed_name, plain_name, shown
 from llmzip.cli.fileio.opening import open_output, open_source, open_stdout, refuse_terminal_input
 from llmzip.cli.fileio.outputs import DescriptorOutput, Output
-from llmzip.cli.fileio.sources import READ_SIZE, Source, delete, same_content
+from llmzip.cli.fileio.sources import READ_SIZE, Identity, Source, delete, identity_of, same_content
 from llmzip.cli.fileio.temporary import FileOutput, discard_temporaries
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SUFFIX",
     "DescriptorOutput",
     "FileOutput",
+    "Identity",
     "Output",
     "Refused",
     "Skipped",
@@ -23,6 +24,7 @@ __all__ = [
     "compressed_name",
     "delete",
     "discard_temporaries",
+    "identity_of",
     "open_output",
     "open_source",
     "open_stdout",

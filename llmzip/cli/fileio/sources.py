@@ -14,6 +14,8 @@ from llmzip.cli.fileio.status import special_bits
 
 READ_SIZE = 1 << 16
 
+Identity = tuple[int, int, int, int]
+
 
 class Source:
     """An input, open for reading. `size` is None where it cannot be known beforehand.
@@ -81,13 +83,13 @@ class Source:
     def unchanged(self) -> bool:
         """Whether the name still leads to the very bytes that were read."""
         then, now = self.status, os.stat(self.name)
-        return then is not None and _identity(then) == _identity(now)
+        return then is not None and identity_of(then) == identity_of(now)
 
     def changed_while_read(self) -> bool:
         """Whether a regular file has another size by now than when it was opened, or another time of writing."""
         if self.size is None or self._descriptor is None or self.status is None:
             return False
-        return _identity(self.status) != _identity(os.fstat(self._descriptor))
+        return identity_of(self.status) != identity_of(os.fstat(self._descriptor))
 
     def check_removable(self, *, force: bool) -> None:
         """Raise unless it may be deleted by its name, once there is a result."""
@@ -103,7 +105,8 @@ class Source:
             raise Skipped(f"has {lost} set, which its result would not", hint="use -f to do it all the same")
 
 
-def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+def identity_of(status: os.stat_result) -> Identity:
+    """What tells whether a file is still the one that was read."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
