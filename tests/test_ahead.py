@@ -11,7 +11,10 @@ from commands import Run, names
 
 from llmzip.cli import fileio
 from llmzip.cli.ahead import Ahead
+from llmzip.cli.decompressing import Reading
 from llmzip.cli.display import Display
+from llmzip.limits import Limits
+from llmzip.models.source import ModelSource
 from llmzip.models.toy import ToyModel
 
 NAMES = [f"file {i}" for i in range(7)]
@@ -76,6 +79,14 @@ def test_what_goes_wrong_is_told_in_its_turn_and_once(run: Run, files: list[str]
     assert (tmp_path / files[1]).read_bytes() == b"stays" and not (tmp_path / files[3]).exists()
     done = run("test", "-T", "3", *coded)
     assert done.code == 1 and done.err.count("file 3.lmz") == len(done.err.splitlines())
+
+
+def test_not_where_memory_is_limited(run: Run, files: list[str], tmp_path: Path) -> None:
+    assert run("compress", "-m", "toy", *files).code == 0
+    coded = [f"{name}.lmz" for name in files]
+    for limits, is_ahead in ((Limits(max_size=5000), True), (Limits(memory=1 << 30), False)):
+        with closing(Reading(ModelSource(threads=2), limits=limits).ahead(coded, lambda name: True)) as work:
+            assert (take(work, coded[0]) is not None) == is_ahead
 
 
 # --- by itself

@@ -43,8 +43,8 @@ class Reading:
         )
 
     def ahead(self, names: list[str], is_wanted: Callable[[str], bool]) -> Ahead[bytes]:
-        """Small files, decoded beside the one whose turn it is."""
-        n_threads = self.model.n_threads if len(names) > 1 else 1
+        """Small files, decoded beside the one whose turn it is; not where all memory that may be taken is for one."""
+        n_threads = self.model.n_threads if len(names) > 1 and self.limits.memory is None else 1
         beside = replace(self, model=SharedSource(self.model, max(1, n_threads // len(names))))
         return Ahead(names, beside._content, is_wanted, _SMALL_FILE, n_threads)
 
