@@ -101,7 +101,7 @@ def main(n_kills: int, seed: int) -> int:
                     wrong = wrong or ("" if (folder / "m").exists() else f"it ended with {code}")
                 if wrong:
                     n_faults += 1
-                    print(f"kill {done}: {wrong}\n" + Path(name, "log").read_text()[-2000:])
+                    print(f"kill {done}: {wrong}\n" + Path(name, "log").read_text(encoding="utf-8")[-2000:])
                 if (folder / "m").exists() or wrong:
                     break
             n_ends += 1

@@ -50,11 +50,13 @@ def exact(made: Path, tmp_path: Path) -> Path:
 
 
 def edit(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes))
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), encoding="utf-8")
 
 
 def without(path: Path, key: str) -> None:
-    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text("utf-8")).items() if k != key}))
+    path.write_text(
+        json.dumps({k: v for k, v in json.loads(path.read_text("utf-8")).items() if k != key}), encoding="utf-8"
+    )
 
 
 def forge(folder: Path, tensors: dict[str, np.ndarray] | None = None, **changes: Any) -> None:

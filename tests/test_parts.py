@@ -283,7 +283,7 @@ def joined() -> bytes:
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_make(shell: Callable[..., str]) -> None:
     content = write_big()
-    Path("Makefile").write_text(recipe("make", "make"))
+    Path("Makefile").write_text(recipe("make", "make"), encoding="utf-8")
     shell("make -j 2 FILE=big.txt big.txt.lmz")
     again = Path("big.txt.lmz").read_bytes()
     assert again == llmzip.compress(content, MODEL, block_size=2048, group_size=2048)
@@ -322,8 +322,8 @@ def test_many_small_texts(shell: Callable[..., str]) -> None:
     by_name, by_kind = re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)
     assert "folder/sub dir/d.txt" in shell(by_name)
     shell(by_kind)
-    assert Path("order").read_text().splitlines() == [
+    assert Path("order").read_text(encoding="utf-8").splitlines() == [
         "folder/none", "folder/a.py", "folder/c.py", "folder/b.txt", "folder/sub dir/d.txt",
     ]  # fmt: skip
     listed = shell("llmzip info --members sorted.tar.lmz").splitlines()[1:]
-    assert [line.split("  ")[0] for line in listed] == Path("order").read_text().splitlines()
+    assert [line.split("  ")[0] for line in listed] == Path("order").read_text(encoding="utf-8").splitlines()

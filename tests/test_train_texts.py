@@ -251,7 +251,7 @@ def test_a_pipe_is_a_source_and_so_is_standard_input(tmp_path: Path, monkeypatch
 
 
 def test_an_empty_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open(os.devnull) as stdin:
+    with open(os.devnull, encoding="utf-8") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         with pytest.raises(LlmzipError, match="holds no text"):
             Source.parse("-").spooled(tmp_path / "0")

@@ -104,7 +104,7 @@ def test_vectors_are_there() -> None:
 @pytest.mark.parametrize("reader", [read_at_once, read_bytewise, read_backwards])
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
 def test_good(path: Path, reader: Any) -> None:
-    vector = json.loads(path.read_text())
+    vector = json.loads(path.read_text(encoding="utf-8"))
     data = build(vector["build"])
     assert reader(data, ToyModel()).decode() == vector["content"]
     info = llmzip.get_info(data)
@@ -114,7 +114,7 @@ def test_good(path: Path, reader: Any) -> None:
 @pytest.mark.parametrize("path", mostly_long(GOOD, GOOD[::4]), ids=lambda path: path.stem)
 def test_good_without_the_compiled_kernels(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What C has written, the Python twin reads."""
-    vector = json.loads(path.read_text())
+    vector = json.loads(path.read_text(encoding="utf-8"))
     monkeypatch.setattr(native, "library", None)
     assert read_at_once(build(vector["build"]), ToyModel()).decode() == vector["content"]
 
@@ -124,7 +124,7 @@ def test_good_without_the_compiled_kernels(path: Path, monkeypatch: pytest.Monke
     "path", [path for path in VECTORS if not path.name.startswith("good-")], ids=lambda path: path.stem
 )
 def test_bad(path: Path, reader: Any) -> None:
-    vector = json.loads(path.read_text())
+    vector = json.loads(path.read_text(encoding="utf-8"))
     assert path.name.startswith("unsupported-") == (vector["error"] == "UnsupportedError")
     with pytest.raises(errors.LlmzipError) as caught:
         reader(build(vector["build"]), model_for(vector))
@@ -137,7 +137,7 @@ def test_bad(path: Path, reader: Any) -> None:
 )
 def test_bad_by_random_access(path: Path) -> None:
     """Random access need not look at everything, but never gives wrong bytes."""
-    vector = json.loads(path.read_text())
+    vector = json.loads(path.read_text(encoding="utf-8"))
     data = build(vector["build"])
     try:
         content = read_backwards(data, model_for(vector))

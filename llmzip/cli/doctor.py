@@ -81,7 +81,7 @@ def _kernels() -> str:
 def _cpu() -> str:
     """Model name and the instruction sets that matter here."""
     try:
-        with open("/proc/cpuinfo") as file:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
             lines = dict(line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines() if ":" in line)
     except OSError:
         return platform.processor() or platform.machine()
