@@ -6,7 +6,7 @@
     ├── UnsupportedError       a valid file that needs a newer llmzip
     ├── ChecksumError          decoded, but not to the bytes that were compressed; nothing was given out
     ├── LimitExceeded          more content, or more memory to decode it, than the caller allows
-    └── ModelError             the model itself is the matter
+    └── ModelError             the model is at fault
         ├── ModelNotFound      no such model here
         ├── ModelInvalid       a model folder that is damaged, incomplete or beyond a bound of the exact arithmetic
         └── EngineMismatch     the file is bound to another device, dtype or library version
