@@ -276,43 +276,31 @@ def test_of_a_long_file_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- JSON
 
 
+TYPES: dict[str, Any] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
+KEYWORDS = set(
+    """$schema $defs title description type additionalProperties required properties items minimum maximum const enum
+    allOf oneOf minItems maxItems""".split()
+)
+
+
 def valid(value: Any, schema: dict[str, Any]) -> None:
     """As much of JSON Schema as the schema uses."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return valid(value, SCHEMA["$defs"][name])
-    kinds: dict[str, Any] = {
-        "object": dict,
-        "array": list,
-        "string": str,
-        "integer": int,
-        "number": (int, float),
-        "boolean": bool,
-        "null": type(None),
-    }
-    assert set(schema) <= {
-        "$schema",
-        "title",
-        "description",
-        "type",
-        "additionalProperties",
-        "required",
-        "properties",
-        "$defs",
-        "items",
-        "minimum",
-        "maximum",
-        "const",
-        "enum",
-        "allOf",
-        "oneOf",
-        "minItems",
-        "maxItems",
-    }
+    assert set(schema) <= KEYWORDS
     if "type" in schema:
         wanted = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
         assert any(
-            isinstance(value, kinds[each]) and (each == "boolean" or not isinstance(value, bool)) for each in wanted
+            isinstance(value, TYPES[each]) and (each == "boolean" or not isinstance(value, bool)) for each in wanted
         ), (value, wanted)
     assert "const" not in schema or value == schema["const"]
     assert "enum" not in schema or value in schema["enum"]

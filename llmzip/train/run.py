@@ -92,17 +92,12 @@ def train(
     `rate` multiplies the learning rates; without it they are those of training from nothing, or a quarter of them with
     `init`. `force` replaces a model that is at `out`, which the cache then keeps.
     """
-    if preset not in PRESETS:
-        raise LlmzipError(f"no preset is called {preset}", hint=", ".join(PRESETS))
-    if not 0 <= seed <= MAX_SEED:
-        raise LlmzipError(f"the seed is not from 0 to {MAX_SEED}")
+    _check(sources, preset, seed)
     where = _device(device)
     if threads:
         torch.set_num_threads(threads)
     base = None if init is None else Base.of(init)
     adaptation = ADAPT if base else 1.0
-    if sum(source.path == STDIN for source in sources) > 1:
-        raise LlmzipError("standard input can be read only once")
     with Place(out, [source.path for source in sources if not is_pipe(source.path)], force=force) as place:
         sources = _spooled(sources, place.work / "stdin")
         settings: dict[str, object] = {
@@ -119,6 +114,15 @@ def train(
         run.to_the_end(tokens, minutes)
         run.finish()
     return out
+
+
+def _check(sources: list[Source], preset: str, seed: int) -> None:
+    if preset not in PRESETS:
+        raise LlmzipError(f"no preset is called {preset}", hint=", ".join(PRESETS))
+    if not 0 <= seed <= MAX_SEED:
+        raise LlmzipError(f"the seed is not from 0 to {MAX_SEED}")
+    if sum(source.path == STDIN for source in sources) > 1:
+        raise LlmzipError("standard input can be read only once")
 
 
 def _prepared(
