@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import api_reference
 import pytest
 import typer
 from commands import environment
@@ -155,6 +156,10 @@ def test_the_format_has_a_list_of_contents() -> None:
     document = ROOT / "docs" / "format.md"
     listed = re.findall(r"^ *\* \[.+\]\(#(.+)\)$", document.read_text("utf-8"), re.M)
     assert listed == [anchor for anchor in anchors(document)[1:] if anchor != "contents"]
+
+
+def test_the_api_reference_is_that_of_the_docstrings() -> None:
+    assert api_reference.DOCUMENT.read_text("utf-8") == api_reference.reference(), "bash .ci/task api"
 
 
 # --- options
