@@ -40,7 +40,7 @@ class UnsupportedError(LlmzipError):
 
 
 class ChecksumError(LlmzipError):
-    """A block decoded to something else than its content check says. None of it was given out."""
+    """A block's content failed its check. None of it was output."""
 
 
 class LimitExceeded(LlmzipError):
@@ -60,7 +60,7 @@ class ModelInvalid(ModelError):
 
 
 class EngineMismatch(ModelError):
-    """The file was written by an engine that is bound to one kind of machine, and this is another."""
+    """The file was written by an engine that is tied to one kind of machine, and this is another kind."""
 
 
 def named(error: LlmzipError, what: object) -> LlmzipError:

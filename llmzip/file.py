@@ -515,7 +515,7 @@ def lmz_open(
 ) -> LmzFile | io.TextIOWrapper:
     """Open an .lmz file in binary mode ("rb", "wb", "xb", "ab") or text mode ("rt", "wt", "xt", "at").
 
-    A model is needed for writing only: None is that of the level, else a name, a folder or a loaded model. See LmzFile.
+    Only writing needs a `model`: a name, a folder or a loaded model; None is the model of the level. See LmzFile.
     """
     _check_mode(mode, encoding=encoding, errors=errors, newline=newline)
     binary = LmzFile(
