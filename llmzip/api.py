@@ -40,10 +40,10 @@ def compress(
     progress: Progress | None = None,
     **options: Unpack[Options],
 ) -> bytes:
-    """Compress `data` into one member. Arguments are those of LmzCompressor.
+    """Compress `data` into one member. The arguments are those of LmzCompressor.
 
-    Loads the model each time. In a loop, load it once (`llmzip.models.registry.load`, or `LmzCompressor.model`) and
-    give it as `model`.
+    Every call loads the model. In a loop, load it once (`llmzip.models.registry.load`, or `LmzCompressor.model`) and
+    pass it as `model`.
     """
     compressor = LmzCompressor(
         model, level=level, engine=engine, device=device, threads=threads, progress=progress, **options
@@ -63,12 +63,12 @@ def decompress(
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
-    """The content of all members of `data`, joined.
+    """Return the content of all members of `data`, joined.
 
-    The file names its model; `model` is only to override the search for it. `max_size` (bytes of content) and `memory`
-    (bytes that a block may take to decode, beside the model) bound what a file from a stranger can ask for.
-    Raises FormatError for bytes after the last member but zeros, TruncatedError for an early end, and so for no bytes
-    at all, LimitExceeded before anything is decoded that goes beyond the bounds.
+    The file names its model; `model` only overrides the search for it. `max_size` (bytes of content) and `memory`
+    (bytes that decoding a block may take, in addition to the model) limit what an untrusted file can demand.
+    Raises FormatError for bytes other than zeros after the last member, TruncatedError for data that ends early, such
+    as no data at all, and LimitExceeded before anything beyond the limits is decoded.
     """
     source = ModelSource(model, engine=engine, device=device, threads=threads)
     limits = Limits(max_size, memory)
@@ -92,10 +92,10 @@ def salvage(
     memory: int | None = None,
     doubtful: bool = False,
 ) -> tuple[bytes, list[Damage]]:
-    """What is whole of a damaged or cut file, joined, and what is not; `file` as for `get_info`.
+    """Return what is intact in a damaged file, joined, and a list of what is not; `file` is that of `get_info`.
 
-    No damage: the same as `decompress`. Never a byte whose block does not pass its check. `doubtful`: what follows a
-    damaged header in a file that is cut as well, though it may be of an .lmz file that is stored in this one.
+    Without damage, it returns what `decompress` does, and never a byte of a block that fails its check. `doubtful` also
+    returns what follows a damaged header in a truncated file, which may belong to an .lmz file stored in this one.
     """
     source = ModelSource(model, engine=engine, device=device, threads=threads)
     with _opened(file) as opened:
@@ -202,7 +202,7 @@ def _group_info(blocks: list[BlockInfo]) -> GroupInfo:
 
 
 def get_info(file: "FileArgument | Buffer", /) -> Info:
-    """What is in an .lmz file, from its headers and from what they say was opened.
+    """Return what is in an .lmz file, from its headers and from what they say was opened.
 
     `file` is a path (str or PathLike), a file object with random access, or the bytes of a file.
     """

@@ -44,7 +44,7 @@ MAX_REREAD = 8  # times the size of the file: what is read of possible indexes, 
 
 @dataclass(frozen=True)
 class Damage:
-    """A stretch of a file that is not whole. Ranges are half-open, in bytes of the file, and of its content."""
+    """A damaged stretch of a file. Ranges are half-open, in bytes of the file and of its content."""
 
     file_start: int
     file_end: int

@@ -6,7 +6,7 @@
     ├── UnsupportedError       a valid file that needs a newer llmzip
     ├── ChecksumError          decoded, but not to the bytes that were compressed; nothing was given out
     ├── LimitExceeded          more content, or more memory to decode it, than the caller allows
-    └── ModelError             the model itself is the matter
+    └── ModelError             the model is at fault
         ├── ModelNotFound      no such model here
         ├── ModelInvalid       a model folder that is damaged, incomplete or beyond a bound of the exact arithmetic
         └── EngineMismatch     the file is bound to another device, dtype or library version
@@ -40,7 +40,7 @@ class UnsupportedError(LlmzipError):
 
 
 class ChecksumError(LlmzipError):
-    """A block decoded to something else than its content check says. None of it was given out."""
+    """A block's content failed its check. None of it was output."""
 
 
 class LimitExceeded(LlmzipError):
@@ -60,7 +60,7 @@ class ModelInvalid(ModelError):
 
 
 class EngineMismatch(ModelError):
-    """The file was written by an engine that is bound to one kind of machine, and this is another."""
+    """The file was written by an engine that is tied to one kind of machine, and this is another kind."""
 
 
 def named(error: LlmzipError, what: object) -> LlmzipError:

@@ -515,15 +515,9 @@ def lmz_open(
 ) -> LmzFile | io.TextIOWrapper:
     """Open an .lmz file in binary mode ("rb", "wb", "xb", "ab") or text mode ("rt", "wt", "xt", "at").
 
-    A model is needed for writing only: None is that of the level, else a name, a folder or a loaded model. See LmzFile.
+    Only writing needs a `model`: a name, a folder or a loaded model; None is the model of the level. See LmzFile.
     """
-    if "t" in mode:
-        if "b" in mode:
-            raise ValueError(f"Invalid mode: {mode!r}")
-    else:
-        for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
-            if value is not None:
-                raise ValueError(f"Argument {name!r} not supported in binary mode")
+    _check_mode(mode, encoding=encoding, errors=errors, newline=newline)
     binary = LmzFile(
         file,
         mode.replace("t", ""),
@@ -538,8 +532,20 @@ def lmz_open(
         progress=progress,
         **options,
     )
-    if "t" not in mode:
-        return binary
+    return _as_text(binary, encoding, errors, newline) if "t" in mode else binary
+
+
+def _check_mode(mode: str, **of_text: str | None) -> None:
+    if "t" in mode:
+        if "b" in mode:
+            raise ValueError(f"Invalid mode: {mode!r}")
+    else:
+        for name, value in of_text.items():
+            if value is not None:
+                raise ValueError(f"Argument {name!r} not supported in binary mode")
+
+
+def _as_text(binary: LmzFile, encoding: str | None, errors: str | None, newline: str | None) -> io.TextIOWrapper:
     try:
         text = io.TextIOWrapper(binary, io.text_encoding(encoding), errors, newline)
     except BaseException:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
-# Okabe and Ito's colours, which colour-blind people tell apart; marks have shapes besides.
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#8a5fbf", "#b07d00", "#56b4e9", "#cc79a7", "#5b5b5b"]
+# Okabe and Ito's colors, which color-blind people tell apart; marks have shapes besides.
+COLORS = ["#0072b2", "#d55e00", "#009e73", "#8a5fbf", "#b07d00", "#56b4e9", "#cc79a7", "#5b5b5b"]
 STYLE = """
   text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1b1b1a; }
   .title { font-weight: 600; font-size: 15px; } .soft { fill: #5a5852; font-size: 12px; }
@@ -39,8 +39,8 @@ def line(x0: float, y0: float, x1: float, y1: float, kind: str) -> str:
 
 
 def mark(x: float, y: float, number: int, *, large: bool = False) -> str:
-    """A shape and colour by number."""
-    r, colour = (7 if large else 5), COLOURS[number % len(COLOURS)]
+    """A shape and color by number."""
+    r, color = (7 if large else 5), COLORS[number % len(COLORS)]
     corners: dict[int, list[tuple[float, float]]] = {
         1: [(-r, -r), (r, -r), (r, r), (-r, r)],
         2: [(0, -1.3 * r), (1.3 * r, 0), (0, 1.3 * r), (-1.3 * r, 0)],
@@ -50,8 +50,8 @@ def mark(x: float, y: float, number: int, *, large: bool = False) -> str:
     }
     points = corners.get(number % SHAPES)
     if points is None:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}" fill="{colour}"/>'
-    return f'<polygon points="{" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in points)}" fill="{colour}"/>'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}" fill="{color}"/>'
+    return f'<polygon points="{" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in points)}" fill="{color}"/>'
 
 
 class Axis:

@@ -73,7 +73,7 @@ async function works(browser) {
   const box = await page.locator("#strip").boundingBox();
   await page.mouse.click(box.x + box.width * 0.5, box.y + 20);
   const share = Number(await page.locator("#strip").getAttribute("aria-valuenow"));
-  await page.waitForTimeout(200); // rows that have flown by are coloured again
+  await page.waitForTimeout(200); // rows that have flown by are colored again
   const fits = await page.evaluate(() => document.getElementById("view").scrollHeight <= document.getElementById("view").clientHeight);
   check(fits || Math.abs(share - 50) < 12, `a click in its middle leads to the middle: ${share} %`);
   check((await page.locator(".row .here").count()) > 0, "and marks the piece that is there");

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import api_reference
 import pytest
 import typer
 from commands import environment
@@ -131,6 +132,34 @@ def test_commands_in_documents(document: Path) -> None:
             check([re.sub(r"^(.*)\[.*", r"\1", word) for word in words])
         except Exception as error:
             pytest.fail(f"{document.name}: {line}: {error!r}")
+
+
+# --- links
+
+
+def anchors(document: Path) -> list[str]:
+    """Of its headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.M)
+    return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", document.read_text("utf-8")):
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_format_has_a_list_of_contents() -> None:
+    document = ROOT / "docs" / "format.md"
+    listed = re.findall(r"^ *\* \[.+\]\(#(.+)\)$", document.read_text("utf-8"), re.M)
+    assert listed == [anchor for anchor in anchors(document)[1:] if anchor != "contents"]
+
+
+def test_the_api_reference_is_that_of_the_docstrings() -> None:
+    assert api_reference.DOCUMENT.read_text("utf-8") == api_reference.reference(), "bash .ci/task api"
 
 
 # --- options

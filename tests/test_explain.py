@@ -276,43 +276,31 @@ def test_of_a_long_file_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- JSON
 
 
+TYPES: dict[str, Any] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
+KEYWORDS = set(
+    """$schema $defs title description type additionalProperties required properties items minimum maximum const enum
+    allOf oneOf minItems maxItems""".split()
+)
+
+
 def valid(value: Any, schema: dict[str, Any]) -> None:
     """As much of JSON Schema as the schema uses."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return valid(value, SCHEMA["$defs"][name])
-    kinds: dict[str, Any] = {
-        "object": dict,
-        "array": list,
-        "string": str,
-        "integer": int,
-        "number": (int, float),
-        "boolean": bool,
-        "null": type(None),
-    }
-    assert set(schema) <= {
-        "$schema",
-        "title",
-        "description",
-        "type",
-        "additionalProperties",
-        "required",
-        "properties",
-        "$defs",
-        "items",
-        "minimum",
-        "maximum",
-        "const",
-        "enum",
-        "allOf",
-        "oneOf",
-        "minItems",
-        "maxItems",
-    }
+    assert set(schema) <= KEYWORDS
     if "type" in schema:
         wanted = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
         assert any(
-            isinstance(value, kinds[each]) and (each == "boolean" or not isinstance(value, bool)) for each in wanted
+            isinstance(value, TYPES[each]) and (each == "boolean" or not isinstance(value, bool)) for each in wanted
         ), (value, wanted)
     assert "const" not in schema or value == schema["const"]
     assert "enum" not in schema or value in schema["enum"]
@@ -404,8 +392,8 @@ def test_empty_page(tmp_path: Path) -> None:
     assert (meta["pieces"], columns, meta["stretches"]) == (0, b"", [])
 
 
-def luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+def luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [each / 12.92 if each <= 0.03928 else ((each + 0.055) / 1.055) ** 2.4 for each in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -416,16 +404,16 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_colours_can_be_read_and_told_apart_by_brightness_alone(scheme: str) -> None:
+def test_colors_can_be_read_and_told_apart_by_brightness_alone(scheme: str) -> None:
     light, dark = re.findall(r":root \{(.*?)\}", TEMPLATE, re.DOTALL)[:2]
-    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", light if scheme == "light" else dark))
+    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", light if scheme == "light" else dark))
     for i in range(1, 8):
-        assert contrast(colours[f"b{i}"], colours[f"f{i}"]) >= 4.5, i
+        assert contrast(colors[f"b{i}"], colors[f"f{i}"]) >= 4.5, i
     for ground in ("page", "card", "model", "contexts", "matches"):
-        assert contrast(colours[ground], colours["ink"]) >= 4.5, ground
+        assert contrast(colors[ground], colors["ink"]) >= 4.5, ground
     for ground in ("page", "card"):
-        assert contrast(colours[ground], colours["soft"]) >= 4.5 and contrast(colours[ground], colours["accent"]) >= 3
-    steps = [luminance(colours[name]) for name in ("page", *(f"b{i}" for i in range(1, 8)))]
+        assert contrast(colors[ground], colors["soft"]) >= 4.5 and contrast(colors[ground], colors["accent"]) >= 3
+    steps = [luminance(colors[name]) for name in ("page", *(f"b{i}" for i in range(1, 8)))]
     assert steps == sorted(steps, reverse=scheme == "light") and len(set(steps)) == 8
 
 

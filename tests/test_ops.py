@@ -1,5 +1,8 @@
 """Each operation of the exact arithmetic against the slow twin, bit for bit, and the bounds on extreme values."""
 
+import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 
 from llmzip.errors import ModelInvalid
 from llmzip.models import fused, ops
+from llmzip.models.checkpoint import expected_tensors
 from llmzip.models.config import LlamaConfig
 
 rng = np.random.default_rng(1)
@@ -31,6 +35,17 @@ def test_exp2_is_the_twin_and_is_accurate() -> None:
     got = ops.exp2(torch.from_numpy(d)).numpy()
     same(got, [oracle.exp2(x) for x in d])
     assert np.abs(got / np.exp2(d.astype(np.float64)) - 1).max() < 3e-7
+
+
+def test_the_document_has_every_constant_and_tensor() -> None:
+    """docs/exactness.md: whoever writes a decoder of it has to guess nothing."""
+    text = (Path(__file__).parents[1] / "docs" / "exactness.md").read_text("utf-8")
+    *coefficients, log2_e = map(float.fromhex, re.findall(r"0x1\.[0-9a-f]+p[+-]\d+", text))
+    assert coefficients == list(ops.EXP2_COEFFICIENTS) and log2_e == ops.LOG2_E
+    quoted = set(re.findall(r"`([a-z_.]+)`", text))
+    config = {field.name: 1 for field in dataclasses.fields(LlamaConfig)} | {"tied": False}
+    for name in expected_tensors(config):
+        assert re.sub(r"\.(weight|scale)$", "", name).replace("layers.0", "layers.i") in quoted, name
 
 
 def test_exp2_of_whole_numbers_is_exact() -> None:

@@ -4,6 +4,7 @@ C writes what Python writes, any bytes come back, memory goes on from body to bo
 """
 
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -138,13 +139,15 @@ def test_nothing_leaks(alphabet: bytes) -> None:
 def test_damage(lanes: int) -> None:
     """An error, or other bytes of the same number: the content check tells."""
     body = KINDS["text"]
-    payload = write(predictor(), body, lanes)
+    payload, outcomes = write(predictor(), body, lanes), Counter[str]()
     for i in range(0, len(payload), 5):
         for damaged in (payload[:i], payload[:i] + bytes([payload[i] ^ 16]) + payload[i + 1 :]):
             try:
                 assert len(read(predictor(), damaged, body, lanes)) == len(body)
+                outcomes["content"] += 1
             except FormatError:
-                pass
+                outcomes["error"] += 1
+    assert outcomes["error"] and outcomes["content"], outcomes
 
 
 def test_cells_and_slots_stay_in_their_bits() -> None:

@@ -229,12 +229,12 @@ def chart(totals: list[tuple[str, int, int, float, float]], about: str) -> str:
     )
     labels: list[tuple[float, float]] = []
     for i, ((title, _, _, there, back), size) in enumerate(zip(totals, ratios, strict=True)):
-        x, y, colour = speed.at(there), ratio.at(size), plot.COLOURS[i % len(plot.COLOURS)]
+        x, y, color = speed.at(there), ratio.at(size), plot.COLORS[i % len(plot.COLORS)]
         parts.append(
-            f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{speed.at(back):.1f}" y2="{y:.1f}" stroke="{colour}" opacity=".45"/>'
+            f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{speed.at(back):.1f}" y2="{y:.1f}" stroke="{color}" opacity=".45"/>'
         )
         parts.append(
-            f'<circle cx="{speed.at(back):.1f}" cy="{y:.1f}" r="4" fill="none" stroke="{colour}" stroke-width="2"/>'
+            f'<circle cx="{speed.at(back):.1f}" cy="{y:.1f}" r="4" fill="none" stroke="{color}" stroke-width="2"/>'
         )
         parts.append(plot.mark(x, y, i, large=title.startswith("llmzip")))
         parts.append(_label(x, y, title if title.startswith("llmzip") else title.split()[0], labels))

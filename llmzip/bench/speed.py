@@ -203,7 +203,7 @@ def run(
     torch.set_num_threads(native.clip_threads(threads))
     n_lanes = min(lanes or codec.choose_lanes(len(data), model.window), len(data))
     shown = Lanes.cut(model, data, n_lanes)
-    rival = float_model(model.config, model._tensors)
+    rival = float_model(model.config, model.tensors)
     runs = [_round(model, rival, data, shown) for _ in range(rounds)]
     median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
     in_float, in_model = float_bits(rival, model, shown, 8), model_bits(model, shown)

@@ -83,6 +83,36 @@ def root(
     pass
 
 
+# What only `compress` takes.
+Level = Annotated[
+    int | None,
+    typer.Option(
+        "-1...-9",
+        "--level",
+        min=1,
+        max=9,
+        show_default=False,
+        help="Fast ... small: models, lanes; 5 if not given.",
+    ),
+]
+Lanes = Annotated[int | None, typer.Option(metavar="N", min=1, max=1024, help="Code in parallel: faster, larger.")]
+Window = Annotated[int | None, typer.Option(metavar="N", min=8, max=32768, help="Tokens that the model sees at once.")]
+Overlap = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="Tokens that a window takes from the one before; at most half.")
+]
+BlockSize = Annotated[str, typer.Option(metavar="SIZE", help="Content of a block, up to 64M.")]
+GroupSize = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Content that is coded in one: large is small; up to 64M, 16M if not given."),
+]
+NoOpen = Annotated[
+    bool, typer.Option("--no-open", help="Leave closed what is deflated inside: PDF, EPUB, DOCX, .gz, .zip, ...")
+]
+PartOf = Annotated[
+    str | None, typer.Option("--part", metavar="K/N", help="Only part K of N, to FILE.K-of-N.lmz; see join.")
+]
+
+
 @app.command()
 def compress(
     files: Files = None,
@@ -92,42 +122,18 @@ def compress(
     force: Force = False,
     rm: Annotated[bool, typer.Option("--rm", help="Delete the source once the result decodes to it.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Decode the result and compare it with the source.")] = False,
-    level: Annotated[
-        int | None,
-        typer.Option(
-            "-1...-9",
-            "--level",
-            min=1,
-            max=9,
-            show_default=False,
-            help="Fast ... small: models, lanes; 5 if not given.",
-        ),
-    ] = None,
+    level: Level = None,
     model: ModelName = None,
     engine: EngineName = Engine.exact,
     device: Device = None,
     threads: Threads = 0,
-    lanes: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=1024, help="Code in parallel: faster, larger.")
-    ] = None,
-    window: Annotated[
-        int | None, typer.Option(metavar="N", min=8, max=32768, help="Tokens that the model sees at once.")
-    ] = None,
-    overlap: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, help="Tokens that a window takes from the one before; at most half."),
-    ] = None,
-    block_size: Annotated[str, typer.Option(metavar="SIZE", help="Content of a block, up to 64M.")] = "1M",
-    group_size: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Content that is coded in one: large is small; up to 64M, 16M if not given."),
-    ] = None,
-    no_open: Annotated[
-        bool, typer.Option("--no-open", help="Leave closed what is deflated inside: PDF, EPUB, DOCX, .gz, .zip, ...")
-    ] = False,
-    part: Annotated[
-        str | None, typer.Option("--part", metavar="K/N", help="Only part K of N, to FILE.K-of-N.lmz; see join.")
-    ] = None,
+    lanes: Lanes = None,
+    window: Window = None,
+    overlap: Overlap = None,
+    block_size: BlockSize = "1M",
+    group_size: GroupSize = None,
+    no_open: NoOpen = False,
+    part: PartOf = None,
     suffix: Suffix = fileio.SUFFIX,
     quiet: Quiet = 0,
     verbose: Verbose = 0,

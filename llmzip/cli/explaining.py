@@ -1,4 +1,4 @@
-"""`llmzip explain`: where the bits of a file went, as a page, a picture, JSON, or in colour on a terminal."""
+"""`llmzip explain`: where the bits of a file went, as a page, a picture, JSON, or in color on a terminal."""
 
 import codecs
 import json
@@ -177,7 +177,7 @@ def _style(cost: int) -> str:
 
 
 def _beginning(stretch: "Stretch", columns: int) -> "Text":
-    """Pieces in colour, for some lines."""
+    """Pieces in color, for some lines."""
     from rich.text import Text
 
     text, start, lines, column = Text(), 0, 0, 0

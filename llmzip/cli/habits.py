@@ -24,7 +24,7 @@ IGNORED = {
     "-N": "no name is stored",
     "--name": "no name is stored",
     "--rsyncable": "each block is coded by itself, but its bounds do not follow the content",
-    "--synchronous": "a file is always made to last before it has its name",
+    "--synchronous": "a file is always flushed to disk before it gets its name",
 }
 REFUSED = {
     "-r": ("folders are not walked", "tar -I llmzip -cf FOLDER.tar.lmz FOLDER packs one"),

@@ -20,17 +20,14 @@ class Stop(Exception):
 
 
 def warn_of_slow_kernels(display: Display) -> None:
-    """One word where the same bits take a hundred times as long.
-
-    At once where there are no kernels, later where they are no good.
-    """
+    """Once, where the same bits take a hundred times longer: at once without kernels, later where they are no good."""
     native = sys.modules.get("llmzip.native")  # not imported for this: it takes a while, and not every block needs it
     missing = importlib.util.find_spec("llmzip._kernels") is None if native is None else native.library is None
     if missing and not display.told_of_kernels and os.environ.get("LLMZIP_KERNELS") != "none":
         display.told_of_kernels = True
         why = "there are none" if native is None else printable(native.why_no_library)
         display.warning(
-            f"the compiled kernels are missing, so that this takes some hundred times as long ({why})",
+            f"the compiled kernels are missing, so this will take about a hundred times longer ({why})",
             hint="install llmzip again with a C compiler at hand",
         )
 

@@ -1,4 +1,4 @@
-"""The beginning of a text in the colours of its surprise, and what was expected at its greatest, as a picture (SVG)."""
+"""The beginning of a text in the colors of its surprise, and what was expected at its greatest, as a picture (SVG)."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from llmzip import plot
 from llmzip.explain.account import Explanation, Stretch
 from llmzip.explain.watching import UNIT_BITS
 
-LEVELS = (1, 2, 4, 6, 9, 12, 16)  # bits from which a piece has the next colour, as on the page
+LEVELS = (1, 2, 4, 6, 9, 12, 16)  # bits from which a piece has the next color, as on the page
 LABELS = ("under 1", "1", "2", "4", "6", "9", "12", "16 bits and more")
 _COLUMNS, _ROWS = 76, 7  # of text
 _WIDTH, _LINE, _LEFT = 9.0, 26.0, 20.0  # of a character, of a row, and the margin
@@ -36,7 +36,7 @@ def picture(found: Explanation) -> str:
         if found.surprises and found.surprises[0].stretch == 0:
             parts += _expected(found, y)
             y += 150
-    return plot.svg(724, round(y), "A text, each piece coloured by the bits that it cost", parts, _STYLE)
+    return plot.svg(724, round(y), "A text, each piece colored by the bits that it cost", parts, _STYLE)
 
 
 def level(cost: int) -> int:

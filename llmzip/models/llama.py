@@ -32,14 +32,14 @@ class LlamaModel:
     def __init__(self, folder: Path, *, device: str | None = None, threads: int | None = None) -> None:
         native.check_rounding(native.clip_threads(threads))
         self.folder = folder  # what `registry.keep` copies
-        values, self._tensors = read_checkpoint(folder)
+        values, self.tensors = read_checkpoint(folder)
         self.config = LlamaConfig.of(values)
         self.config.check_bounds()
         self.name = str(values.get("name") or folder.name)
         self.fingerprint = bytes.fromhex(values["fingerprint"])
-        self.strong = sum(each.size for name, each in self._tensors.items() if name.endswith(".weight")) > STRONG
+        self.strong = sum(each.size for name, each in self.tensors.items() if name.endswith(".weight")) > STRONG
         self.tokenizer = Vocabulary(
-            self._tensors["tokens.bytes"], self._tensors["tokens.ends"], folder / TOKENIZER_FILE
+            self.tensors["tokens.bytes"], self.tensors["tokens.ends"], folder / TOKENIZER_FILE
         )
         self.start_id, self.window, self.overlap = self.config.start_id, self.config.window, self.config.overlap
         self.max_window = self.config.max_window
@@ -84,7 +84,7 @@ class LlamaModel:
             reason = native.why_no_library
         level = -1 if reason else best_exact_level(self.config, self.threads)
         if level >= 0:
-            fused = FusedLlama(self.config, self._tensors, self.tokenizer.entries, level=level, threads=self.threads)
+            fused = FusedLlama(self.config, self.tensors, self.tokenizer.entries, level=level, threads=self.threads)
             return fused, f"fused, {native.LEVELS[level]}: exact in the self-test"
         reference = self._load_reference()
         return None, f"torch operations ({reason or 'the fused kernels failed their self-test'}); {reference.why}"
@@ -100,7 +100,7 @@ class LlamaModel:
                     hint="install a C compiler and llmzip again, or torch",
                 ) from error
             try:
-                self._reference = ReferenceLlama(self.config, self._tensors, device=self.device, threads=self.threads)
+                self._reference = ReferenceLlama(self.config, self.tensors, device=self.device, threads=self.threads)
             except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
                 raise ModelInvalid(f"device {self.device}: {str(error).splitlines()[0]}") from error
         return self._reference

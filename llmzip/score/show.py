@@ -104,14 +104,14 @@ def chart(scores: list[Score]) -> str:
         parts.append(plot.text(left - 14, top + step * (i + 0.5), text, "end"))
     for score, coded, alone in means:
         i = names.index(score.model)
-        y, colour = top + step * texts.index(score.text) + 14 + 18 * i, plot.COLOURS[i % len(plot.COLOURS)]
+        y, color = top + step * texts.index(score.text) + 14 + 18 * i, plot.COLORS[i % len(plot.COLORS)]
         if coded.low is not None and coded.high is not None:
             parts.append(
                 f'<line x1="{axis.at(coded.low):.1f}" y1="{y}" x2="{axis.at(coded.high):.1f}" y2="{y}" '
-                f'stroke="{colour}" stroke-width="3"/>'
+                f'stroke="{color}" stroke-width="3"/>'
             )
         parts.append(
-            f'<circle cx="{axis.at(alone.value):.1f}" cy="{y}" r="4.5" fill="none" stroke="{colour}" stroke-width="2"/>'
+            f'<circle cx="{axis.at(alone.value):.1f}" cy="{y}" r="4.5" fill="none" stroke="{color}" stroke-width="2"/>'
         )
         parts.append(plot.mark(axis.at(coded.value), y, i))
     return plot.svg(740, bottom + 30, "Bits per byte of each model on each text", parts)

@@ -36,7 +36,7 @@ MAX_CHUNK_SIZE = 1 << 23
 
 
 class LmzDecompressor:
-    """Reads one member. After it `eof` is true, and `unused_data` has what followed it.
+    """Reads one member. At its end `eof` becomes true, and `unused_data` holds what followed it.
 
     `model` is needed only to override the search for the one that the file names. A block that asks for more than the
     `limits` raises LimitExceeded before its payload is read. `side_by_side`: groups that are at hand are decoded by
@@ -110,7 +110,7 @@ class LmzDecompressor:
         return piece
 
     def check_eof(self) -> None:
-        """Raise TruncatedError, saying what is missing, unless the member has ended."""
+        """Raise TruncatedError, which says what is missing, unless the member has ended."""
         if not self.eof:
             raise self._shortfall
 

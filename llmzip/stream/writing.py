@@ -31,10 +31,10 @@ BINARY_FACTOR = 8
 
 
 class LmzCompressor:
-    """Makes a member, block by block, or several.
+    """Makes one or more members, block by block.
 
-    Build one, and give its `model` to the next, rather than call `llmzip.compress` in a loop.
-    `model` is a name, a folder, a loaded model, or None for that of the level; it is loaded when the first byte comes.
+    Rather than call `llmzip.compress` in a loop, create one of these and pass its `model` to the next.
+    `model` is a name, a folder, a loaded model, or None for that of the level; the first byte of content loads it.
     `level` is 1 to 9, fast to small, as on the command line; None is 5. `engine` is "exact" or "transformers".
     The options, or a `coding` that is not that of the level, say how in detail:
     `lanes` of a block are coded side by side; where that is not given, there is one for each `lane_size` bytes of it:
@@ -85,7 +85,7 @@ class LmzCompressor:
         return self._source.to_compress()
 
     def compress(self, data: "Buffer", /) -> bytes:
-        """Take content; return what of the member is ready, which may be nothing."""
+        """Take content; return the bytes of the member that are ready, possibly none."""
         if self._flushed:
             raise ValueError("Compressor has been flushed")
         self.hold(data)
@@ -94,7 +94,7 @@ class LmzCompressor:
         return b"".join(self._emit_blocks(last=False))
 
     def hold(self, data: "Buffer", /) -> None:
-        """Take content and do nothing with it yet."""
+        """Take content, but do nothing with it yet."""
         self._held += flat(data)
 
     @property
@@ -103,11 +103,11 @@ class LmzCompressor:
         return self._source.n_threads * self._coding.group_size
 
     def end_member(self) -> bytes:
-        """Finish the member, if there is content since the last one. What comes after it begins another."""
+        """Finish the member, if there is content since the last one. Further content begins another."""
         return self._finish() if self._held or self._member is not None else b""
 
     def flush(self) -> bytes:
-        """Finish the last member; the only one, if there is no content, is empty."""
+        """Finish the last member. Without any content, that is an empty one."""
         if self._flushed:
             raise ValueError("Repeated call to flush()")
         done = self.end_member() if self._n_members else self._finish()

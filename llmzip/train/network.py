@@ -1,7 +1,7 @@
 """The float network that is trained: Llama-shaped, exported to a Hugging Face folder that the exact engine converts.
 
 Shapes: B rows, T steps, D width, H heads, K kv heads, V vocabulary. Source: Touvron et al. 2023 (Llama), Shazeer 2020
-(SwiGLU), Su et al. 2021 (RoPE), Beltagy et al. 2020 (sliding window). Knows nothing of text, of optimisers and of files
+(SwiGLU), Su et al. 2021 (RoPE), Beltagy et al. 2020 (sliding window). Knows nothing of text, of optimizers and of files
 other than the exported folder.
 """
 

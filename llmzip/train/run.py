@@ -61,7 +61,7 @@ SAVE_SECONDS, LOOK_SECONDS, TELL_STEPS = 120, 600, 10
 LOOK_BYTES = 8192  # of each source, while training
 TIMED = (5, 15)  # the steps that tell how many fit into the minutes
 ROOM = 0.9  # of these minutes: the last steps are slower
-ROOM_EACH = 32  # bytes on the disk for each parameter: two checkpoints with optimisers, the model in float and exact
+ROOM_EACH = 32  # bytes on the disk for each parameter: two checkpoints with optimizers, the model in float and exact
 MAX_SEED = (1 << 63) - 1
 WORTH_COMPILING = 4_000_000, 5.0  # tokens, minutes
 
@@ -92,17 +92,12 @@ def train(
     `rate` multiplies the learning rates; without it they are those of training from nothing, or a quarter of them with
     `init`. `force` replaces a model that is at `out`, which the cache then keeps.
     """
-    if preset not in PRESETS:
-        raise LlmzipError(f"no preset is called {preset}", hint=", ".join(PRESETS))
-    if not 0 <= seed <= MAX_SEED:
-        raise LlmzipError(f"the seed is not from 0 to {MAX_SEED}")
+    _check(sources, preset, seed)
     where = _device(device)
     if threads:
         torch.set_num_threads(threads)
     base = None if init is None else Base.of(init)
     adaptation = ADAPT if base else 1.0
-    if sum(source.path == STDIN for source in sources) > 1:
-        raise LlmzipError("standard input can be read only once")
     with Place(out, [source.path for source in sources if not is_pipe(source.path)], force=force) as place:
         sources = _spooled(sources, place.work / "stdin")
         settings: dict[str, object] = {
@@ -119,6 +114,15 @@ def train(
         run.to_the_end(tokens, minutes)
         run.finish()
     return out
+
+
+def _check(sources: list[Source], preset: str, seed: int) -> None:
+    if preset not in PRESETS:
+        raise LlmzipError(f"no preset is called {preset}", hint=", ".join(PRESETS))
+    if not 0 <= seed <= MAX_SEED:
+        raise LlmzipError(f"the seed is not from 0 to {MAX_SEED}")
+    if sum(source.path == STDIN for source in sources) > 1:
+        raise LlmzipError("standard input can be read only once")
 
 
 def _prepared(
@@ -219,7 +223,7 @@ class Manner:
 
 
 class Run:
-    """The state of a run: network, optimisers, step."""
+    """The state of a run: network, optimizers, step."""
 
     def __init__(
         self,
@@ -240,7 +244,7 @@ class Run:
         matrices = network.matrices()
         theirs = {id(parameter) for parameter in matrices}
         others = [parameter for parameter in network.parameters() if id(parameter) not in theirs]
-        self._optimisers = [
+        self._optimizers = [
             torch.optim.Muon(matrices, lr=MUON_RATE, weight_decay=0.05),
             torch.optim.AdamW(others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
         ]
@@ -260,8 +264,8 @@ class Run:
             if state["settings"] != self._settings:
                 raise LlmzipError(f"{path} is of another run", hint=f"remove the folder {self._work.name}")
             self._network.load_state_dict(state["network"])
-            for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
-                optimiser.load_state_dict(saved)
+            for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
         except LlmzipError:
             raise
         except Exception as error:  # of many kinds, from zip files, pickles and shapes
@@ -316,16 +320,16 @@ class Run:
             self._network.set_int8(True)
         warm = min(1.0, (self._step + 1) / max(10.0, WARM_UP * self._n_steps))
         rate = self._manner.rate * warm * min(1.0, (1 - part) / DECAY)
-        for optimiser, base in zip(self._optimisers, (MUON_RATE, ADAM_RATE), strict=True):
-            for group in optimiser.param_groups:
+        for optimizer, base in zip(self._optimizers, (MUON_RATE, ADAM_RATE), strict=True):
+            for group in optimizer.param_groups:
                 group["lr"] = base * rate
         length = LENGTH * (2 if part >= 1 - LONG else 1)
         batch = self._corpus.batch(self._manner.seed, self._step, BATCH_TOKENS // length, length)
         loss = self._loss(torch.from_numpy(batch).to(self._device))
         loss.backward()  # type: ignore[no-untyped-call]
-        for optimiser in self._optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self._step += 1
         return loss.detach()
 
@@ -344,7 +348,7 @@ class Run:
         state = {
             "settings": self._settings,
             "network": self._network.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "step": self._step,
             "n_steps": self._n_steps,
         }

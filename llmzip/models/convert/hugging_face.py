@@ -173,7 +173,8 @@ def _hf_tied(config: dict[str, Any]) -> bool:
     return tied
 
 
-def _hf_plan(config: dict[str, Any], has_own_head: bool) -> Plan:
+def _hf_architecture(config: dict[str, Any]) -> str:
+    """Its name, if all that it may vary is as plain as we compute it."""
     architectures = config.get("architectures")
     if not architectures:
         raise ModelInvalid(
@@ -194,6 +195,11 @@ def _hf_plan(config: dict[str, Any], has_own_head: bool) -> Plan:
     ):
         if config.get(key, plain) != plain:
             raise ModelInvalid(f"config.json: {key} = {config[key]!r} is not supported")
+    return str(architectures[0])
+
+
+def _hf_plan(config: dict[str, Any], has_own_head: bool) -> Plan:
+    architecture = _hf_architecture(config)
 
     def integer(key: str, default: int | None = None) -> int:
         value = config.get(key)
@@ -210,13 +216,13 @@ def _hf_plan(config: dict[str, Any], has_own_head: bool) -> Plan:
         width=width,
         n_heads=n_heads,
         n_kv_heads=integer("num_key_value_heads", n_heads),
-        head_dim=integer("head_dim", 128 if architectures[0] == "Qwen3ForCausalLM" else width // n_heads),
+        head_dim=integer("head_dim", 128 if architecture == "Qwen3ForCausalLM" else width // n_heads),
         hidden=integer("intermediate_size"),
         n_vocab=n_vocab,
         norm_eps=float(_decimal(config.get("rms_norm_eps", 1e-6), "rms_norm_eps")),
         tied=_hf_tied(config) and not has_own_head,
-        qkv_bias=architectures[0] == "Qwen2ForCausalLM",
-        qk_norm=architectures[0] == "Qwen3ForCausalLM",
+        qkv_bias=architecture == "Qwen2ForCausalLM",
+        qk_norm=architecture == "Qwen3ForCausalLM",
         sliding_window=_hf_sliding_window(config, min(positions, checkpoint.MAX_POSITIONS)),
         max_window=positions,
         start_id=_hf_start_id(config, n_vocab),

@@ -103,7 +103,7 @@ def _tensors(config: LlamaConfig, weights: Weights) -> checkpoint.Tensors:
 def readable(source: Path) -> Iterator[None]:
     """What strangers' files make of the parsers.
 
-    Whatever the form that was not expected, it is the model that is the matter.
+    Whatever the form that was not expected, it is the model that is at fault.
 
     OSError is not among them: a full disk is not.
     """
