@@ -38,9 +38,7 @@ class LlamaModel:
         self.name = str(values.get("name") or folder.name)
         self.fingerprint = bytes.fromhex(values["fingerprint"])
         self.strong = sum(each.size for name, each in self.tensors.items() if name.endswith(".weight")) > STRONG
-        self.tokenizer = Vocabulary(
-            self.tensors["tokens.bytes"], self.tensors["tokens.ends"], folder / TOKENIZER_FILE
-        )
+        self.tokenizer = Vocabulary(self.tensors["tokens.bytes"], self.tensors["tokens.ends"], folder / TOKENIZER_FILE)
         self.start_id, self.window, self.overlap = self.config.start_id, self.config.window, self.config.overlap
         self.max_window = self.config.max_window
         self.device = device or "cpu"
