@@ -104,6 +104,7 @@ def test_files_by_llmzip_and_what_is_installed(run: Run) -> None:
     assert Path("text").read_bytes() == TEXT * 30
 
 
+@pytest.mark.long
 def test_in_brief_the_sizes_of_several_files_and_their_sums(run: Run) -> None:
     """Files of one name are told from each other by what is in them."""
     contents = {"one/text": TEXT, "two/text": TEXT * 2, "empty": b""}

@@ -88,6 +88,7 @@ def test_mixed_content() -> None:
     assert kinds(data, block_size=5120) == ["model"] * 2 + ["stored"] + ["model"] * 2
 
 
+@pytest.mark.long
 def test_text_that_the_model_does_not_know_is_not_its() -> None:
     """Told by a sample, of what is long enough for one; below, the model nearly always earns its time."""
     listing = bytes(random.Random(2).choices(b"  eeetttaoinshrd", k=10240))
@@ -106,6 +107,7 @@ def test_the_share_that_the_model_must_make() -> None:
     assert llmzip.get_info(short.compress(prose(500)) + short.flush()).blocks[0].kind == "cm"
 
 
+@pytest.mark.long
 def test_pieces_do_not_matter() -> None:
     data = prose(3000) + NOISE[:20000] + prose(10000, 1) + NOISE
     whole = llmzip.compress(data, MODEL, block_size=4096)

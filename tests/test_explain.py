@@ -18,6 +18,7 @@ from coding import cm_block, grouped, member_of, model_block
 from commands import Run
 from opened import gzipped, prose
 from test_predictor import KINDS, SPELLING, lanes_of, scores_of
+from tiers import mostly_long
 
 import llmzip
 from llmzip import container, cuts
@@ -78,6 +79,7 @@ FILES = {
     "two members": (TEXT[:500] * 2, compressed(TEXT[:500]) * 2),
     "padding": (TEXT[:200], compressed(TEXT[:200]) + bytes(100)),
 }  # fmt: skip
+OFTEN = ("empty", "short model", "records", "groups", "text and noise", "opened and closed", "two members")
 
 
 @lru_cache
@@ -86,7 +88,7 @@ def explained(kind: str) -> Explanation:
     return explain(FILES[kind][1], ModelSource(MODEL))
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", mostly_long(FILES, OFTEN))
 def test_parts_sum_to_the_file_and_pieces_to_parts(kind: str) -> None:
     content, data = FILES[kind]
     assert llmzip.decompress(data, MODEL) == content
@@ -352,7 +354,7 @@ def meta_and_columns(text: str) -> tuple[dict[str, Any], bytes]:
     return json.loads(meta[1]), zlib.decompress(base64.b64decode(blob[1]))
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", mostly_long(FILES, OFTEN))
 def test_the_page_has_what_was_found(kind: str) -> None:
     found = explained(kind)
     meta, columns = meta_and_columns(page("a file", found))

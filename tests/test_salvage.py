@@ -171,6 +171,7 @@ def test_a_cut_file_gives_what_is_before_the_cut() -> None:
         assert all(damage.file_end == n and isinstance(damage.error, EOFError) for damage in damages)
 
 
+@pytest.mark.long
 def test_a_damaged_stretch_costs_the_groups_it_touches() -> None:
     """Zeros over any stretch of a file of one member: its index tells where the blocks are."""
     data = MEMBERS[0]

@@ -17,6 +17,7 @@ import pytest
 from damage import flips
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import mostly_long
 
 import llmzip
 from llmzip import blocks, container, filemap, workers
@@ -141,7 +142,7 @@ def test_what_follows_a_member_is_unused() -> None:
         decompressor.decompress(b"")
 
 
-@pytest.mark.parametrize("block_size", [1000, 30])
+@pytest.mark.parametrize("block_size", mostly_long([1000, 30], [1000]))
 def test_every_flipped_bit_is_told(block_size: int) -> None:
     made = compress(TEXT, block_size=block_size)
     source = ModelSource(ToyModel())
@@ -162,6 +163,7 @@ def test_every_cut_is_told(block_size: int) -> None:
             decompressor.check_eof()
 
 
+@pytest.mark.long
 def test_other_damage_never_gives_wrong_bytes() -> None:
     outcomes = Counter[str]()
 
@@ -415,6 +417,7 @@ def test_random_access_decodes_a_group_from_its_start(monkeypatch: pytest.Monkey
             assert decoded == expected, at
 
 
+@pytest.mark.long
 def test_a_damaged_block_spoils_the_rest_of_its_group() -> None:
     """For random access as for salvage: what is stored, and the groups beside, are as whole as ever."""
     size, noise = 4096, random.Random(1).randbytes(4096)
@@ -634,6 +637,7 @@ def test_a_reader_without_bytes_at_hand_is_not_at_its_end() -> None:
     assert members.read() == CONTENT
 
 
+@pytest.mark.long
 def test_many_empty_members_are_read_in_bounded_memory() -> None:
     """What is held at a time does not grow with the number of members."""
     peaks = []

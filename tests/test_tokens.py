@@ -192,7 +192,9 @@ def test_other_kinds_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"a" * 3_000_000, b" " * 1_000_000, bytes(range(256)) * 2_000], ids=["a", "sp", "all"]
+    "data",
+    [pytest.param(b"a" * 3_000_000, marks=pytest.mark.long), b" " * 1_000_000, bytes(range(256)) * 2_000],
+    ids=["a", "sp", "all"],
 )
 def test_long_runs_take_linear_time(vocabulary: Vocabulary, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library takes the square of what it is given: that is little at a time, and nothing twice."""

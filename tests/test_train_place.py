@@ -133,6 +133,7 @@ def test_two_at_once(project: Path) -> None:
         pass
 
 
+@pytest.mark.long
 def test_a_model_is_replaced_only_when_asked_and_its_archives_live_on(
     trained: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
