@@ -61,7 +61,14 @@ def make_block(content: bytes, memory: Memory, rng: random.Random) -> container.
     return model_block(MODEL, content, memory) if rng.random() < 0.7 else cm_block(content, memory)
 
 
-def make_file(rng: random.Random, depth: int = 0) -> tuple[bytes, list[Piece], list[bytes]]:
+class Stored(NamedTuple):
+    """A member of a file that is stored in a block of another."""
+
+    data: bytes
+    contents: set[bytes]  # of its blocks
+
+
+def make_file(rng: random.Random, depth: int = 0) -> tuple[bytes, list[Piece], list[Stored]]:
     """A file, its blocks, and the members of the files that are stored in them (of one that is stored: its own)."""
     made, pieces, stored = b"", [], []
     for _ in range(rng.choice([1, 1, 2, 4])):
@@ -81,7 +88,7 @@ def make_file(rng: random.Random, depth: int = 0) -> tuple[bytes, list[Piece], l
         pieces += [Piece(piece.start + len(made), piece.end + len(made), piece.content) for piece in found]
         made += data
         if depth:
-            stored.append(data)
+            stored.append(Stored(data, {piece.content for piece in found}))
     return made, pieces, stored
 
 
@@ -105,9 +112,9 @@ def damage(data: bytes, rng: random.Random) -> tuple[bytes, int, int]:
     return data[:at] + data[at : at + n][::-1] + data[at + n :], at, at + n
 
 
-def ends_with_one(data: bytes, members: list[bytes]) -> bool:
-    """Whether the file ends where one of these members does."""
-    return any(data.endswith(member[-40:]) for member in members)
+def are_of_one(data: bytes, given: list[bytes], members: list[Stored]) -> bool:
+    """Whether the file ends where one of these members does, and all that was given is of its blocks."""
+    return any(data.endswith(member.data[-40:]) and member.contents.issuperset(given) for member in members)
 
 
 def main(n_runs: int, seed: int) -> None:
@@ -129,7 +136,7 @@ def main(n_runs: int, seed: int) -> None:
         given = [piece for piece in found if not isinstance(piece, Damage)]
         n_pieces += len(given)
         wrong = [piece for piece in given if piece not in whole]
-        if wrong and ends_with_one(data, stored):
+        if wrong and are_of_one(data, wrong, stored):
             n_alike += 1
             continue
         if wrong:

@@ -10,15 +10,16 @@ import pytest
 from commands import Run, names
 
 from llmzip.cli import fileio
-from llmzip.cli.ahead import Ahead
+from llmzip.cli.ahead import Ahead, Code
 from llmzip.cli.decompressing import Reading
 from llmzip.cli.display import Display
+from llmzip.errors import EngineMismatch
 from llmzip.limits import Limits
-from llmzip.models.source import ModelSource
+from llmzip.models.source import ModelSource, SharedSource
 from llmzip.models.toy import ToyModel
+from llmzip.stream.progress import Progress
 
 NAMES = [f"file {i}" for i in range(7)]
-Progress = Callable[[int, int], object]
 
 
 @pytest.fixture
@@ -92,8 +93,8 @@ def test_not_where_memory_is_limited(run: Run, files: list[str], tmp_path: Path)
 # --- by itself
 
 
-def ahead(code: Callable[[bytes, Progress], bytes], n_threads: int = 3, max_size: int = 1000) -> Ahead[bytes]:
-    return Ahead(NAMES, code, lambda name: name != NAMES[5], max_size, n_threads)
+def ahead(code: Code[bytes], n_threads: int = 3, max_size: int = 1000) -> Ahead[bytes]:
+    return Ahead(NAMES, ModelSource(threads=n_threads), code, lambda name: name != NAMES[5], max_size)
 
 
 def take(work: Ahead[bytes], name: str) -> bytes | None:
@@ -105,7 +106,7 @@ def test_each_is_coded_once_and_no_more_than_there_are_threads(run: Run, files: 
     coded: list[bytes] = []
     at_work, most = threading.Semaphore(3), []
 
-    def code(content: bytes, progress: Progress) -> bytes:
+    def code(model: ModelSource, content: bytes, progress: Progress) -> bytes:
         most.append(at_work.acquire(blocking=False))
         coded.append(content)
         at_work.release()
@@ -125,7 +126,7 @@ def test_a_file_that_changes_before_its_turn_is_coded_in_it(
 ) -> None:
     read = threading.Semaphore(0)
 
-    def code(content: bytes, progress: Progress) -> bytes:
+    def code(model: ModelSource, content: bytes, progress: Progress) -> bytes:
         read.release()
         return content
 
@@ -138,7 +139,7 @@ def test_a_file_that_changes_before_its_turn_is_coded_in_it(
 
 
 def test_what_fails_is_done_again_in_its_turn(run: Run, files: list[str]) -> None:
-    def code(content: bytes, progress: Progress) -> bytes:
+    def code(model: ModelSource, content: bytes, progress: Progress) -> bytes:
         raise MemoryError
 
     with closing(ahead(code)) as work:
@@ -146,7 +147,8 @@ def test_what_fails_is_done_again_in_its_turn(run: Run, files: list[str]) -> Non
 
 
 def test_a_file_that_is_named_twice_or_not_met_in_its_turn(run: Run, files: list[str]) -> None:
-    work: Ahead[bytes] = Ahead([NAMES[0], NAMES[1], NAMES[0], NAMES[3]], lambda content, _: content, bool, 1000, 4)
+    named = [NAMES[0], NAMES[1], NAMES[0], NAMES[3]]
+    work: Ahead[bytes] = Ahead(named, ModelSource(threads=4), lambda model, content, _: content, bool, 1000)
     with closing(work):
         assert take(work, NAMES[0]) and take(work, NAMES[0]) and take(work, NAMES[3])
         assert take(work, NAMES[6]) is None  # nobody has said so
@@ -155,7 +157,7 @@ def test_a_file_that_is_named_twice_or_not_met_in_its_turn(run: Run, files: list
 def test_all_end_when_nothing_is_wanted_any_more(run: Run, files: list[str]) -> None:
     begun = threading.Semaphore(0)
 
-    def code(content: bytes, progress: Progress) -> bytes:
+    def code(model: ModelSource, content: bytes, progress: Progress) -> bytes:
         begun.release()
         while True:
             progress(0, 0)
@@ -171,3 +173,11 @@ def test_all_end_when_nothing_is_wanted_any_more(run: Run, files: list[str]) -> 
         if thread is not threading.current_thread():
             thread.join(60)
     assert threading.active_count() <= before
+
+
+def test_a_model_that_is_not_exact_is_not_shared() -> None:
+    model = ToyModel()
+    assert SharedSource(ModelSource(model), 1).to_compress().fingerprint == model.fingerprint
+    model.exact = False
+    with pytest.raises(EngineMismatch):
+        SharedSource(ModelSource(model), 1).to_compress()

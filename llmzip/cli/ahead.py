@@ -17,9 +17,11 @@ from typing import Generic, TypeVar
 from llmzip import workers
 from llmzip.cli import fileio
 from llmzip.cli.display import ProgressLine
+from llmzip.models.source import ModelSource, SharedSource
+from llmzip.stream.progress import Progress
 
 Result = TypeVar("Result")
-Code = Callable[[bytes, Callable[[int, int], object]], Result]  # of a file, telling the bytes in and out so far
+Code = Callable[[ModelSource, bytes, Progress], Result]  # of a whole file
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,23 @@ class _Begun(Generic[Result]):
 
 
 class Ahead(Generic[Result]):
-    """What `code` makes of the next files that have at most `max_size` bytes, `n_threads` of them at a time.
+    """What `code` makes of the next files that have at most `max_size` bytes, as many at a time as there are threads.
 
     `is_wanted` tells by a name whether its turn will need it.
     """
 
     def __init__(
-        self, names: Sequence[str], code: Code[Result], is_wanted: Callable[[str], bool], max_size: int, n_threads: int
+        self,
+        names: Sequence[str],
+        model: ModelSource,
+        code: Code[Result],
+        is_wanted: Callable[[str], bool],
+        max_size: int,
     ) -> None:
-        self._names = deque(names if n_threads > 1 else [])
-        self._code, self._is_wanted = code, is_wanted
-        self._max_size, self._n_threads = max_size, n_threads
+        self._n_threads = model.n_threads if len(names) > 1 else 1
+        self._names = deque(names if self._n_threads > 1 else [])
+        self._code = partial(code, SharedSource(model, max(1, self._n_threads // max(1, len(names)))))
+        self._is_wanted, self._max_size = is_wanted, max_size
         self._begun: dict[str, _Begun[Result]] = {}
         self._turn: tuple[str, ProgressLine] | None = None
 

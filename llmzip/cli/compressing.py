@@ -13,9 +13,11 @@ from llmzip.cli.jobs import Stop, each_coded, report, warn_of_slow_kernels
 from llmzip.cli.outputs import OutputPolicy
 from llmzip.coding import Coding, CodingError
 from llmzip.errors import LlmzipError, ModelError
-from llmzip.models.source import ModelSource, SharedSource
+from llmzip.models.source import ModelSource
 from llmzip.stream import LmzCompressor, LmzDecompressor, MemberReader
 from llmzip.stream.progress import Progress
+
+Coded = tuple[bytes, list[str]]  # a file, and what is said of its blocks
 
 _LESS_MEMORY = "fewer --lanes, a smaller --window or a smaller --block-size need less"
 
@@ -53,20 +55,17 @@ class CompressFile:
     verify: bool  # decode and compare, as is always done before a source is removed
 
     def each(self, names: list[str]) -> int:
-        n_threads = self.model.n_threads if len(names) > 1 else 1
-        beside = SharedSource(self.model, max(1, n_threads // len(names)))
-        wanted = partial(self.policy.expects, derive=fileio.compressed_name)
-        with closing(Ahead(names, partial(self._code, beside), wanted, self.coding.group_size, n_threads)) as ahead:
+        is_wanted = partial(self.policy.expects, derive=fileio.compressed_name)
+        with closing(Ahead(names, self.model, self._code, is_wanted, self.coding.group_size)) as ahead:
             return each_coded(names, self.display, partial(self._one, ahead), less_memory=_LESS_MEMORY)
 
-    def _code(self, model: ModelSource, content: bytes, progress: Progress) -> tuple[bytes, list[str]]:
-        """A whole file, and what is said of its blocks."""
+    def _code(self, model: ModelSource, content: bytes, progress: Progress) -> Coded:
         said: list[str] = []
         coder = LmzCompressor(model, coding=self.coding, progress=progress, report=said.append)
         coder.hold(content)
         return coder.flush(), said
 
-    def _one(self, ahead: "Ahead[tuple[bytes, list[str]]]", name: str) -> int:
+    def _one(self, ahead: Ahead[Coded], name: str) -> int:
         with (
             self.policy.open_source(name) as source,
             self.policy.open_output(source, fileio.compressed_name, self.display) as output,
@@ -82,9 +81,7 @@ class CompressFile:
                 report(self.display, line)
             return self.policy.settle(source, output, refused, self.display)
 
-    def _take(
-        self, ahead: "Ahead[tuple[bytes, list[str]]]", source: fileio.Source, output: fileio.Output, line: ProgressLine
-    ) -> bool:
+    def _take(self, ahead: Ahead[Coded], source: fileio.Source, output: fileio.Output, line: ProgressLine) -> bool:
         """Whether the file has been coded beside others; then it is written."""
         if not (source.size and isinstance(output, fileio.FileOutput)):
             return False

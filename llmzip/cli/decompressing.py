@@ -15,7 +15,7 @@ from llmzip.cli.outputs import OutputPolicy
 from llmzip.damage import Damage, salvage
 from llmzip.errors import LimitExceeded, LlmzipError, ModelError
 from llmzip.limits import UNLIMITED, Limits
-from llmzip.models.source import ModelSource, SharedSource
+from llmzip.models.source import ModelSource
 from llmzip.stream import MemberReader
 from llmzip.stream.progress import Progress
 
@@ -31,7 +31,7 @@ class Reading:
     ignore_engine: bool = False
     limits: Limits = field(default=UNLIMITED)
 
-    def reader(self, read: Callable[[int], bytes], *, side_by_side: bool, line: ProgressLine | None) -> MemberReader:
+    def reader(self, read: Callable[[int], bytes], *, side_by_side: bool, line: Progress | None) -> MemberReader:
         """The content of what `read` gives; with `side_by_side`, groups that are at hand are decoded together."""
         return MemberReader(
             read,
@@ -44,22 +44,14 @@ class Reading:
 
     def ahead(self, names: list[str], is_wanted: Callable[[str], bool]) -> Ahead[bytes]:
         """Small files, decoded beside the one whose turn it is; not where all memory that may be taken is for one."""
-        n_threads = self.model.n_threads if len(names) > 1 and self.limits.memory is None else 1
-        beside = replace(self, model=SharedSource(self.model, max(1, n_threads // len(names))))
-        return Ahead(names, beside._content, is_wanted, _SMALL_FILE, n_threads)
+        names = names if self.limits.memory is None else []
+        return Ahead(names, self.model, self._content, is_wanted, _SMALL_FILE)
 
-    def _content(self, coded: bytes, progress: Progress) -> bytes:
+    def _content(self, model: ModelSource, coded: bytes, progress: Progress) -> bytes:
         """All of a file, which may not be much: it is held until its turn comes."""
-        self.limits.check_size(n_bytes := get_info(io.BytesIO(coded)).n_bytes)
-        Limits(max_size=_SMALL_CONTENT).check_size(n_bytes)
-        reader = MemberReader(
-            io.BytesIO(coded).read,
-            self.model,
-            ignore_engine=self.ignore_engine,
-            limits=self.limits,
-            progress=progress,
-        )
-        return reader.read()
+        Limits(max_size=_SMALL_CONTENT).check_size(get_info(coded).n_bytes)
+        beside = replace(self, model=model)
+        return beside.reader(io.BytesIO(coded).read, side_by_side=False, line=progress).read()
 
     def decode(
         self, source: fileio.Source, output: fileio.Output, line: ProgressLine, ahead: Ahead[bytes] | None = None

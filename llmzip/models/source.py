@@ -75,7 +75,10 @@ class ModelSource:
 
 
 class SharedSource(ModelSource):
-    """The models of another source, each loaded once, for what is done side by side with so many threads each."""
+    """The models of another source, each loaded once, for what is done side by side with so many threads each.
+
+    Raises EngineMismatch for those that are not exact: their bits may hang on the threads that they were loaded with.
+    """
 
     def __init__(self, source: ModelSource, threads: int) -> None:
         super().__init__(threads=threads)
@@ -92,6 +95,8 @@ class SharedSource(ModelSource):
             return self._share(self._source.to_decompress(fingerprint))
 
     def _share(self, model: "Model") -> "Model":
+        if not model.exact:
+            raise EngineMismatch(f"{model.name} is not exact, and is run with the threads that it was loaded with")
         if model.fingerprint not in self._shared:
             shared = self._shared[model.fingerprint] = copy(model)
             shared.threads = self._threads

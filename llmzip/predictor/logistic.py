@@ -46,14 +46,13 @@ LOG2 = _log2()
 def log2_of(x: int) -> int:
     """256 log2(x), x >= 1, of the leading 11 bits."""
     exponent = x.bit_length() - 1
-    mantissa = x >> (exponent - 10) if exponent >= 10 else x << (10 - exponent)
-    return exponent * 256 + int(LOG2[mantissa - 1024])
+    return exponent * 256 + int(LOG2[(x << 10 >> exponent) - 1024])
 
 
 def log2_of_each(x: NDArray[np.int64]) -> NDArray[np.int64]:
     """`log2_of` each of x: 1 to 2**31 - 1."""
     exponent = np.searchsorted(1 << np.arange(1, 32), x, side="right")
-    logarithms: NDArray[np.int64] = exponent * 256 + LOG2[((x << 31 >> exponent) >> 21) - 1024]
+    logarithms: NDArray[np.int64] = exponent * 256 + LOG2[(x << 10 >> exponent) - 1024]
     return logarithms
 
 
