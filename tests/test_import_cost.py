@@ -50,6 +50,14 @@ def test_light_commands(argv: list[str], tmp_path: Path) -> None:
         assert n_modules < 400  # 270 when this was written, most of them of typer
 
 
+def test_what_coding_needs(tmp_path: Path) -> None:
+    """Not torch, nor numpy.s random numbers, which take longer to import than a short file to code."""
+    (tmp_path / "a.txt").write_text("It was the best of times, it was the worst of times.\n" * 2)
+    code, loaded, _ = probe("compress", "a.txt", cwd=tmp_path)
+    assert code == 0 and "numpy" in loaded
+    assert not {"torch", "transformers", "rich", "numpy.random"} & set(loaded)
+
+
 def test_signals_are_seen_to_before_anything_large_is_imported() -> None:
     """Until then Ctrl-C ends the command with a traceback. Without site, which imports more of itself."""
     root = str(Path(__file__).parents[1])

@@ -30,6 +30,7 @@ TINY = Shape(
     n_layers=2, width=32, n_heads=2, n_kv_heads=1, head_dim=16, hidden=48, n_vocab=400,
     sliding_window=24, window=64, overlap=16, tied=True,
 )  # fmt: skip
+BATCH_TOKENS = 512
 TRAIN = """
 import sys
 from pathlib import Path
@@ -59,7 +60,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def train_tiny(corpus: Path, out: Path, tokens: int, **options: object) -> Path:
-    run.PRESETS["tiny"] = TINY
+    run.PRESETS["tiny"], run.BATCH_TOKENS = TINY, BATCH_TOKENS
     run.SAVE_SECONDS = 0  # after each step: a kill finds something
     settings: dict[str, Any] = {
         "preset": "tiny",
@@ -81,7 +82,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_tiny(corpus, tmp_path_factory.mktemp("trained") / "model", 40 * run.BATCH_TOKENS)
+    return train_tiny(corpus, tmp_path_factory.mktemp("trained") / "model", 40 * BATCH_TOKENS)
 
 
 def bits_per_byte(path: Path | str, text: bytes) -> float:
@@ -124,7 +125,7 @@ def test_every_byte_has_a_token(trained: Path) -> None:
 def test_a_run_that_was_killed_goes_on_to_the_same_model(corpus: Path, trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", TRAIN, str(corpus), str(out), str(40 * run.BATCH_TOKENS), here]
+    command = [sys.executable, "-c", TRAIN, str(corpus), str(out), str(40 * BATCH_TOKENS), here]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     work = out.with_name("model.work")
     assert process.stdout is not None and process.stdout.readline() == b"at work\n"
@@ -133,8 +134,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_model(corpus: Path, trained: 
     process.stdout.close()
     assert not out.exists() and (work / "checkpoint.pt").exists()
     with pytest.raises(LlmzipError, match="other settings"):
-        train_tiny(corpus, out, 41 * run.BATCH_TOKENS)
-    train_tiny(corpus, out, 40 * run.BATCH_TOKENS)
+        train_tiny(corpus, out, 41 * BATCH_TOKENS)
+    train_tiny(corpus, out, 40 * BATCH_TOKENS)
     assert read_checkpoint(out)[0]["fingerprint"] == read_checkpoint(trained)[0]["fingerprint"]
     steps = [json.loads(line)["step"] for line in (work / "curve.jsonl").read_text().splitlines()]
     assert steps[0] == 10 and steps[-1] == 40
@@ -146,7 +147,7 @@ def test_adapting_a_model_makes_its_text_smaller(trained: Path, tmp_path: Path) 
     path = tmp_path / "other"
     path.mkdir()
     (path / "log.txt").write_bytes(other[: len(other) // 2])
-    adapted = train_tiny(path, tmp_path / "adapted", 30 * run.BATCH_TOKENS, init=str(trained))
+    adapted = train_tiny(path, tmp_path / "adapted", 30 * BATCH_TOKENS, init=str(trained))
     unseen = other[-8000:]
     assert bits_per_byte(adapted, unseen) < 0.8 * bits_per_byte(trained, unseen)
 

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from test_train import corpus, log_lines, own_cache, train_tiny, trained  # noqa: F401
+from test_train import BATCH_TOKENS, corpus, log_lines, own_cache, train_tiny, trained  # noqa: F401
 
 from llmzip import compress, decompress
 from llmzip.errors import LlmzipError
@@ -16,8 +16,6 @@ from llmzip.models import known, registry
 from llmzip.train import run
 from llmzip.train.corpus import Source
 from llmzip.train.place import MODEL_FILES, RECORD, Place, foreign_in_model, signed_card
-
-TOKENS = run.BATCH_TOKENS
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
@@ -51,7 +49,7 @@ def refused(out: str, match: str, *, corpora: tuple[str, ...] = ("logs",), force
 def train_tiny_on(corpora: tuple[str, ...], out: str, **options: object) -> Path:
     run.PRESETS["tiny"] = run.PRESETS["pocket-small"]
     return run.train(
-        [Source.parse(name) for name in corpora], Path(out), preset="tiny", tokens=TOKENS, threads=1,
+        [Source.parse(name) for name in corpora], Path(out), preset="tiny", tokens=BATCH_TOKENS, threads=1,
         say=lambda text: None, progress=lambda text: None, **options,  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -139,15 +137,15 @@ def test_a_model_is_replaced_only_when_asked_and_its_archives_live_on(
 ) -> None:
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "m"
-    train_tiny(corpus, out, TOKENS)
+    train_tiny(corpus, out, BATCH_TOKENS)
     first = registry.load(str(out))
     text = log_lines(20, seed=3)
     archive = compress(text, first)
     assert foreign_in_model(out) == "" and {path.name for path in out.iterdir()} == MODEL_FILES
     with pytest.raises(LlmzipError, match="exists"):
-        train_tiny(corpus, out, 2 * TOKENS)
+        train_tiny(corpus, out, 2 * BATCH_TOKENS)
     assert compress(text, registry.load(str(out))) == archive
-    train_tiny(corpus, out, 2 * TOKENS, force=True)  # next month
+    train_tiny(corpus, out, 2 * BATCH_TOKENS, force=True)  # next month
     assert registry.load(str(out)).fingerprint != first.fingerprint
     assert decompress(archive) == text
     assert not (tmp_path / "m.work" / "replaced").exists()
@@ -173,7 +171,7 @@ def test_a_model_with_something_of_the_user_s_in_it(
         (out / "model.json").write_text("{}")
     before = snapshot(out)
     with pytest.raises(LlmzipError, match=r"notes\.txt|README\.md|not a model"):
-        train_tiny(corpus, out, TOKENS, force=True)
+        train_tiny(corpus, out, BATCH_TOKENS, force=True)
     assert snapshot(out) == before and not (tmp_path / "m.work").exists()
 
 
@@ -197,7 +195,7 @@ def test_what_appears_while_it_trains_is_not_replaced(
         (out / "thesis").write_text("mine")
 
     with pytest.raises(LlmzipError, match="cannot put the model into place") as caught:
-        train_tiny(corpus, out, run.TELL_STEPS * TOKENS, progress=progress)
+        train_tiny(corpus, out, run.TELL_STEPS * BATCH_TOKENS, progress=progress)
     assert (out / "thesis").read_text() == "mine" and str(tmp_path / "m.work" / "model") in caught.value.hint
 
 
@@ -212,24 +210,24 @@ def test_a_work_folder_remembers_its_run(corpus: Path, tmp_path: Path, monkeypat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_tiny(text, out, 2 * run.TELL_STEPS * TOKENS, progress=stop)
+        train_tiny(text, out, 2 * run.TELL_STEPS * BATCH_TOKENS, progress=stop)
     assert (work / "checkpoint.pt").exists() and not out.exists()
     text.write_bytes(corpus.read_bytes().swapcase())  # as long as before
     for force in (False, True):
         with pytest.raises(LlmzipError, match=r"other settings \(sources\)"):
-            train_tiny(text, out, 2 * run.TELL_STEPS * TOKENS, force=force)
+            train_tiny(text, out, 2 * run.TELL_STEPS * BATCH_TOKENS, force=force)
     text.write_bytes(corpus.read_bytes())
     with pytest.raises(LlmzipError, match=r"other settings \(seed\)"):
-        train_tiny(text, out, 2 * run.TELL_STEPS * TOKENS, seed=1)
+        train_tiny(text, out, 2 * run.TELL_STEPS * BATCH_TOKENS, seed=1)
     saved = (work / "checkpoint.pt").read_bytes()
     (work / "checkpoint.pt").write_bytes(saved[: len(saved) // 2])
     with pytest.raises(LlmzipError, match="is damaged"):
-        train_tiny(text, out, 2 * run.TELL_STEPS * TOKENS)
+        train_tiny(text, out, 2 * run.TELL_STEPS * BATCH_TOKENS)
     (work / "checkpoint.pt").write_bytes(saved)
     (work / "tokenizer.json").write_text("{")
     (work / "ids" / "0.ids").write_bytes(b"")
-    train_tiny(text.rename(tmp_path / "moved.txt"), out, 2 * run.TELL_STEPS * TOKENS)  # the same text elsewhere
-    straight = train_tiny(corpus, tmp_path / "straight", 2 * run.TELL_STEPS * TOKENS)
+    train_tiny(text.rename(tmp_path / "moved.txt"), out, 2 * run.TELL_STEPS * BATCH_TOKENS)  # the same text elsewhere
+    straight = train_tiny(corpus, tmp_path / "straight", 2 * run.TELL_STEPS * BATCH_TOKENS)
     assert registry.load(str(out)).fingerprint == registry.load(str(straight)).fingerprint
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from llmzip import __version__
 from llmzip.cli import benching, fileio, listing, scoring, show
 from llmzip.cli.compressing import CompressFile
 from llmzip.cli.decompressing import CheckFile, DecompressFile
@@ -61,6 +60,8 @@ app.add_typer(models_app, name="models")
 
 def _version(given: bool) -> None:
     if given:
+        from llmzip import __version__  # it is looked up among all packages that are installed
+
         Display().result(f"llmzip {__version__}")
         raise typer.Exit()
 

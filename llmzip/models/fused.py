@@ -5,6 +5,7 @@ Same bits as `models/reference.py`, which is the definition in torch operations.
 Knows nothing of bytes and of the coder. Weights are repacked once for the instruction set; K and V are kept as int8.
 """
 
+import random
 import sys
 from ctypes import POINTER, c_float, cast, pointer
 
@@ -33,11 +34,12 @@ def supports(config: LlamaConfig) -> str:
 
 def self_test(level: int, inner_sizes: set[int], digits: int, threads: int | None) -> bool:
     """Whether a level gives the exact sums on extreme and on random values, for each number of inputs in use."""
-    rng = np.random.default_rng(0)
+    chooser = random.Random(0)  # numpy.random takes longer to import than all of this to run
     for k in sorted(inner_sizes):
-        weights = rng.integers(-127, 128, (96, k)).astype(np.int8)
+        weights = np.maximum(np.frombuffer(chooser.randbytes(96 * k), np.int8).reshape(96, k), -127)
         weights[0], weights[1], weights[2] = 127, -127, np.where(np.arange(k) % 2, 127, -127)
-        x = rng.standard_normal((45, k)).astype(np.float32)  # whole tiles of lines, and rests of them
+        drawn = np.frombuffer(chooser.randbytes(4 * 45 * k), np.int32).reshape(45, k)
+        x = drawn.astype(np.float32) * np.float32(2.0**-30)  # whole tiles of lines, and rests of them
         x[0], x[1], x[2], x[3] = 1.0, -1.0, np.where(np.arange(k) % 2, 1.0, -1.0), 0.0
         x[4, 1:] *= np.float32(1e-3)
         if not np.array_equal(_linear(level, weights, x, digits, threads), _oracle(weights, x, digits)):
