@@ -245,7 +245,7 @@ def script(text: str) -> str:
         line = line.removeprefix("$ ")
         if re.match(r"bash \.ci/|pip install |llmzip (train|doctor|compress -9)|ls ", line):
             continue
-        line = re.sub(r"\bllmzip compress\b", "llmzip compress -m toy", line).replace("| less", "| cat >/dev/null")
+        line = re.sub(r"\bllmzip (compress|-9)", "llmzip compress -m toy", line).replace("| less", "| cat >/dev/null")
         lines.append(re.sub(r"\s+#.*", "", line))
     return "set -eu\n" + "\n".join(lines)
 

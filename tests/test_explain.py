@@ -7,7 +7,7 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,10 @@ def compressed(data: bytes, **options: Any) -> bytes:
     return coder.compress(data) + coder.flush()
 
 
-def of_blocks(contents: list[bytes], maker: Callable[..., container.Block], begins: tuple[int, ...] = ()) -> bytes:
+def of_blocks(
+    content: bytes, maker: Callable[..., container.Block], size: int = 1 << 20, begins: tuple[int, ...] = ()
+) -> bytes:
+    contents = [content[at : at + size] for at in range(0, len(content), size)]
     return member_of(grouped(contents, maker, begins), contents, MODEL.fingerprint)
 
 
@@ -57,40 +60,47 @@ def by_model(content: bytes, memory: Any) -> container.Block:
     return model_block(MODEL, content, memory, lanes=3)
 
 
-FILES = {
-    "empty": (b"", compressed(b"")),
-    "short stored": (b"\xff\x00\x80", compressed(b"\xff\x00\x80")),
-    "short cm": (TEXT[:300], compressed(TEXT[:300], share=0)),
-    "short model": (TEXT[:300], compressed(TEXT[:300])),
-    "stored": (NOISE, compressed(NOISE)),
-    "records": (RECORDS, compressed(RECORDS)),
-    "cm": (TEXT, compressed(TEXT, share=0)),
-    "model": (TEXT, of_blocks([TEXT], by_model)),
-    "several blocks": (TEXT, compressed(TEXT, block_size=400)),
-    "groups": (TEXT[:600], of_blocks([TEXT[:200], TEXT[200:400], TEXT[400:600]], by_model, (2,))),
-    "groups of cm": (TEXT[:600], of_blocks([TEXT[:200], TEXT[200:400], TEXT[400:600]], cm_block, (1,))),
-    "text and noise": (TEXT + NOISE, compressed(TEXT + NOISE)),
-    "crlf": (TEXT.replace(b" ", b"\r\n", 20), compressed(TEXT.replace(b" ", b"\r\n", 20))),
-    "repeats": (NOISE * 2, compressed(NOISE * 2)),
-    "window": (TEXT[:600], compressed(TEXT[:600], window=24, overlap=8, lanes=2)),
-    "opened": (OPENED, compressed(OPENED, share=0)),
-    "opened model": (OPENED, compressed(OPENED)),
-    "opened and closed": (TEXT + OPENED + NOISE, compressed(TEXT + OPENED + NOISE)),
-    "two members": (TEXT[:500] * 2, compressed(TEXT[:500]) * 2),
-    "padding": (TEXT[:200], compressed(TEXT[:200]) + bytes(100)),
-}  # fmt: skip
+FILES: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
+    "empty": (b"", compressed),
+    "short stored": (b"\xff\x00\x80", compressed),
+    "short cm": (TEXT[:300], partial(compressed, share=0)),
+    "short model": (TEXT[:300], compressed),
+    "stored": (NOISE, compressed),
+    "records": (RECORDS, compressed),
+    "cm": (TEXT, partial(compressed, share=0)),
+    "model": (TEXT, partial(of_blocks, maker=by_model)),
+    "several blocks": (TEXT, partial(compressed, block_size=400)),
+    "groups": (TEXT[:600], partial(of_blocks, maker=by_model, size=200, begins=(2,))),
+    "groups of cm": (TEXT[:600], partial(of_blocks, maker=cm_block, size=200, begins=(1,))),
+    "text and noise": (TEXT + NOISE, compressed),
+    "crlf": (TEXT.replace(b" ", b"\r\n", 20), compressed),
+    "repeats": (NOISE * 2, compressed),
+    "window": (TEXT[:600], partial(compressed, window=24, overlap=8, lanes=2)),
+    "opened": (OPENED, partial(compressed, share=0)),
+    "opened model": (OPENED, compressed),
+    "opened and closed": (TEXT + OPENED + NOISE, compressed),
+    "two members": (TEXT[:500] * 2, lambda content: 2 * compressed(content[:500])),
+    "padding": (TEXT[:200], lambda content: compressed(content) + bytes(100)),
+}
 OFTEN = ("empty", "short model", "records", "groups", "text and noise", "opened and closed", "two members")
+
+
+@lru_cache
+def file_of(kind: str) -> tuple[bytes, bytes]:
+    """The content of the file of that kind, and the file."""
+    content, make = FILES[kind]
+    return content, make(content)
 
 
 @lru_cache
 def explained(kind: str) -> Explanation:
     """Of the file of that kind, decoded."""
-    return explain(FILES[kind][1], ModelSource(MODEL))
+    return explain(file_of(kind)[1], ModelSource(MODEL))
 
 
 @pytest.mark.parametrize("kind", mostly_long(FILES, OFTEN))
 def test_parts_sum_to_the_file_and_pieces_to_parts(kind: str) -> None:
-    content, data = FILES[kind]
+    content, data = file_of(kind)
     assert llmzip.decompress(data, MODEL) == content
     found = explained(kind)
     assert sum(found.parts.values()) == len(data) * BYTE == found.n_on_disk * BYTE and found.n_bytes == len(content)
@@ -110,10 +120,14 @@ def test_parts_sum_to_the_file_and_pieces_to_parts(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in FILES if kind not in ("two members", "padding", "groups", "groups of cm")]
+    "kind",
+    mostly_long(
+        [kind for kind in FILES if kind not in ("two members", "padding", "groups", "groups of cm")],
+        ("short model", "model", "records", "opened"),
+    ),
 )
 def test_coding_again_tells_what_decoding_tells(kind: str) -> None:
-    content, data = FILES[kind]
+    content, data = file_of(kind)
     assert record("x", explain(data, ModelSource(MODEL), content=content)) == record("x", explained(kind))
 
 
@@ -132,13 +146,14 @@ def test_a_stream_in_pieces(again: bool, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("kind", ["cm", "opened"])
 def test_other_content_is_refused(kind: str) -> None:
-    content, data = FILES[kind]
+    content, data = file_of(kind)
     with pytest.raises(LlmzipError, match="came out otherwise"):
         explain(data, ModelSource(MODEL), content=content.replace(b"a", b"e"))
 
 
 def test_kinds_are_told_from_each_other() -> None:
-    parts = {kind: +explained(kind).parts for kind in FILES}
+    kinds = ("empty", "short stored", "cm", "model", "padding", "several blocks", "repeats", "crlf", "opened")
+    parts = {kind: +explained(kind).parts for kind in kinds}
     assert set(parts["empty"]) == {"headers", "checks"} and set(parts["short stored"]) == {
         "headers",
         "checks",
@@ -171,7 +186,7 @@ def test_a_coder_that_saves_bytes_is_counted() -> None:
 
 
 def test_alternatives_are_what_the_model_says() -> None:
-    data = of_blocks([TEXT[:200]], lambda content, memory: model_block(MODEL, content, memory))
+    data = of_blocks(TEXT[:200], lambda content, memory: model_block(MODEL, content, memory))
     (stretch,) = explain(data, ModelSource(MODEL)).stretches
     scores = MODEL.open(1, 64).forward(np.array([[MODEL.start_id]], dtype=np.int32))[0, 0].astype(np.float64)
     chances = np.exp2(scores / 256) / np.exp2(scores / 256).sum()
@@ -264,7 +279,7 @@ def test_of_a_long_file_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = explained("several blocks")
     monkeypatch.setattr(account, "MOST_DETAILED", 400)
     monkeypatch.setattr(account, "N_STRETCHES", 8)
-    found = explain(FILES["several blocks"][1], ModelSource(MODEL))
+    found = explain(file_of("several blocks")[1], ModelSource(MODEL))
     assert found.is_sample and not whole.is_sample and 300 < found.n_detailed < 500 < found.n_body
     assert found.parts == whole.parts and np.array_equal(found.strip, whole.strip)
     assert len(found.stretches) >= 8
@@ -368,7 +383,7 @@ def test_the_page_has_what_was_found(kind: str) -> None:
         np.concatenate([np.zeros(0), *(stretch.pieces.costs / (1 << 24) for stretch in found.stretches)]),
         atol=0.002,
     )
-    assert abs(sum(size for _, _, size in meta["parts"]) - len(FILES[kind][1])) < 0.01
+    assert abs(sum(size for _, _, size in meta["parts"]) - len(file_of(kind)[1])) < 0.01
     assert sum(block["size"] for block in meta["blocks"]) <= meta["size"]
     likely = np.frombuffer(columns, "<u2", 5 * n, 14 * n)
     assert all(number == 65535 or number < len(meta["names"]) for number in likely.tolist())
@@ -441,9 +456,14 @@ def test_it_steers_no_terminal(run: Run) -> None:
     assert done.code == 0 and b"\x1b" not in done.out and b"\x07" not in done.out
 
 
-@pytest.mark.parametrize("kind", ["empty", "short stored", "short model", "stored", "records", "two members"])
+@pytest.mark.parametrize(
+    "kind",
+    mostly_long(
+        ["empty", "short stored", "short model", "stored", "records", "two members"], ("short model", "records")
+    ),
+)
 def test_the_command_takes_any_file(run: Run, kind: str) -> None:
-    content, data = FILES[kind]
+    content, data = file_of(kind)
     Path("a.lmz").write_bytes(data)
     Path("a").write_bytes(content)
     packed, plain = (json.loads(run("explain", name, "--json", "-m", "toy").out) for name in ("a.lmz", "a"))
@@ -476,12 +496,12 @@ def test_what_begins_like_an_lmz_file_is_explained_as_it_is(run: Run) -> None:
 
 
 def test_damage_is_told(run: Run) -> None:
-    data = bytearray(FILES["cm"][1])
+    data = bytearray(file_of("cm")[1])
     data[len(data) // 2] ^= 1
     Path("a.lmz").write_bytes(data)
     done = run("explain", "a.lmz", "-m", "toy", "-o", "page.html")
     assert done.code == 1 and done.err.startswith("llmzip: a.lmz: block 1") and not Path("page.html").exists()
-    Path("a.lmz").write_bytes(FILES["cm"][1][:-1])
+    Path("a.lmz").write_bytes(file_of("cm")[1][:-1])
     assert run("explain", "a.lmz", "-m", "toy").code == 1
 
 

@@ -20,7 +20,7 @@ from tiers import mostly_long
 from llmzip.cli import descriptors, fileio
 from llmzip.cli.display import table, width
 
-NOISE = bytes(range(256)) * 40
+NOISE = bytes(range(256)) * 8
 UNBUFFERED = [{"PYTHONUNBUFFERED": "1"}, {"PYTHONUNBUFFERED": ""}]
 
 
@@ -221,7 +221,7 @@ def test_errors_name_the_output(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_a_file_that_may_not_grow(tmp_path: Path, env: dict[str, str], argv: list[str]) -> None:
     (tmp_path / "noise").write_bytes(os.urandom(30_000))
-    (tmp_path / "big.lmz").write_bytes(stored(NOISE * 10))
+    (tmp_path / "big.lmz").write_bytes(stored(NOISE * 50))
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))  # noqa: E731
     with open(tmp_path / "out", "wb") as out:
         done = process(*argv, cwd=tmp_path, env=env, stdout=out, preexec_fn=limit)
@@ -237,7 +237,7 @@ def test_a_file_that_may_not_grow(tmp_path: Path, env: dict[str, str], argv: lis
 )
 def test_a_pipe_that_does_not_block(tmp_path: Path, env: dict[str, str], argv: list[str]) -> None:
     """Whoever has the other end can have made it so. A full one is waited for."""
-    (tmp_path / "big.lmz").write_bytes(stored(NOISE * 100))
+    (tmp_path / "big.lmz").write_bytes(stored(NOISE * 500))
     whole = process(*argv, cwd=tmp_path).stdout
     assert len(whole) > 100_000  # more than a pipe holds
     reader, writer = os.pipe()
@@ -283,22 +283,29 @@ def test_write_all_and_read_some() -> None:
     child = os.fork()
     if not child:
         os.close(reader)
-        descriptors.write_all(writer, memoryview(NOISE * 100))
+        descriptors.write_all(writer, memoryview(NOISE * 500))
         os._exit(0)
     os.close(writer)
     found = b""
     while piece := descriptors.read_some(reader, 777):
         found += piece
     os.close(reader)
-    assert os.waitpid(child, 0)[1] == 0 and found == NOISE * 100
+    assert os.waitpid(child, 0)[1] == 0 and found == NOISE * 500
 
 
-def test_closed_standard_descriptors_are_not_taken_by_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "closed", mostly_long(["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"], [">&-", "<&- >&- 2>&-"])
+)
+def test_closed_standard_descriptors_are_not_taken_by_files(tmp_path: Path, closed: str) -> None:
     (tmp_path / "a").write_bytes(NOISE)
-    for closed in ("<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"):
-        assert shell(f"$L compress -f a {closed}", tmp_path).returncode == 0, closed
-        assert shell("$L -dc a.lmz | cmp - a", tmp_path).returncode == 0
-        assert shell(f"$L -v compress nix {closed}", tmp_path).returncode == 1
+    assert shell(f"$L compress -f a {closed}", tmp_path).returncode == 0
+    assert shell("$L -dc a.lmz | cmp - a", tmp_path).returncode == 0
+    assert shell(f"$L -v compress nix {closed}", tmp_path).returncode == 1
+    assert names(tmp_path) == {"a", "a.lmz"}
+
+
+def test_closed_or_full_where_messages_go(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(NOISE)
     assert shell("$L compress -c <&-", tmp_path).returncode == 1
     for setting in ("PYTHONUNBUFFERED=1", "env -u PYTHONUNBUFFERED"):
         assert shell(f"{setting} $L compress -v -f a 2>/dev/full", tmp_path).returncode == 0, setting

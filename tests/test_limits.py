@@ -44,7 +44,7 @@ def test_noise_twice_or_padded(pad: bytes) -> None:
 @settings(max_examples=20)
 @given(st.integers(0, 1 << 32))
 def test_compositions(seed: int) -> None:
-    check(compose(seed, 12000))
+    check(compose(seed, 4000))
 
 
 @pytest.mark.parametrize("n_long", [65, 1000])

@@ -293,42 +293,42 @@ def test_the_pieces_in_which_content_comes_do_not_matter() -> None:
     assert llmzip.decompress(made, MODEL) == content
 
 
-LONG = gzipped(prose(900_000, 6))
+@pytest.fixture(scope="module")
+def long_content() -> bytes:
+    return b"before" + gzipped(prose(900_000, 6)) + b"after"
 
 
 @pytest.fixture(scope="module")
-def long_file() -> bytes:
+def long_file(long_content: bytes) -> bytes:
     """A stream of several blocks: a piece in each, in groups of two."""
-    made, said = compressed(b"before" + LONG + b"after", block_size=1 << 18, group_size=1 << 19, share=0.0)
+    made, said = compressed(long_content, block_size=1 << 18, group_size=1 << 19, share=0.0)
     assert len([line for line in said if "+open" in line]) >= 4
     assert "1 gzip" in said[0] and "1 raw" in said[1]
     return made
 
 
 @pytest.mark.long
-def test_a_stream_longer_than_a_block(long_file: bytes) -> None:
-    assert llmzip.decompress(long_file, MODEL) == b"before" + LONG + b"after"
+def test_a_stream_longer_than_a_block(long_file: bytes, long_content: bytes) -> None:
+    assert llmzip.decompress(long_file, MODEL) == long_content
     assert [block.begins_group for block in llmzip.get_info(long_file).blocks][:4] == [True, False, True, False]
 
 
 @pytest.mark.long
-def test_random_access_to_a_long_stream(long_file: bytes) -> None:
-    content = b"before" + LONG + b"after"
+def test_random_access_to_a_long_stream(long_file: bytes, long_content: bytes) -> None:
     with llmzip.open(io.BytesIO(long_file), model=MODEL) as file:
-        for at in (len(content) - 100, len(content) // 2, 10):
+        for at in (len(long_content) - 100, len(long_content) // 2, 10):
             file.seek(at)
-            assert file.read(50) == content[at : at + 50]
+            assert file.read(50) == long_content[at : at + 50]
 
 
 @pytest.mark.long
-def test_salvage_of_a_long_stream(long_file: bytes) -> None:
+def test_salvage_of_a_long_stream(long_file: bytes, long_content: bytes) -> None:
     """A damaged block loses its group, and no other."""
-    content = b"before" + LONG + b"after"
     blocks = llmzip.get_info(long_file).blocks
     at = len(long_file) // 10
     whole, damages = llmzip.salvage(long_file[:at] + bytes([long_file[at] ^ 1]) + long_file[at + 1 :], MODEL)
     lost = sum(block.n_bytes for block in blocks[:2])
-    assert whole == content[lost:]
+    assert whole == long_content[lost:]
     assert damages
 
 

@@ -25,6 +25,7 @@ from llmzip.models.toy import ToyModel
 MODEL = ToyModel()
 CONTENT = b"".join(MODEL.speak(70, line) + b"\n" for line in range(20))
 SIZES = {"block_size": 50, "group_size": 100}
+FLAGS = "-m toy --block-size 1K --group-size 1K"  # of the command line
 
 
 def coded_parts(content: bytes, count: int, *, block_size: int, group_size: int) -> list[bytes]:
@@ -156,7 +157,7 @@ def test_wrong_parts_are_refused() -> None:
 # --- the command line
 
 
-def write_content(count: int = 5) -> bytes:
+def write_content(count: int = 3) -> bytes:
     content = CONTENT * count
     Path("a.txt").write_bytes(content)
     return content
@@ -164,26 +165,12 @@ def write_content(count: int = 5) -> bytes:
 
 def test_parts_by_the_command_line(run: Run, tmp_path: Path) -> None:
     content = write_content()
-    assert run("compress", "-m", "toy", "--block-size", "2K", "--group-size", "2K", "a.txt").code == 0
+    command = ("compress", *FLAGS.split(), "a.txt")
+    assert run(*command).code == 0
     whole = Path("a.txt.lmz").read_bytes()
     for count in (1, 3):
         for number in range(1, count + 1):
-            assert (
-                run(
-                    "compress",
-                    "-m",
-                    "toy",
-                    "--block-size",
-                    "2K",
-                    "--group-size",
-                    "2K",
-                    "--part",
-                    f"{number}/{count}",
-                    "--verify",
-                    "a.txt",
-                ).code
-                == 0
-            )
+            assert run(*command, "--part", f"{number}/{count}", "--verify").code == 0
         names = [f"a.txt.{number}-of-{count}.lmz" for number in range(1, count + 1)]
         assert run("join", "-f", "-o", "joined.lmz", *names).code == 0
         assert Path("joined.lmz").read_bytes() == b"".join(Path(name).read_bytes() for name in names)
@@ -236,8 +223,6 @@ def test_join_refuses_what_is_not_the_whole(run: Run) -> None:
 
 # --- recipes: those of docs/scale.md
 
-FLAGS = "-m toy --block-size 2K --group-size 2K"
-
 
 def recipe(title: str, language: str = "sh") -> str:
     text = (Path(__file__).parents[1] / "docs" / "scale.md").read_text("utf-8")
@@ -282,12 +267,13 @@ def joined() -> bytes:
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.long
 def test_make(shell: Callable[..., str]) -> None:
     content = write_big()
     Path("Makefile").write_text(recipe("make", "make"), encoding="utf-8")
     shell("make -j 2 FILE=big.txt big.txt.lmz")
     again = Path("big.txt.lmz").read_bytes()
-    assert again == llmzip.compress(content, MODEL, block_size=2048, group_size=2048)
+    assert again == llmzip.compress(content, MODEL, block_size=1024, group_size=1024)
     os.unlink("big.txt.2-of-4.lmz")
     assert "--part 2/4" in (said := shell("make -j 2 FILE=big.txt big.txt.lmz")) and "--part 1/4" not in said
     assert Path("big.txt.lmz").read_bytes() == again
@@ -302,6 +288,7 @@ def test_in_one_shell(shell: Callable[..., str], title: str, program: str) -> No
     assert joined() == content
 
 
+@pytest.mark.long
 def test_arrays_of_jobs(shell: Callable[..., str]) -> None:
     """The scripts, with the variables that Slurm and Kubernetes set."""
     yaml = pytest.importorskip("yaml")
@@ -315,6 +302,7 @@ def test_arrays_of_jobs(shell: Callable[..., str]) -> None:
     assert joined() == content
 
 
+@pytest.mark.long
 def test_many_small_texts(shell: Callable[..., str]) -> None:
     for name in ("b.txt", "a.py", "c.py", "none", "sub dir/d.txt"):
         Path("folder", name).parent.mkdir(parents=True, exist_ok=True)
