@@ -695,7 +695,7 @@ def test_a_model_of_ones_own_is_kept(run: Run, tmp_path: Path, monkeypatch: pyte
 )
 def test_missing_kernels_are_told_once(run: Run, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     Path("a").write_bytes(TEXT)
-    Path("b.lmz").write_bytes(llmzip.compress(b"\0" * 5_000))
+    Path("b.lmz").write_bytes(llmzip.compress(b"\0" * 50_000))
     monkeypatch.delenv("LLMZIP_KERNELS", raising=False)
     monkeypatch.setattr(native, "library", None)
     monkeypatch.setattr(native, "why_no_library", "no compiler")

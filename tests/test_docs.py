@@ -260,7 +260,7 @@ def test_commands_of_the_readme(tmp_path: Path, number: int) -> None:
         )
         made.chmod(0o755)
     for name in ("alice29.txt", "notes.txt"):
-        (tmp_path / name).write_bytes(ToyModel().speak(3000))
+        (tmp_path / name).write_bytes(ToyModel().speak(2100))
     (tmp_path / "folder").mkdir()
     env = environment() | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "LLMZIP_CACHE": str(tmp_path / "cache")}
     text = script([*blocks("console"), *blocks("sh")][number])

@@ -264,7 +264,10 @@ def test_an_empty_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_files_are_utf_8_in_any_locale(tmp_path: Path) -> None:
     """In a locale of ASCII: the whole command, and the very same model as in UTF-8."""
     (tmp_path / "größe.txt").write_bytes(PROSE.encode() * 4)
-    script = "import sys; from llmzip.cli.app import main; sys.exit(main())"
+    script = (
+        "import sys; from llmzip.cli.app import main; from llmzip.train import run; run.BATCH_TOKENS = 256;"
+        "sys.exit(main())"
+    )
     made = []
     for name, locale in (
         ("a", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
