@@ -1,5 +1,6 @@
 """Hypothesis profiles, a few seconds of SmolLM2 when it is installed, and the command line in this process."""
 
+import gc
 import io
 import signal
 import sys
@@ -24,6 +25,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now, torch and transformers with it, is not looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

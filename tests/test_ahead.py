@@ -25,9 +25,9 @@ NAMES = [f"file {i}" for i in range(7)]
 @pytest.fixture
 def files(run: Run, tmp_path: Path) -> list[str]:
     for i, name in enumerate(NAMES):
-        (tmp_path / name).write_bytes(ToyModel().speak(300 + 50 * i, seed=i))
+        (tmp_path / name).write_bytes(ToyModel().speak(150 + 25 * i, seed=i))
     (tmp_path / NAMES[2]).write_bytes(b"")
-    (tmp_path / NAMES[4]).write_bytes(os.urandom(700))
+    (tmp_path / NAMES[4]).write_bytes(os.urandom(350))
     return NAMES
 
 
@@ -44,7 +44,7 @@ def test_the_same_files_and_messages_whatever_the_threads(run: Run, files: list[
     before = contents(tmp_path)
     found = []
     for threads in ("1", "2", "5"):
-        done = run("compress", "-m", "toy", "-T", threads, "-v", "--block-size", "200", "-f", *files)
+        done = run("compress", "-m", "toy", "-T", threads, "-v", "--block-size", "100", "-f", *files)
         assert done.code == 0
         found.append((contents(tmp_path, ".lmz"), without_times(done.err)))
     assert found[0] == found[1] == found[2]

@@ -20,9 +20,9 @@ from llmzip.stream import LmzCompressor, LmzDecompressor, ModelSource
 MODEL = ToyModel()
 TEXT = MODEL.speak(52)
 NOISE = random.Random(0).randbytes(40000)
-TABLE = b"".join(i.to_bytes(4, "little") for i in range(0, 30000, 7))
+TABLE = b"".join(i.to_bytes(4, "little") for i in range(0, 14000, 7))
 STEPS = bytes(range(0, 250, 5)) * 2
-SAMPLES = b"".join(int(random.Random(i).gauss(1000, 9)).to_bytes(2, "little") for i in range(6000))
+SAMPLES = b"".join(int(random.Random(i).gauss(1000, 9)).to_bytes(2, "little") for i in range(3000))
 PIECES = b"".join(NOISE[at : at + 200] for at in random.Random(3).choices(range(0, 8000, 200), k=150))
 
 
@@ -117,6 +117,7 @@ def test_pieces_do_not_matter() -> None:
         assert made + compressor.flush() == whole
 
 
+@pytest.mark.long
 def test_progress_does_not_go_back() -> None:
     told: list[tuple[int, int]] = []
     data = prose(10000) + NOISE + prose(5000, 1) * 2
@@ -133,7 +134,7 @@ def test_progress_does_not_go_back() -> None:
 def test_progress_tells_the_size_before_the_first_block_ends() -> None:
     """Of the content that is coded, what it came to: near what the whole comes to, as it is all alike."""
     told: list[tuple[int, int]] = []
-    made = llmzip.compress(data := prose(30000), MODEL, progress=lambda n_in, n_out: told.append((n_in, n_out)))
+    made = llmzip.compress(data := prose(15000), MODEL, progress=lambda n_in, n_out: told.append((n_in, n_out)))
     half = next((n_in, n_out) for n_in, n_out in told if n_in > len(data) // 2)
     assert 0.4 * len(made) < half[1] < 0.7 * len(made) and told == sorted(told) and told[-1] == (len(data), len(made))
 

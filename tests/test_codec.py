@@ -287,13 +287,13 @@ def test_the_spelling_of_a_vocabulary_is_made_once() -> None:
 
 def test_python_writes_and_reads_the_files_that_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """A whole file of two groups, with and without the model."""
-    data = MODEL.speak(180) + bytes(range(0, 250, 5)) * 3 + TEXT[:40]
-    made = llmzip.compress(data, MODEL, block_size=90, group_size=300, lanes=2)
+    data = MODEL.speak(100) + bytes(range(0, 250, 5)) * 2 + TEXT[:20]
+    made = llmzip.compress(data, MODEL, block_size=90, group_size=180, lanes=2)
     found = llmzip.get_info(made).blocks
     assert {block.kind for block in found} == {"model", "cm"} and sum(block.begins_group for block in found) == 2
     monkeypatch.setattr(native, "library", None)
     assert llmzip.decompress(made, MODEL) == data
-    assert llmzip.compress(data, MODEL, block_size=90, group_size=300, lanes=2) == made
+    assert llmzip.compress(data, MODEL, block_size=90, group_size=180, lanes=2) == made
 
 
 def test_tokens_that_spell_the_same_are_coded_as_the_first_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -386,9 +386,9 @@ def test_cut_and_damaged_streams() -> None:
     data = words(5000)
     stream = by_zlib(data)
     rng = random.Random(1)
-    for n in range(0, len(stream), 7):
+    for n in range(0, len(stream), 23):
         assert open_stream(stream[:n], max_plain=MAX) is None
-    for _ in range(2000):
+    for _ in range(600):
         damaged = bytearray(stream)
         for _ in range(rng.randint(1, 3)):
             damaged[rng.randrange(min(len(damaged), 200))] ^= 1 << rng.randrange(8)

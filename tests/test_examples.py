@@ -13,6 +13,7 @@ from pathlib import Path
 import opened
 import pytest
 from checkpoints import tiny_llama_folder
+from tiers import mostly_long
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -142,7 +143,7 @@ def test_the_log_of_the_large_files_is_written_by_a_fixed_recipe(tmp_path: Path)
     )
 
 
-@pytest.mark.parametrize("engine", ["here", "dask"])
+@pytest.mark.parametrize("engine", mostly_long(["here", "dask"], ["here"]))
 def test_cluster(tmp_path: Path, engine: str) -> None:
     if engine != "here":
         pytest.importorskip("dask.distributed")

@@ -86,7 +86,7 @@ def predictor() -> Predictor:
     return Predictor(LINE_BITS)
 
 
-@pytest.mark.parametrize(("lanes", "stride"), mostly_long([(0, 0), (0, 1), (0, 4), (1, 0), (3, 0)], [(3, 0)]))
+@pytest.mark.parametrize(("lanes", "stride"), mostly_long([(0, 0), (0, 1), (0, 4), (1, 0), (3, 0)], [(1, 0)]))
 def test_c_and_python_write_the_same(lanes: int, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One predictor for all kinds: each body goes on from those before."""
     in_c = predictor()
@@ -103,7 +103,7 @@ def test_python_reads_what_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert read(predictor(), write(predictor(), body, lanes), body, lanes) == body
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     st.lists(
         st.tuples(st.sampled_from(list(KINDS.values())), st.binary(min_size=1, max_size=60), st.integers(0, 3)),

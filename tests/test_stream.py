@@ -334,7 +334,7 @@ def line_bits_of(data: bytes) -> list[int | None]:
     return [block.header.line_bits if block.header else None for block in member.blocks]
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.binary(max_size=60), st.integers(1, 60), st.integers(1, 150), st.integers(10, 16), st.integers(1, 3))
 def test_round_trip_of_groups(data: bytes, block_size: int, group_size: int, line_bits: int, times: int) -> None:
     content = (data + TEXT) * times
@@ -554,8 +554,8 @@ def test_no_more_groups_side_by_side_than_threads(monkeypatch: pytest.MonkeyPatc
         return run(jobs, n_threads, *rest)
 
     monkeypatch.setattr(workers, "run", watched)
-    data = bytes(range(256)) * 40 + WORDS * 18
-    made = compress(data, block_size=4096, group_size=4096, threads=2)
+    data = bytes(range(256)) * 12 + WORDS * 5
+    made = compress(data, block_size=1024, group_size=1024, threads=2)
     assert decompress(made) == data
     assert max(n for n, _ in asked) > 2 and {n for _, n in asked} == {2}
 

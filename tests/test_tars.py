@@ -19,7 +19,7 @@ from llmzip.errors import LlmzipError
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "tree" / "below").mkdir(parents=True)
     (tmp_path / "tree" / "a.txt").write_bytes(TEXT)
-    (tmp_path / "tree" / "below" / "b.bin").write_bytes(bytes(range(256)) * 9)
+    (tmp_path / "tree" / "below" / "b.bin").write_bytes(bytes(range(256)))
     (tmp_path / "tree" / ("long" * 30)).write_bytes(b"")
     (tmp_path / "tree" / "link").symlink_to("a.txt")
     return tmp_path / "tree"
