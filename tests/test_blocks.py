@@ -52,6 +52,7 @@ def kinds(data: bytes, *, block_size: int | None = None) -> list[str]:
     return ["+".join([block.kind, *block.transforms]) for block in llmzip.get_info(made).blocks]
 
 
+@pytest.mark.long
 def test_each_kind_of_content() -> None:
     assert kinds(prose(1500)) == ["model"]
     assert kinds(TABLE) == kinds(PIECES) == kinds(SAMPLES) == ["cm"]
@@ -97,6 +98,7 @@ def test_text_that_the_model_does_not_know_is_not_its() -> None:
     assert kinds(prose(10240)) == ["model"]
 
 
+@pytest.mark.long
 def test_the_share_that_the_model_must_make() -> None:
     made = {share: LmzCompressor(MODEL, share=share) for share in (0.0, 0.2, 1.0)}
     blocks_of = {
@@ -131,6 +133,7 @@ def test_progress_does_not_go_back() -> None:
     assert told[-1] == (len(made), len(data))
 
 
+@pytest.mark.long
 def test_progress_tells_the_size_before_the_first_block_ends() -> None:
     """Of the content that is coded, what it came to: near what the whole comes to, as it is all alike."""
     told: list[tuple[int, int]] = []
@@ -139,6 +142,7 @@ def test_progress_tells_the_size_before_the_first_block_ends() -> None:
     assert 0.4 * len(made) < half[1] < 0.7 * len(made) and told == sorted(told) and told[-1] == (len(data), len(made))
 
 
+@pytest.mark.long
 def test_report() -> None:
     lines: list[str] = []
     compressor = LmzCompressor(MODEL, report=lines.append)
@@ -266,7 +270,7 @@ DAMAGED = {
 }
 
 
-OFTEN = ("short empty", "short model", "cm", "pack", "two blocks")
+OFTEN = ("short empty", "short model", "pack", "two blocks")
 
 
 @pytest.mark.parametrize("name", mostly_long(DAMAGED, OFTEN))
@@ -289,6 +293,7 @@ def test_every_flip_and_cut(name: str) -> None:
             llmzip.get_info(made[:n])
 
 
+@pytest.mark.long
 def test_short_members_among_others(tmp_path: Path) -> None:
     parts = [TEXT, b"", prose(4200), NOISE[:10], TEXT[:20]]
     path = tmp_path / "a.lmz"

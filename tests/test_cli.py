@@ -543,6 +543,7 @@ def test_no_compressed_data_from_a_terminal(tmp_path: Path, on_terminal: OnTermi
     assert terminal.process.wait(10) == 1
 
 
+@pytest.mark.long
 def test_text_may_be_shown_and_control_characters_not(tmp_path: Path, on_terminal: OnTerminal) -> None:
     (tmp_path / "text.lmz").write_bytes(stored("schöne Grüße\n".encode()))
     (tmp_path / "bell.lmz").write_bytes(stored(b"\x1b[2J\a"))

@@ -419,6 +419,7 @@ def test_noise_is_told_as_zlib_tells_it() -> None:
     assert n_valid > 5
 
 
+@pytest.mark.long
 @needs_kernels
 def test_foreign_streams() -> None:
     """Each against the rules of the others."""

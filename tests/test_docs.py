@@ -14,6 +14,7 @@ import api_reference
 import pytest
 import typer
 from commands import environment
+from tiers import mostly_long
 
 from llmzip.cli import habits
 from llmzip.cli.app import commands
@@ -250,7 +251,7 @@ def script(text: str) -> str:
     return "set -eu\n" + "\n".join(lines)
 
 
-@pytest.mark.parametrize("number", range(len(blocks("console")) + len(blocks("sh"))))
+@pytest.mark.parametrize("number", mostly_long(range(len(blocks("console")) + len(blocks("sh"))), (0, 1, 2)))
 def test_commands_of_the_readme(tmp_path: Path, number: int) -> None:
     (tmp_path / "bin").mkdir()
     for name, function in (("llmzip", "main"), ("lmzcat", "cat")):

@@ -207,6 +207,7 @@ def test_the_matrix(tiny: Path, written: Path, threads: int, environment: dict[s
     assert decoded and same_file
 
 
+@pytest.mark.long
 def test_without_the_library(tiny: Path, tmp_path: Path) -> None:
     """Neither kernels nor predictor of C."""
     (tmp_path / "text").write_bytes(TEXT[:100])
@@ -223,6 +224,7 @@ def test_on_a_gpu(tiny: Path) -> None:
     assert decompress(packed, gpu) == TEXT and compress(TEXT, gpu) == packed
 
 
+@pytest.mark.long
 def test_smollm2_round_trip_and_kernels(smollm2: LlamaModel) -> None:
     block = model_block(smollm2, TEXT[:300], lanes=2)
     assert content_of(block, smollm2) == TEXT[:300]

@@ -74,6 +74,7 @@ def test_random_access(tmp_path: Path) -> None:
     assert "\nLine 70: the square of 70 is 4900, and its cube is 343000.  (" in out
 
 
+@pytest.mark.long
 def test_short_messages(tmp_path: Path) -> None:
     lines = run("short_messages", "Running ten minutes late, start without me.", "x", cache=tmp_path).splitlines()
     assert lines[0].split()[:2] == ["bytes", "pocket"] and len(lines) == 3

@@ -41,6 +41,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="children of fork")
 def test_what_programs_leave(tmp_path: Path) -> None:
     def leave(name: str) -> str:

@@ -82,7 +82,7 @@ FILES: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
     "two members": (TEXT[:500] * 2, lambda content: 2 * compressed(content[:500])),
     "padding": (TEXT[:200], lambda content: compressed(content) + bytes(100)),
 }
-OFTEN = ("empty", "short model", "records", "groups", "text and noise", "opened and closed", "two members")
+OFTEN = ("empty", "short model", "records", "groups", "opened and closed", "two members")
 
 
 @lru_cache

@@ -832,6 +832,7 @@ def readable_in_order(data: bytes) -> bytes:
     return found
 
 
+@pytest.mark.long
 def test_a_cut_file_can_be_sought_in_as_far_as_it_is_whole() -> None:
     for n in [*range(8, len(SMALL), 11), len(SMALL) - 1]:
         data = SMALL[:n]

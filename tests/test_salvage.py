@@ -189,6 +189,7 @@ def test_a_damaged_stretch_costs_the_groups_it_touches() -> None:
                 assert content in found or i in lost, (start, size, i)
 
 
+@pytest.mark.long
 @given(st.data())
 def test_other_damage_never_gives_wrong_bytes(data: st.DataObject) -> None:
     made = bytearray(FILE)

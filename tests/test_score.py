@@ -190,6 +190,7 @@ def test_texts_together() -> None:
 # --- the command
 
 
+@pytest.mark.long
 def test_the_command(run: Run) -> None:
     Path("x").write_bytes(TEXT[:1500])
     Path("y").write_bytes(TEXT[1500:2500])

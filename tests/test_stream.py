@@ -142,7 +142,8 @@ def test_what_follows_a_member_is_unused() -> None:
         decompressor.decompress(b"")
 
 
-@pytest.mark.parametrize("block_size", mostly_long([1000, 30], [1000]))
+@pytest.mark.long
+@pytest.mark.parametrize("block_size", [1000, 30])
 def test_every_flipped_bit_is_told(block_size: int) -> None:
     made = compress(TEXT, block_size=block_size)
     source = ModelSource(ToyModel())
@@ -153,7 +154,7 @@ def test_every_flipped_bit_is_told(block_size: int) -> None:
             decompressor.check_eof()
 
 
-@pytest.mark.parametrize("block_size", [1000, 30])
+@pytest.mark.parametrize("block_size", mostly_long([1000, 30], [1000]))
 def test_every_cut_is_told(block_size: int) -> None:
     made = compress(TEXT, block_size=block_size)
     for n in range(len(made)):
@@ -334,6 +335,7 @@ def line_bits_of(data: bytes) -> list[int | None]:
     return [block.header.line_bits if block.header else None for block in member.blocks]
 
 
+@pytest.mark.long
 @settings(max_examples=12)
 @given(st.binary(max_size=60), st.integers(1, 60), st.integers(1, 150), st.integers(10, 16), st.integers(1, 3))
 def test_round_trip_of_groups(data: bytes, block_size: int, group_size: int, line_bits: int, times: int) -> None:
@@ -607,6 +609,7 @@ def test_only_zeros_up_to_the_end_are_padding(tail: bytes) -> None:
         member_reader(bytes(100)).read()
 
 
+@pytest.mark.long
 def test_max_size_counts_the_members_together_before_they_are_decoded() -> None:
     assert member_reader(MEMBERS, limits=Limits(max_size=len(CONTENT))).read() == CONTENT
     for max_size in range(len(CONTENT)):

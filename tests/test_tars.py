@@ -36,6 +36,7 @@ def tar_of(folder: Path) -> bytes:
     return made.getvalue()
 
 
+@pytest.mark.long
 def test_members_are_found_by_range(folder: Path, run: Run) -> None:
     Path("t.tar.lmz").write_bytes(llmzip.compress(tar_of(folder), "toy", block_size=1000, group_size=2000))
     (record,) = json.loads(run("info", "--members", "--json", "t.tar.lmz").out)

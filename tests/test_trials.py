@@ -135,6 +135,7 @@ def test_a_trial_takes_a_small_part_of_a_body(monkeypatch: pytest.MonkeyPatch) -
         assert body[(n_bytes - size) // 2 :].startswith(b"".join(asked))
 
 
+@pytest.mark.long
 def test_trials_leave_no_trace() -> None:
     """They have memories of their own: the same body gives the same answer at any time."""
     body = MODEL.speak(9000)
