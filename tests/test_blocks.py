@@ -68,6 +68,7 @@ def test_each_kind_of_content() -> None:
     assert kinds(text.decode().encode("utf-16")) == ["model+utf-16-le+bom+crlf"]
 
 
+@pytest.mark.long
 def test_binary_content_never_meets_the_model() -> None:
     for data in (NOISE, TABLE * 3, PIECES, SAMPLES):
         model = Counting()

@@ -197,6 +197,7 @@ def test_an_encrypted_archive_stays_closed() -> None:
     assert open_content(content, max_body=MOST) is None
 
 
+@pytest.mark.long
 def test_headers_with_nothing_behind_them() -> None:
     chance = random.Random(3)
     marks = [b"\x1f\x8b\x08\x00", b"PK\x03\x04\x14\x00\x00\x00\x08\x00", b"IDAT", b"stream\r\n\x78\x9c", b"\x78\xda"]

@@ -199,6 +199,7 @@ def test_what_appears_while_it_trains_is_not_replaced(
     assert (out / "thesis").read_text() == "mine" and str(tmp_path / "m.work" / "model") in caught.value.hint
 
 
+@pytest.mark.long
 def test_a_work_folder_remembers_its_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was interrupted goes on only with the same text, settings and tokenizer, and damage is named."""
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
