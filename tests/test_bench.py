@@ -78,6 +78,7 @@ TEXT = b"the rain in the plain and nothing else\n" * 60
 XZ = next(tool for tool in rivals.RIVALS if tool.name == "xz")
 
 
+@pytest.mark.long
 def test_files_by_llmzip_and_what_is_installed(run: Run) -> None:
     Path("text").write_bytes(TEXT * 30)
     Path("other").write_bytes(bytes(range(256)) * 4)

@@ -151,6 +151,7 @@ def test_a_model_is_replaced_only_when_asked_and_its_archives_live_on(
     assert not (tmp_path / "m.work" / "replaced").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("change", ["file", "folder", "card", "config"])
 def test_a_model_with_something_of_the_user_s_in_it(
     trained: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
