@@ -120,8 +120,10 @@ DATA = st.lists(PIECES, max_size=6).map(b"".join)
 @settings(deadline=None, max_examples=300)
 @given(DATA, st.integers(1, 9), st.integers(1, 9), st.integers(9, 15), st.integers(0, 4))
 def test_zlib_of_anything(data: bytes, level: int, memory: int, window: int, strategy: int) -> None:
-    recipe = opened(by_zlib(data, level, memory, window, strategy), data).recipe
-    assert is_exact(recipe) or (memory < 7 and len(recipe) < 50)  # in one block nothing says the memory
+    stream = by_zlib(data, level, memory, window, strategy)
+    recipe = opened(stream, data).recipe
+    # In one block nothing says the memory, and with little of it some hashes collide: a correction for each.
+    assert is_exact(recipe) or (memory < 7 and len(recipe) < 50 + len(stream) // 8)
 
 
 @needs_kernels
