@@ -138,7 +138,7 @@ def test_progress_does_not_go_back() -> None:
 def test_progress_tells_the_size_before_the_first_block_ends() -> None:
     """Of the content that is coded, what it came to: near what the whole comes to, as it is all alike."""
     told: list[tuple[int, int]] = []
-    made = llmzip.compress(data := prose(15000), MODEL, progress=lambda n_in, n_out: told.append((n_in, n_out)))
+    made = llmzip.compress(data := prose(30000), MODEL, progress=lambda n_in, n_out: told.append((n_in, n_out)))
     half = next((n_in, n_out) for n_in, n_out in told if n_in > len(data) // 2)
     assert 0.4 * len(made) < half[1] < 0.7 * len(made) and told == sorted(told) and told[-1] == (len(data), len(made))
 

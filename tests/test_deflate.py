@@ -384,13 +384,14 @@ def test_a_piece_stands_where_it_was() -> None:
 
 
 @needs_kernels
-def test_cut_and_damaged_streams() -> None:
+@pytest.mark.parametrize(("step", "n_damaged"), mostly_long([(7, 2000), (23, 600)], [(23, 600)]))
+def test_cut_and_damaged_streams(step: int, n_damaged: int) -> None:
     data = words(5000)
     stream = by_zlib(data)
     rng = random.Random(1)
-    for n in range(0, len(stream), 23):
+    for n in range(0, len(stream), step):
         assert open_stream(stream[:n], max_plain=MAX) is None
-    for _ in range(600):
+    for _ in range(n_damaged):
         damaged = bytearray(stream)
         for _ in range(rng.randint(1, 3)):
             damaged[rng.randrange(min(len(damaged), 200))] ^= 1 << rng.randrange(8)

@@ -148,7 +148,7 @@ def test_read_from_a_pipe() -> None:
             file.seek(0)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_seek_like_a_plain_file(data: st.DataObject) -> None:
     plain = io.BytesIO(TEXT * 2)

@@ -404,7 +404,7 @@ def test_what_is_not_ours_is_not_removed(run: Run, tmp_path: Path) -> None:
 
 def test_two_at_once_with_force(tmp_path: Path) -> None:
     """Neither can know of the other when it begins; the last one wins, and no one fails."""
-    for _ in range(2):
+    for _ in range(4):
         pipes = [
             start("decompress", "-f", "-o", "out", cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
             for _ in "ab"

@@ -51,7 +51,7 @@ def test_light_commands(argv: list[str], tmp_path: Path) -> None:
 
 
 def test_what_coding_needs(tmp_path: Path) -> None:
-    """Not torch, nor numpy.s random numbers, which take longer to import than a short file to code."""
+    """Not torch, nor numpy's random numbers, which take longer to import than a short file to code."""
     (tmp_path / "a.txt").write_text("It was the best of times, it was the worst of times.\n" * 2)
     code, loaded, _ = probe("compress", "a.txt", cwd=tmp_path)
     assert code == 0 and "numpy" in loaded

@@ -9,6 +9,7 @@ import pytest
 from compositions import compose
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import mostly_long
 
 import llmzip
 from llmzip import blocks, codec, container, filemap, predictor, primitives
@@ -41,10 +42,11 @@ def test_noise_twice_or_padded(pad: bytes) -> None:
     assert len(made) < len(NOISE) + 60
 
 
+@pytest.mark.parametrize("size", mostly_long([4000, 12000], [4000]))
 @settings(max_examples=20)
-@given(st.integers(0, 1 << 32))
-def test_compositions(seed: int) -> None:
-    check(compose(seed, 4000))
+@given(seed=st.integers(0, 1 << 32))
+def test_compositions(size: int, seed: int) -> None:
+    check(compose(seed, size))
 
 
 @pytest.mark.parametrize("n_long", [65, 1000])

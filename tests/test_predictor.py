@@ -103,7 +103,7 @@ def test_python_reads_what_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert read(predictor(), write(predictor(), body, lanes), body, lanes) == body
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.tuples(st.sampled_from(list(KINDS.values())), st.binary(min_size=1, max_size=60), st.integers(0, 3)),

@@ -29,10 +29,9 @@ def test_a_range_is_that_of_http(run: Run) -> None:
         (f"3-{SIZE + 5}", 3, SIZE),
         ("-99999", 0, SIZE),
     ]:
-        done = run("decompress", "-m", "toy", "--range", span, "x.lmz")
-        assert (done.code, done.out, done.err) == (0, TEXT[first:end], ""), span
-    done = run("decompress", "-m", "toy", "--range", "99-100", stdin=FILE)
-    assert (done.code, done.out, done.err) == (0, TEXT[99:101], "")
+        for argv, stdin in ((["x.lmz"], b""), ([], FILE)):
+            done = run("decompress", "-m", "toy", "--range", span, *argv, stdin=stdin)
+            assert (done.code, done.out, done.err) == (0, TEXT[first:end], ""), span
 
 
 def test_what_is_beyond_the_end_is_told(run: Run) -> None:

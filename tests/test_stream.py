@@ -336,7 +336,7 @@ def line_bits_of(data: bytes) -> list[int | None]:
 
 
 @pytest.mark.long
-@settings(max_examples=12)
+@settings(max_examples=25)
 @given(st.binary(max_size=60), st.integers(1, 60), st.integers(1, 150), st.integers(10, 16), st.integers(1, 3))
 def test_round_trip_of_groups(data: bytes, block_size: int, group_size: int, line_bits: int, times: int) -> None:
     content = (data + TEXT) * times
