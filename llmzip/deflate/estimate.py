@@ -99,6 +99,7 @@ class _Facts:
         self.flushed = len(stream.flushes) > 0
         # Whether the only flush is at the end, as Microsoft Office does it.
         self.tail = stream.last and stream.flushes.tolist() == [len(types) - 2]
+        self.possible: list[int] = []  # memory levels that nothing speaks against
         self.memories, self.gzip = self._memories(stream)
 
     def _memories(self, stream: "Stream") -> tuple[list[int], bool]:
@@ -110,6 +111,7 @@ class _Facts:
         counts = stream.blocks["n_tokens"][~stored]
         most = int(counts.max(initial=0))
         known = [memory for memory in MEMORIES if most == (1 << memory + 6) - 1 and len(stored) > 1]
+        self.possible = known or [memory for memory in MEMORIES if most < 1 << memory + 6]
         if known:
             return known, known == [9]
         longest = int(
@@ -164,6 +166,10 @@ def _likely(stream: "Stream", facts: _Facts, hint: Parameters | None, most: int)
         missed, best = _race(stream, [best._replace(flush=kind) for kind in (SYNC, FULL_FLUSH, FRESH)])
     if missed and best.rule == ZLIB:
         missed, best = _race(stream, [best, *(with_window(best, bits) for bits in facts.windows)])
+        for _ in range(2):  # with little memory hashes collide, which looks like another level
+            memories = [with_memory(best._replace(hash=SHIFTED), memory) for memory in facts.possible]
+            missed, best = _race(stream, [best, *memories])
+            missed, best = _race(stream, [best, *map(best.with_level, LEVELS)])
     other, missed_too = best, missed
     if missed * FEW > n_tokens and len(stream.tokens) >= LEAST_TUNED:
         other = _tuned(stream, best)

@@ -37,6 +37,11 @@ class Parameters(NamedTuple):
     window_bits: int = 15
     flush: int = SYNC
 
+    def with_level(self, level: "Parameters") -> "Parameters":
+        """With what levels differ in."""
+        fields = ("good", "lazy", "nice", "chain", "fast", "too_far")
+        return self._replace(**{field: getattr(level, field) for field in fields})
+
 
 # The largest value of each field, and the smallest.
 MOST = Parameters(
