@@ -33,7 +33,7 @@ from llmzip.errors import (
 from llmzip.file import LmzFile
 from llmzip.limits import Limits
 from llmzip.models.toy import ToyModel
-from llmzip.stream import CHUNK_SIZE, LmzCompressor, LmzDecompressor, MemberReader, ModelSource
+from llmzip.stream import CHUNK_SIZE, LmzCompressor, LmzDecompressor, MemberReader, ModelSource, reading
 
 TEXT = ToyModel().speak(52)
 
@@ -560,6 +560,29 @@ def test_no_more_groups_side_by_side_than_threads(monkeypatch: pytest.MonkeyPatc
     made = compress(data, block_size=1024, group_size=1024, threads=2)
     assert decompress(made) == data
     assert max(n for n, _ in asked) > 2 and {n for _, n in asked} == {2}
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_a_file_is_read_ahead_so_that_its_first_groups_are_decoded_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, side_by_side: bool
+) -> None:
+    """Where it is not read ahead, as a pipe, each block is given out as soon as it has come."""
+    asked: list[int] = []
+    run = workers.run
+
+    def watched(jobs: Any, *rest: Any) -> Any:
+        asked.append(len(jobs))
+        return run(jobs, *rest)
+
+    made = compress(WORDS, block_size=100, group_size=300)
+    file, source = io.BytesIO(made), ModelSource(ToyModel(), threads=2)
+    monkeypatch.setattr(workers, "run", watched)
+    monkeypatch.setattr(reading, "CHUNK_SIZE", 20)
+    reader = MemberReader(file.read, source, side_by_side=side_by_side)
+    first = reader.read1(len(WORDS))
+    assert first == WORDS[:100] and (file.tell() == len(made)) == side_by_side
+    assert first + reader.read() == WORDS
+    assert asked == ([2, 2] if side_by_side else [])
 
 
 def member_reader(data: bytes, step: int = 1 << 16, **options: Any) -> MemberReader:

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from llmzip.models import Model
 
 CHUNK_SIZE = 1 << 16  # bytes of a file that are read at a time
-# that a long file is read in: groups that are at hand are decoded side by side. A pipe gives what it has
-MAX_CHUNK_SIZE = 1 << 23
+AHEAD = 1 << 24  # that are kept at hand, where groups at hand are decoded side by side
 
 
 class LmzDecompressor:
@@ -291,7 +290,8 @@ class MemberReader:
         )
         self._ready = bytearray()  # taken for a `read` that raised
         self._in_padding = False
-        self._chunk_size = CHUNK_SIZE
+        # Not for a pipe, which gives what it has, nor where memory counts.
+        self._ahead = AHEAD if side_by_side and limits.memory is None else 0
         self.n_out = 0  # bytes of content given out
 
     @property
@@ -325,20 +325,31 @@ class MemberReader:
         while True:
             if self._member.eof and not self._begin_member():
                 return b""
-            if data := self._member.decompress(self._more() if self._member.needs_input else b"", size):
-                return data
+            data = self._look_ahead()
+            if self._member.needs_input and not data:
+                data = self._more()
+            if content := self._member.decompress(data, size):
+                return content
+
+    def _look_ahead(self) -> bytes:
+        """Bytes that will be needed, so that there are groups to decode side by side."""
+        missing = self._ahead - len(self._member._input)
+        if missing <= 0:
+            return b""
+        data = self._chunk(missing)
+        if not data:
+            self._ahead = 0
+        return data
 
     def _more(self) -> bytes:
         """Bytes that the member needs."""
-        data = self._chunk()
+        data = self._chunk(CHUNK_SIZE)
         if not data:
             self._member.check_eof()
         return data
 
-    def _chunk(self) -> bytes:
-        data = self._read(self._chunk_size)
-        if self._member._side_by_side:
-            self._chunk_size = min(2 * self._chunk_size, MAX_CHUNK_SIZE)
+    def _chunk(self, size: int) -> bytes:
+        data = self._read(size)
         if data is None:
             raise BlockingIOError("the file has no bytes at hand")
         return data
@@ -347,7 +358,7 @@ class MemberReader:
         """Go on to the member that follows, if there is one."""
         rest = self._member._input
         if not rest:
-            rest += self._chunk()
+            rest += self._chunk(CHUNK_SIZE)
         if not rest:
             return False
         if rest[0] == 0 or self._in_padding:
@@ -364,4 +375,4 @@ class MemberReader:
             if rest.count(0) < len(rest):
                 container.check_continuation(b"\0", self._member._number)
             self._member._drop(len(rest))
-            rest += self._chunk()
+            rest += self._chunk(CHUNK_SIZE)
