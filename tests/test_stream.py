@@ -546,9 +546,10 @@ def test_threads_that_cannot_be_started_are_not_missed(monkeypatch: pytest.Monke
     assert list(workers.run([partial(job, number) for number in range(4)], 4)) == list(range(12))
 
 
-def test_no_more_groups_side_by_side_than_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where many groups are known at once."""
-    asked = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Of each time that jobs are done side by side: how many, and by how many threads."""
+    asked: list[tuple[int, int]] = []
     run = workers.run
 
     def watched(jobs: Any, n_threads: int, *rest: Any) -> Any:
@@ -556,6 +557,11 @@ def test_no_more_groups_side_by_side_than_threads(monkeypatch: pytest.MonkeyPatc
         return run(jobs, n_threads, *rest)
 
     monkeypatch.setattr(workers, "run", watched)
+    return asked
+
+
+def test_no_more_groups_side_by_side_than_threads(asked: list[tuple[int, int]]) -> None:
+    """Even where many groups are known at once."""
     data = bytes(range(256)) * 12 + WORDS * 5
     made = compress(data, block_size=1024, group_size=1024, threads=2)
     assert decompress(made) == data
@@ -564,25 +570,18 @@ def test_no_more_groups_side_by_side_than_threads(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("side_by_side", [False, True])
 def test_a_file_is_read_ahead_so_that_its_first_groups_are_decoded_side_by_side(
-    monkeypatch: pytest.MonkeyPatch, side_by_side: bool
+    asked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, side_by_side: bool
 ) -> None:
     """Where it is not read ahead, as a pipe, each block is given out as soon as it has come."""
-    asked: list[int] = []
-    run = workers.run
-
-    def watched(jobs: Any, *rest: Any) -> Any:
-        asked.append(len(jobs))
-        return run(jobs, *rest)
-
     made = compress(WORDS, block_size=100, group_size=300)
+    asked.clear()
     file, source = io.BytesIO(made), ModelSource(ToyModel(), threads=2)
-    monkeypatch.setattr(workers, "run", watched)
     monkeypatch.setattr(reading, "CHUNK_SIZE", 20)
     reader = MemberReader(file.read, source, side_by_side=side_by_side)
     first = reader.read1(len(WORDS))
     assert first == WORDS[:100] and (file.tell() == len(made)) == side_by_side
     assert first + reader.read() == WORDS
-    assert asked == ([2, 2] if side_by_side else [])
+    assert asked == ([(2, 2), (2, 2)] if side_by_side else [])
 
 
 def member_reader(data: bytes, step: int = 1 << 16, **options: Any) -> MemberReader:

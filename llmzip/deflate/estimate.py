@@ -28,6 +28,7 @@ from llmzip.deflate.parameters import (
     ZLIB,
     Head,
     Parameters,
+    with_level,
     with_memory,
     with_window,
 )
@@ -99,28 +100,28 @@ class _Facts:
         self.flushed = len(stream.flushes) > 0
         # Whether the only flush is at the end, as Microsoft Office does it.
         self.tail = stream.last and stream.flushes.tolist() == [len(types) - 2]
-        self.possible: list[int] = []  # memory levels that nothing speaks against
-        self.memories, self.gzip = self._memories(stream)
+        self.possible, self.memories, self.gzip = self._memories(stream)
 
-    def _memories(self, stream: "Stream") -> tuple[list[int], bool]:
-        """Memory levels, and whether it may be gzip.
+    def _memories(self, stream: "Stream") -> tuple[list[int], list[int], bool]:
+        """Memory levels: those that may be, and of them the likely; and whether it may be gzip.
 
         By how many tokens blocks have that are not the last before something else.
         """
         stored = stream.blocks["type"] == STORED
         counts = stream.blocks["n_tokens"][~stored]
         most = int(counts.max(initial=0))
-        known = [memory for memory in MEMORIES if most == (1 << memory + 6) - 1 and len(stored) > 1]
-        self.possible = known or [memory for memory in MEMORIES if most < 1 << memory + 6]
+        possible = [memory for memory in MEMORIES if most < 1 << memory + 6]
+        known = [memory for memory in possible if most == (1 << memory + 6) - 1 and len(stored) > 1]
         if known:
-            return known, known == [9]
+            return known, known, known == [9]
         longest = int(
             stream.blocks["length"][stored].max(initial=0)
         )  # of tokens of one byte each, and a few longer ones
-        found = [memory for memory in MEMORIES if most < 1 << memory + 6 <= longest + 1][-1:]
-        found += [memory for memory in (8, 9, 7) if most < 1 << memory + 6 and memory not in found]
+        found = [memory for memory in possible if 1 << memory + 6 <= longest + 1][-1:]
+        found += [memory for memory in (8, 9, 7) if memory in possible and memory not in found]
         inner = counts[:-1]
-        return found or [9], bool(((inner == 32767) | (inner % 4096 == 0)).all()) and most <= 32767
+        is_gzip = bool(((inner == 32767) | (inner % 4096 == 0)).all()) and most <= 32767
+        return possible, found or [9], is_gzip
 
     @property
     def windows(self) -> list[int]:
@@ -166,10 +167,7 @@ def _likely(stream: "Stream", facts: _Facts, hint: Parameters | None, most: int)
         missed, best = _race(stream, [best._replace(flush=kind) for kind in (SYNC, FULL_FLUSH, FRESH)])
     if missed and best.rule == ZLIB:
         missed, best = _race(stream, [best, *(with_window(best, bits) for bits in facts.windows)])
-        for _ in range(2):  # with little memory hashes collide, which looks like another level
-            memories = [with_memory(best._replace(hash=SHIFTED), memory) for memory in facts.possible]
-            missed, best = _race(stream, [best, *memories])
-            missed, best = _race(stream, [best, *map(best.with_level, LEVELS)])
+        missed, best = _of_little_memory(stream, facts, best)
     other, missed_too = best, missed
     if missed * FEW > n_tokens and len(stream.tokens) >= LEAST_TUNED:
         other = _tuned(stream, best)
@@ -180,6 +178,18 @@ def _likely(stream: "Stream", facts: _Facts, hint: Parameters | None, most: int)
         yield best
     if missed_too < missed:
         yield other
+
+
+def _of_little_memory(stream: "Stream", facts: _Facts, best: Parameters) -> tuple[int, Parameters]:
+    """With little memory hashes collide, which looks like another level: memories, then levels."""
+    for _ in range(ROUNDS):
+        before = best
+        memories = [with_memory(best._replace(hash=SHIFTED), memory) for memory in facts.possible]
+        missed, best = _race(stream, [best, *memories])
+        missed, best = _race(stream, [best, *(with_level(best, level) for level in LEVELS)])
+        if best == before:
+            break
+    return missed, best
 
 
 def _race(stream: "Stream", candidates: list[Parameters]) -> tuple[int, Parameters]:

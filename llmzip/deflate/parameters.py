@@ -37,11 +37,6 @@ class Parameters(NamedTuple):
     window_bits: int = 15
     flush: int = SYNC
 
-    def with_level(self, level: "Parameters") -> "Parameters":
-        """With what levels differ in."""
-        fields = ("good", "lazy", "nice", "chain", "fast", "too_far")
-        return self._replace(**{field: getattr(level, field) for field in fields})
-
 
 # The largest value of each field, and the smallest.
 MOST = Parameters(
@@ -68,6 +63,12 @@ MEMORIES = range(1, 10)
 
 def with_memory(parameters: Parameters, memory: int) -> Parameters:
     return parameters._replace(hash_bits=memory + 7, limit=(1 << memory + 6) - 1)
+
+
+def with_level(parameters: Parameters, level: Parameters) -> Parameters:
+    """With all that levels differ in."""
+    fields = ("good", "lazy", "nice", "chain", "fast", "too_far")
+    return parameters._replace(**{field: getattr(level, field) for field in fields})
 
 
 def _of_gzip(level: int) -> Parameters:

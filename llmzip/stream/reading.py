@@ -57,7 +57,7 @@ class LmzDecompressor:
         if not isinstance(model, ModelSource):
             model = ModelSource(model, engine=engine, device=device, threads=threads)
         self._opener = Opener(model, ignore_engine, limits)
-        self._side_by_side = side_by_side
+        self._side_by_side = side_by_side and limits.memory is None  # that bounds one group
         self._progress = SteadyProgress(progress)
         self._input = bytearray()
         self._number = 1  # of the member in its file
@@ -191,7 +191,7 @@ class LmzDecompressor:
         """
         groups: list[list[Whole]] = []
         ahead, at, n_out = replace(member, entries=list(member.entries)), 0, self._n_out
-        while self._opener.limits.memory is None and not ahead.ended:
+        while not ahead.ended:
             try:
                 header = ahead.parse_header(bytes(self._input[at : at + container.MAX_HEADER_SIZE]))
                 self._opener.limits.check_size(n_out + header.n_bytes)
@@ -290,8 +290,7 @@ class MemberReader:
         )
         self._ready = bytearray()  # taken for a `read` that raised
         self._in_padding = False
-        # Not for a pipe, which gives what it has, nor where memory counts.
-        self._ahead = AHEAD if side_by_side and limits.memory is None else 0
+        self._at_hand = AHEAD if self._member._side_by_side else 0  # a pipe gives what it has
         self.n_out = 0  # bytes of content given out
 
     @property
@@ -333,12 +332,12 @@ class MemberReader:
 
     def _look_ahead(self) -> bytes:
         """Bytes that will be needed, so that there are groups to decode side by side."""
-        missing = self._ahead - len(self._member._input)
-        if missing <= 0:
+        missing = self._at_hand - len(self._member._input)
+        if missing < CHUNK_SIZE:
             return b""
         data = self._chunk(missing)
         if not data:
-            self._ahead = 0
+            self._at_hand = 0
         return data
 
     def _more(self) -> bytes:
