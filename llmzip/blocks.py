@@ -6,7 +6,7 @@ Imports them where a block needs them, so that what is stored is read without nu
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmzip import container
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmzip.models import Model
     from llmzip.openings import Opening
     from llmzip.predictor import Predictor
+    from llmzip.repeats import Past
 
 Progress = Callable[[int], object]  # bytes of content done
 
@@ -32,8 +33,10 @@ class Memory:
     def __init__(self, line_bits: int, threads: int | None = None) -> None:
         self.line_bits, self.threads = line_bits, threads
         self.n_bytes = 0  # of the bodies so far, which it holds
+        self.n_made = 0  # bytes that repeats may be of
         self.window = b""  # of a stream that goes on beyond the last block that was coded: where the next is begun
         self._predictor: Predictor | None = None
+        self._past: Past | None = None
         self._spoiled = False
 
     @property
@@ -43,7 +46,7 @@ class Memory:
 
     def spoil(self) -> None:
         """A block has been lost: what goes on from it cannot be read."""
-        self._spoiled, self._predictor, self.window = True, None, b""
+        self._spoiled, self._predictor, self._past, self.window = True, None, None, b""
 
     @contextmanager
     def at_stake(self, block: Block) -> Iterator[None]:
@@ -69,6 +72,20 @@ class Memory:
             self._predictor = self._made()
         return self._predictor
 
+    @property
+    def past(self) -> "Past":
+        """What repeats in the next block may be of."""
+        if self._past is None:
+            from llmzip.repeats import Past
+
+            self._past = Past(container.REACH)
+        return self._past
+
+    def learn(self, made: bytes, window: bytes) -> None:
+        """What a coded block leaves to the next: what repeats may be of, and the window of a stream."""
+        self.past.add(made)
+        self.n_made, self.window = len(self.past), window
+
     def _made(self) -> "Predictor":
         from llmzip.predictor import Predictor
 
@@ -83,6 +100,7 @@ class Body:
     data: bytes
     side: bytes
     n_opened: int | None = None  # bytes of the content after OPEN, if that is one of them
+    made: bytes = b""  # what there was before repeats were left out
 
 
 @dataclass(frozen=True)
@@ -145,21 +163,25 @@ def compress(
     data = content if opening is None else opening.body
     found = [_stored(Body(0, content, b""))]
     random = segments.is_random(data)
-    body, hopeless = _transformed(data, is_text, random)
+    body, own = _transformed(data, is_text, memory)
+    hopeless = random and _is_hopeless(body, own)
     why = "looks " + ("random" if hopeless else "text" if is_text else "binary")
     if opening is None:
         if random:
             found.append(_stored(Body(*transforms.apply(data, PACK))))
-        found.append(_stored(body))  # without its repeats it may be such that no coder makes it smaller
+        found.append(_stored(own))  # without its repeats it may be such that no coder makes it smaller
     else:
-        side = transforms.join_sides(opening.side, body.side)
-        body = Body(body.mask | OPEN, body.data, side, n_opened=len(data))
         why += f"; opened {opening.summary()}"
     coded = None
     if data and not hopeless:
+        if not is_text:
+            body = _filtered(body)
+        if opening is not None:
+            side = transforms.join_sides(opening.side, body.side)
+            body = replace(body, mask=body.mask | OPEN, side=side, n_opened=len(data))
         tell = progress and (lambda done: progress(done * len(content) // len(body.data)))
         coded, share = _coded(model, body, is_text, memory, coding, tell)
-        memory.window = b"" if opening is None else opening.window
+        memory.learn(body.made, b"" if opening is None else opening.window)
         found.insert(0, coded)
         why += share
     check = content_check(content)
@@ -167,18 +189,32 @@ def compress(
     return Choice(block, why, spoils=coded is not None and least is not coded)
 
 
-def _transformed(data: bytes, is_text: bool, random: bool) -> tuple[Body, bool]:
-    """What is coded for these bytes, and whether there is nothing to gain by that."""
-    from llmzip import segments, transforms, trials
+def _transformed(data: bytes, is_text: bool, memory: Memory) -> tuple[Body, Body]:
+    """What is left of these bytes without repeats, of all that the group knows and of these bytes alone."""
+    from llmzip import segments, transforms
 
-    mask, body, side = transforms.apply(data, segments.utf16(data) | BOM | CRLF if is_text else 0)
+    mask, made, _ = transforms.apply(data, segments.utf16(data) | BOM | CRLF if is_text else 0)
     if mask == BOM:  # alone it costs what it saves
-        mask, body, side = 0, data, b""
-    hopeless = random and trials.is_hopeless(body)
-    mask, body, side = transforms.apply(data, mask | REPEATS)
-    if not is_text and not hopeless and trials.is_better(code := transforms.apply(body, X86)[1], body):
-        mask, body = mask | X86, code
-    return Body(mask, body, side), hopeless
+        mask, made = 0, data
+    own = body = Body(*transforms.apply(data, mask | REPEATS, memory.past), made=made)
+    if memory.n_made and body.mask & REPEATS:
+        own = Body(*transforms.apply(data, mask | REPEATS), made=made)
+    return body, own
+
+
+def _is_hopeless(body: Body, own: Body) -> bool:
+    """Whether nothing is to be gained by coding these random bytes. Stored, they have repeats of their own alone."""
+    from llmzip import trials
+
+    return trials.is_hopeless(body.made) and len(body.data) > trials.HOPELESS_SHARE * len(own.data)
+
+
+def _filtered(body: Body) -> Body:
+    """With the filter of machine code, where that helps."""
+    from llmzip import transforms, trials
+
+    code = transforms.apply(body.data, X86)[1]
+    return replace(body, mask=body.mask | X86, data=code) if trials.is_better(code, body.data) else body
 
 
 def _size(block: Block) -> int:
@@ -229,31 +265,35 @@ def decompress(block: Block, model: "Model | None", memory: Memory, progress: Pr
 
     Raises ChecksumError or FormatError when the bytes are not those that were compressed, and gives none of them out.
     """
-    data = _body(block, model, memory, progress and (lambda done: progress(done * block.n_bytes // block.body_size)))
+    data = made = _body(
+        block, model, memory, progress and (lambda done: progress(done * block.n_bytes // block.body_size))
+    )
     window = b""
     if block.mask & OPEN:
-        data, window = _closed(block, data, memory.window)
+        data, window, made = _closed(block, data, memory)
     elif block.mask:
         from llmzip import transforms
 
-        data = transforms.undo(block.mask, data, block.side, block.n_bytes)
+        past = None if block.kind == STORED else memory.past
+        data, made = transforms.undo(block.mask, data, block.side, block.n_bytes, past)
     if not block.is_content(data):
         raise ChecksumError("the decoded bytes are not the ones that were compressed")
     if block.kind != STORED:
-        memory.window = window
+        memory.learn(made, window)
     return data
 
 
-def _closed(block: Block, body: bytes, before: bytes) -> tuple[bytes, bytes]:
-    """The content of a block that was opened, and the window that it leaves."""
+def _closed(block: Block, body: bytes, memory: Memory) -> tuple[bytes, bytes, bytes]:
+    """The content of a block that was opened, the window that it leaves, and what repeats may be of."""
     from llmzip import openings, transforms
 
     assert block.n_opened is not None
     own, side = transforms.split_sides(block.side)
-    opened = transforms.undo(block.mask & ~OPEN, body, side, block.n_opened)
+    opened, made = transforms.undo(block.mask & ~OPEN, body, side, block.n_opened, memory.past)
     if len(opened) != block.n_opened:
         raise FormatError("the opened content has not the size that its block declares")
-    return openings.close_content(opened, own, block.n_bytes, before)
+    content, window = openings.close_content(opened, own, block.n_bytes, memory.window)
+    return content, window, made
 
 
 def memory_needed(header: container.Header, model: "Model | None", memory: Memory) -> int:
@@ -275,6 +315,8 @@ def memory_needed(header: container.Header, model: "Model | None", memory: Memor
 
         # all bodies, with flags; moved where they grow
         held += predictor.memory_needed(memory.line_bits) + 4 * memory.n_bytes + 2 * header.body_size
+        n_made = header.n_bytes if header.n_opened is None else header.n_opened
+        held += 2 * memory.n_made + min(n_made, container.REACH)
     if header.kind == MODEL:
         from llmzip import codec
 

@@ -65,6 +65,7 @@ MAX_SHORT_SIZE = 4096  # bytes of content; above, ten bytes more are nothing, an
 SHORT_CHECK_SIZE = 4
 
 MAX_BLOCK_SIZE = 1 << 26
+REACH = 1 << 26  # bytes of what a group has made of which the repeats of its next block may be
 MAX_GROUP_SIZE = 1 << 28  # bytes of the bodies that share a memory
 MIN_LINE_BITS, MAX_LINE_BITS = 10, 24  # of a memory: 2^line_bits lines of 64 bytes, 1 GiB at most
 MAX_EXPANSION = 64  # bytes of a coded body over those of the body

@@ -46,3 +46,25 @@ def parse_varint(data: bytes, at: int, what: str) -> tuple[int, int]:
                 raise FormatError(f"{what} is not in its shortest form")
             return value, at + i + 1
     raise FormatError(f"{what} has more than {MAX_VARINT_SIZE} bytes")
+
+
+class Side:
+    """Side information, read from its start."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def varint(self) -> int:
+        value, self._at = parse_varint(self._data, self._at, "the side information")
+        return value
+
+    def take(self, n: int) -> bytes:
+        if self._at + n > len(self._data):
+            raise FormatError("side information is too short")
+        self._at += n
+        return self._data[self._at - n : self._at]
+
+    def check_end(self) -> None:
+        if self._at != len(self._data):
+            raise FormatError("side information is too long")

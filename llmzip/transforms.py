@@ -9,73 +9,64 @@ bytes for both and raises FormatError, or gives bytes that the content check ref
 import codecs
 import io
 import lzma
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmzip import repeats
 from llmzip.container import BOM, CRLF, MAX_BODY_GROWTH, PACK, REPEATS, UTF16BE, UTF16LE, X86
 from llmzip.errors import FormatError, TruncatedError
-from llmzip.primitives import create_varint, parse_varint
+from llmzip.primitives import Side, create_varint, parse_varint
+from llmzip.repeats import Past
 
+TEXT = UTF16LE | UTF16BE | BOM | CRLF  # what is done before repeats are looked for
 UTF8_BOM = b"\xef\xbb\xbf"
 MAX_LONE_ENDS = 1 << 16  # line ends that are no CR LF: so many numbers at most are held in memory
-# bytes: a copy costs some 8 bytes, and so much does the adaptive layer take for a repeat of this size (lab-log.md)
-MIN_COPY = 4096
-MIN_COPY_WRITTEN = 256  # what the format allows: bounds the number of copies in a body
-HASHED = 1024  # bytes hashed together; two copies of MIN_COPY bytes share a hashed block whatever their offsets
-HASH_BITS = 20
 PIECE = 1 << 18  # bytes or symbols worked on at a time, where that takes many times their size on the way
-
-
-class Side:
-    """Side information, read from its start."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def varint(self) -> int:
-        value, self._at = parse_varint(self._data, self._at, "the side information")
-        return value
-
-    def take(self, n: int) -> bytes:
-        if self._at + n > len(self._data):
-            raise FormatError("side information is too short")
-        self._at += n
-        return self._data[self._at - n : self._at]
-
-    def check_end(self) -> None:
-        if self._at != len(self._data):
-            raise FormatError("side information is too long")
 
 
 Applied = tuple[bytes, bytes]  # body, side
 
 
-def apply(data: bytes, wanted: int) -> tuple[int, bytes, bytes]:
-    """Mask, body and side information of those of the `wanted` transforms that can be applied to `data` and pay."""
+def apply(data: bytes, wanted: int, past: Past | None = None) -> tuple[int, bytes, bytes]:
+    """Mask, body and side information of those of the `wanted` transforms that can be applied to `data` and pay.
+
+    `past`: what repeats may be of, beside the data itself.
+    """
     mask, body, side = 0, data, b""
     for bit, (forward, _) in _TRANSFORMS.items():
-        if wanted & bit and (applied := forward(body)) is not None and applied[0]:
+        if not wanted & bit:
+            continue
+        applied = repeats.without(body, past) if bit == REPEATS else forward(body)
+        if applied is not None and applied[0]:
             mask |= bit
             body = applied[0]
             side = applied[1] + side  # in the order in which it will be read
     return mask, body, side
 
 
-def undo(mask: int, body: bytes, side: bytes, n_bytes: int) -> bytes:
+class Undone(NamedTuple):
+    content: bytes
+    made: bytes  # what there was before repeats were left out: the next blocks of the group may have repeats of it
+
+
+def undo(mask: int, body: bytes, side: bytes, n_bytes: int, past: Past | None = None) -> Undone:
     """The content, of `n_bytes`, unless body or side are damaged: then FormatError or other content."""
     reader = Side(side)
     limit = most_on_the_way(mask, n_bytes)
+    made = body
     try:
         for bit, (_, inverse) in reversed(_TRANSFORMS.items()):
             if mask & bit:
-                body = inverse(body, reader, limit)
+                body = repeats.put_back(body, reader, limit, past) if bit == REPEATS else inverse(body, reader, limit)
+            if bit == REPEATS:
+                made = body
     except TruncatedError as error:  # the side information ends, not the file
         raise FormatError("side information is too short") from error
     reader.check_end()
-    return body
+    return Undone(body, made)
 
 
 def join_sides(first: bytes, then: bytes) -> bytes:
@@ -235,108 +226,6 @@ def _places(content: NDArray[np.uint8], numbers: NDArray[np.int64]) -> NDArray[n
     return np.concatenate(found)
 
 
-# Long repeats: copies of what came before in the body, as in LZ77
-
-
-def _without_repeats(data: bytes) -> Applied | None:
-    copies = list(_find_copies(data))
-    if not copies:
-        return None
-    pieces, at = [], 0
-    side = create_varint(len(copies))
-    for start, length, distance in copies:
-        pieces.append(data[at:start])
-        side += create_varint(start - at) + create_varint(length - MIN_COPY_WRITTEN) + create_varint(distance)
-        at = start + length
-    return b"".join([*pieces, data[at:]]), side
-
-
-def _with_repeats(body: bytes, side: Side, limit: int) -> bytes:
-    content, at = bytearray(), 0
-    for _ in range(side.varint()):  # ends with the side information, however great the count
-        gap, length, distance = side.varint(), side.varint() + MIN_COPY_WRITTEN, side.varint()
-        if at + gap > len(body):
-            raise FormatError("a copy starts after the end of the body")
-        _check_limit(len(content) + gap + length, limit)
-        content += body[at : at + gap]
-        at += gap
-        if not 1 <= distance <= len(content):
-            raise FormatError("a copy is from before the start of the block")
-        start = len(content) - distance
-        while length:  # a copy that reaches into itself: what is there doubles each time
-            source = content[start : start + length]
-            content += source
-            length -= len(source)
-    _check_limit(len(content) + len(body) - at, limit)
-    content += body[at:]
-    return bytes(content)
-
-
-def _find_copies(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(start, length, distance) of repeats of MIN_COPY bytes or more, from left to right, none over another."""
-    content = np.frombuffer(data, np.uint8)
-    if len(content) < MIN_COPY + HASHED:
-        return
-    starts, sources = _candidates(_hashes(content))
-    end = i = 0
-    while i < len(starts):
-        start, source = int(starts[i]), int(sources[i])
-        n_back = _n_common(content[end:start][::-1], content[:source][::-1])
-        n_ahead = _n_common(content[start:], content[source:])
-        first, last = _whole_characters(data, start - n_back, start + n_ahead)
-        if last - first >= MIN_COPY:
-            yield first, last - first, start - source
-            end = last
-        # What is the same for less than MIN_COPY bytes is so for every other start on its diagonal.
-        i = int(np.searchsorted(starts, max(last, start + n_ahead - HASHED + 1), side="left"))
-
-
-def _hashes(content: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Of the HASHED bytes from each position on, by doubling."""
-    hashes = content.astype(np.uint64) + np.uint64(1)
-    n, factor = 1, 0x9E3779B97F4A7C15
-    while n < HASHED:
-        hashes = hashes[:-n] * np.uint64(factor) + hashes[n:]
-        n, factor = 2 * n, factor * factor % (1 << 64)
-    return hashes ^ (hashes >> np.uint64(29))
-
-
-def _candidates(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Positions whose hash is that of an earlier block that starts at a multiple of HASHED, and the first such block of
-    each.
-    """
-    known, first = np.unique(hashes[::HASHED], return_index=True)
-    low = (1 << HASH_BITS) - 1
-    filled = np.zeros(1 << HASH_BITS, dtype=bool)  # most positions are sorted out by this alone
-    filled[known & np.uint64(low)] = True
-    starts = np.flatnonzero(filled[hashes & np.uint64(low)])
-    at = np.minimum(np.searchsorted(known, hashes[starts]), len(known) - 1)
-    sources = first[at] * HASHED
-    good = (known[at] == hashes[starts]) & (sources < starts)
-    return starts[good], sources[good]
-
-
-def _n_common(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
-    """How many elements are the same at the start of both."""
-    n, step = 0, 1 << 8
-    end = min(len(a), len(b))
-    while n < end:
-        other = a[n : min(n + step, end)] != b[n : min(n + step, end)]
-        if other.any():
-            return n + int(other.argmax())
-        n, step = n + len(other), min(2 * step, 1 << 18)
-    return end
-
-
-def _whole_characters(data: bytes, start: int, end: int) -> tuple[int, int]:
-    """The stretch without parts of UTF-8 characters at its ends."""
-    while start < end and data[start] & 0xC0 == 0x80:
-        start += 1
-    while start < end < len(data) and data[end] & 0xC0 == 0x80:
-        end -= 1
-    return start, end
-
-
 # Packing: few different bytes, as numbers of as many bits as they need
 
 
@@ -424,7 +313,7 @@ _TRANSFORMS: dict[int, tuple[Callable[[bytes], Applied | None], Callable[[bytes,
     UTF16BE: (_from_utf16("utf-16-be"), _to_utf16("utf-16-be")),
     BOM: (_without_bom, _with_bom),
     CRLF: (_without_cr, _with_cr),
-    REPEATS: (_without_repeats, _with_repeats),
+    REPEATS: (repeats.without, repeats.put_back),
     PACK: (_pack, _unpack),
     X86: (_filter_x86, _unfilter_x86),
 }

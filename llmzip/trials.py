@@ -18,6 +18,8 @@ from llmzip.predictor import Predictor
 SAMPLE_SIZE = 1 << 14  # bytes that what is not text is judged by
 # coded share of a sample above which there is nothing to learn: noise takes 1.0043, bzip2 1.0022, a JPEG 0.998
 HOPELESS = 1.0015
+# of such a body that must be left, of what is no repeat, or it is coded for the sake of the repeats of before
+HOPELESS_SHARE = 0.98
 # bytes on which the model is tried, the last quarter of which counts: what comes before has been learnt by then
 TRIAL_SIZE = 1 << 15
 TRIAL_BITS = 20  # of their memories at most: more would take longer to clear than it is worth

@@ -25,7 +25,8 @@ from coding import cm_block, grouped, model_block
 
 import llmzip
 from llmzip import container, primitives, transforms
-from llmzip.blocks import Memory
+from llmzip.blocks import Memory, compress
+from llmzip.coding import Coding
 from llmzip.container import Block
 from llmzip.errors import LlmzipError
 from llmzip.index import Index, IndexEntry, create_index
@@ -78,7 +79,15 @@ def bases() -> list[Built]:
     found.append((b"".join(parts), [container.stored_block(part) for part in parts]))
     parts = [text[:90], noise[:50], text[90:150], text[150:220], text[220:]]
     found.append((b"".join(parts), grouped(parts, block_of, begins={3})))
+    page = bytes(random.Random(5).choices(b"etaoin \n", k=4200))
+    parts = [page, noise[:50], page[:4150] + text[:50], page]
+    found.append((b"".join(parts), grouped(parts, chosen_block)))
     return found
+
+
+def chosen_block(part: bytes, memory: Memory) -> Block:
+    """As a writer would choose it, with repeats of the blocks before."""
+    return compress(MODEL, part, False, memory, Coding()).block
 
 
 def opened_block(data: bytes) -> Block:

@@ -21,7 +21,7 @@ LAYERS = [
     ["limits", "native", "primitives", "tokens"],
     ["index"],
     ["container"],
-    ["coding", "filemap", "segments", "transforms"],
+    ["coding", "filemap", "repeats", "segments", "transforms"],
     ["models"],
     ["predictor"],
     ["deflate"],
@@ -158,7 +158,7 @@ def test_libraries_at_home() -> None:
 
 
 def test_the_command_line_knows_nothing_of_the_format() -> None:
-    inside = {"primitives", "index", "container", "filemap", "blocks", "codec", "predictor", "transforms"}
+    inside = {"primitives", "index", "container", "filemap", "blocks", "codec", "predictor", "repeats", "transforms"}
     for module in TREES:
         if module.partition(".")[0] == "cli":
             assert not own_imports(module) & inside, module

@@ -60,6 +60,7 @@ def by_model(content: bytes, memory: Any) -> container.Block:
     return model_block(MODEL, content, memory, lanes=3)
 
 
+PAGE = bytes(random.Random(5).choices(b"etaoin \n", k=4500))
 FILES: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
     "empty": (b"", compressed),
     "short stored": (b"\xff\x00\x80", compressed),
@@ -75,6 +76,7 @@ FILES: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
     "text and noise": (TEXT + NOISE, compressed),
     "crlf": (TEXT.replace(b" ", b"\r\n", 20), compressed),
     "repeats": (NOISE * 2, compressed),
+    "repeats of a group": (PAGE * 3, partial(compressed, share=0, block_size=len(PAGE))),
     "window": (TEXT[:600], partial(compressed, window=24, overlap=8, lanes=2)),
     "opened": (OPENED, partial(compressed, share=0)),
     "opened model": (OPENED, compressed),
@@ -123,7 +125,7 @@ def test_parts_sum_to_the_file_and_pieces_to_parts(kind: str) -> None:
     "kind",
     mostly_long(
         [kind for kind in FILES if kind not in ("two members", "padding", "groups", "groups of cm")],
-        ("short model", "model", "records", "opened"),
+        ("short model", "model", "records", "repeats of a group", "opened"),
     ),
 )
 def test_coding_again_tells_what_decoding_tells(kind: str) -> None:

@@ -252,7 +252,7 @@ def test_what_a_group_holds_counts_as_memory() -> None:
     headers = [block.header for block in member.blocks if block.header]
     assert {header.kind for header in headers} == {container.CM} and len(headers) == 2
     first = blocks.memory_needed(headers[0], None, blocks.Memory(10))
-    for limit, n_read in ((first, 256), (first + 4 * 256, 512)):
+    for limit, n_read in ((first, 256), (first + 6 * 256, 512)):
         reader = MemberReader(io.BytesIO(made).read, ModelSource(MODEL), limits=Limits(memory=limit))
         assert reader.read1() == data[:256]
         if n_read == len(data):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -352,6 +353,17 @@ def test_group_size_is_of_content() -> None:
     assert groups_of(compress(data, block_size=40, group_size=120)) == [True, False, False] * 2
     assert groups_of(compress(data, block_size=40, group_size=1)) == [True] * 6
     assert groups_of(compress(data, block_size=40)) == [True] + [False] * 5
+
+
+def test_streams_of_many_times_their_size_do_not_fill_a_group() -> None:
+    """Of a deflate stream that holds fifty times its bytes no more than four times count: the rest costs nothing."""
+    rows = [b"".join(bytes(400) + bytes([i % 251, i % 7, k]) for i in range(250)) for k in range(2)]
+    content = b"".join(zlib.compress(plain) + ToyModel().speak(2000, len(plain)) for plain in rows)
+    made = compress(content, level=1, block_size=2000, group_size=1 << 16, opens=True)
+    assert decompress(made) == content
+    opened = [block.n_opened for block in llmzip.get_info(made).blocks if "open" in block.transforms]
+    assert len(opened) > 1 and all(n_bytes and n_bytes > 1 << 16 for n_bytes in opened)
+    assert groups_of(made).count(True) == 1
 
 
 def test_members_do_not_go_on_from_each_other() -> None:

@@ -23,7 +23,7 @@ def round_trip(data: bytes, wanted: int) -> tuple[int, bytes, bytes]:
     mask, body, side = transforms.apply(data, wanted)
     assert mask & ~wanted == 0
     assert len(body) <= container.MAX_BODY_GROWTH * len(data)
-    assert transforms.undo(mask, body, side, len(data)) == data
+    assert transforms.undo(mask, body, side, len(data)).content == data
     return mask, body, side
 
 
@@ -122,7 +122,7 @@ def test_any_body_and_side() -> None:
     def undo_any(mask: int, body: bytes, side: bytes, size: int | None) -> None:
         n_bytes = size or len(body) + 3  # that of a byte order mark
         try:
-            content = transforms.undo(mask, body, side, n_bytes)
+            content = transforms.undo(mask, body, side, n_bytes).content
         except FormatError:
             outcomes["error"] += 1
             return
@@ -150,7 +150,7 @@ def test_damaged_side() -> None:
         spoiled = bytearray(side + more)
         spoiled[at % len(spoiled)] ^= 1 << bit
         try:
-            assert len(transforms.undo(mask, body, bytes(spoiled), len(data))) <= 4 * len(data)
+            assert len(transforms.undo(mask, body, bytes(spoiled), len(data)).content) <= 4 * len(data)
             outcomes["content"] += 1
         except FormatError:
             outcomes["error"] += 1

@@ -285,8 +285,8 @@ def _code_again(
     if block.mask & OPEN:
         is_same = blocks.decompress(block, model, memory, progress) == content
     else:
-        memory.window = b""
         is_same = _coded_again(model, block, content, memory, progress) == (block.side, block.payload)
+        memory.learn(transforms.apply(content, block.mask & transforms.TEXT)[1], window=b"")
     if not is_same:
         raise LlmzipError(
             "the same content came out otherwise the second time", hint="compress it, and explain the .lmz file"
@@ -297,7 +297,7 @@ def _coded_again(
     model: Model | None, block: Block, content: bytes, memory: WatchedMemory, progress: Progress | None
 ) -> tuple[bytes, bytes]:
     """Side information and payload."""
-    _, body, side = transforms.apply(content, block.mask)
+    _, body, side = transforms.apply(content, block.mask, memory.past)
     predictor = memory.take(len(body))
     if model is None:
         return side, codec.write_bytes(predictor, body, parse_varint(block.payload, 0, "the stride")[0], progress)

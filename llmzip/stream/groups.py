@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmzip import blocks, container, workers
 from llmzip.blocks import Memory
-from llmzip.coding import Coding
+from llmzip.coding import MAX_GROUP_CONTENT, Coding
 from llmzip.container import Block
 from llmzip.cuts import Cut
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from llmzip.models import Model
 
 LARGE_SIZE = 1 << 20  # bytes of content: above, a group has several blocks
+MOST_COUNTED = 4  # bytes of a body, for each byte of content, that count for the size of a group
+MAX_BODIES = container.MAX_GROUP_SIZE // MAX_GROUP_CONTENT  # bytes of bodies for each of the size of a group
 LARGE_SHARE = 0.9  # of the share, for such a group: what its blocks have in common helps, whoever codes them
 
 
@@ -27,13 +29,23 @@ class Group:
         self._least = LARGE_SHARE if n_bytes > LARGE_SIZE else 1.0  # of the share that the model is held to
         self._memory: Memory | None = None
         self._blocks: list[tuple[bytes, Cut]] = []  # content and how it is cut, of those that are to be coded
-        self.n_bytes = 0  # of bodies
+        self._n_bytes = self._n_counted = 0  # of bodies, and those that count
         self.n_coded = 0  # bytes that blocks have come to, the one that is being coded as far as it is
         self.ended = False  # no block is to come but those
 
+    def has_room(self, cut: Cut) -> bool:
+        """Whether a block may go on from those that are there.
+
+        Bodies count, for they fill the memory; but one of many times its content is nearly all repeats, which do not.
+        """
+        n_counted = self._n_counted + min(cut.n_body, MOST_COUNTED * cut.n_bytes)
+        size = self._coding.group_size
+        return n_counted <= size and self._n_bytes + cut.n_body <= MAX_BODIES * size
+
     def add(self, content: bytes, cut: Cut) -> None:
         self._blocks.append((content, cut))
-        self.n_bytes += cut.n_body
+        self._n_bytes += cut.n_body
+        self._n_counted += min(cut.n_body, MOST_COUNTED * cut.n_bytes)
 
     def code(
         self, model: "Model", progress: workers.Progress, threads: int | None = None

@@ -171,7 +171,7 @@ class LmzCompressor:
             if not cuts:
                 break
             for cut in cuts:
-                if self._group is None or self._group.n_bytes + cut.n_body > self._coding.group_size:
+                if self._group is None or not self._group.has_room(cut):
                     is_first = self._member is None and self._group is None
                     if self._group is not None:
                         self._group.ended = True
