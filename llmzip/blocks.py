@@ -232,12 +232,13 @@ def _coded(
 ) -> tuple[Coded, str]:
     """The body coded with the model or without, and why."""
     from llmzip import codec, native, trials
+    from llmzip.teams import Shape
 
     data = body.data
     window, overlap = codec.coding_of(model, coding.window, coding.overlap, 1 if coding.lanes is None else coding.lanes)
     lanes = coding.lanes or codec.choose_lanes(len(data), window, coding.lane_size)
     threads = memory.threads or native.clip_threads(model.threads)
-    shape = codec.Shape(min(lanes, len(data)), window, overlap, threads)
+    shape = Shape(min(lanes, len(data)), window, overlap, threads)
     share, why = 0.0, ""
     if is_text and coding.share and len(data) >= trials.MIN_TRIAL:
         share = trials.share_with_model(model, data, shape)
@@ -330,6 +331,7 @@ def _body(block: Block, model: "Model | None", memory: Memory, progress: Progres
     if block.kind not in (CM, MODEL) or (block.kind == MODEL and model is None):
         raise FormatError("a block of this type has no content")
     from llmzip import codec, native
+    from llmzip.teams import Shape
 
     predictor = memory.take(block.body_size)
     if block.kind == CM:
@@ -339,5 +341,5 @@ def _body(block: Block, model: "Model | None", memory: Memory, progress: Progres
         window, overlap = codec.coding_of(model, block.window, block.overlap, block.lanes)
     except CodingError as error:
         raise FormatError(str(error)) from error
-    shape = codec.Shape(block.lanes, window, overlap, memory.threads or native.clip_threads(model.threads))
+    shape = Shape(block.lanes, window, overlap, memory.threads or native.clip_threads(model.threads))
     return codec.read_tokens(predictor, model, block.payload, block.body_size, shape, progress)

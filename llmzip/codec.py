@@ -9,35 +9,22 @@ With a model, the body is cut into L lanes of consecutive bytes that advance tog
 lane that has one (format.md 6.2).
 """
 
-import time
 import weakref
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
-from contextlib import nullcontext
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip import workers
 from llmzip.coding import Coding, CodingError
 from llmzip.container import MAX_LANES, MAX_POSITIONS, MIN_WINDOW, Header
 from llmzip.errors import FormatError, TruncatedError
-from llmzip.guesser import MOST, Costs, Guesser
-from llmzip.models import ExactState, Model, State
+from llmzip.models import Model
 from llmzip.predictor import Predictor, Spelling
 from llmzip.primitives import create_varint, parse_varint
+from llmzip.teams import Progress, Shape, transcode
 from llmzip.tokens import Tokenizer
 
-# rows of scores that an encoder asks for at a time: 25 MB at V = 49 152, and what the kernels take in one go
-CHUNK_ROWS = 256
-MAX_GUESSED = 7  # lanes up to which tokens are guessed: more keep the processor busy without
-MIN_TEAM = 4  # lanes: with fewer, passing them from thread to thread takes longer than it saves
 MAX_STRIDE = 4096  # bytes of a record
 STEP = 1 << 13  # bytes coded in one go: between two, Ctrl-C is heard
-
-Progress = Callable[[int], object]  # bytes of the body that are done
 
 _spellings: "weakref.WeakKeyDictionary[Tokenizer, Spelling]" = weakref.WeakKeyDictionary()
 
@@ -82,16 +69,6 @@ def _code_bytes(memory: Predictor, n_bytes: int, progress: Progress | None) -> N
 # With a model
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How a body is coded with a model: its lanes and windows, and threads, which change no byte."""
-
-    lanes: int
-    window: int
-    overlap: int
-    threads: int = 1
-
-
 def write_tokens(memory: Predictor, model: Model, body: bytes, shape: Shape, progress: Progress | None = None) -> bytes:
     """The payload of a model block: the code stream."""
     sizes = lane_sizes(len(body), shape.lanes)
@@ -125,168 +102,6 @@ def tokenized(model: Model, body: bytes, sizes: list[int]) -> list[NDArray[np.in
 def lane_sizes(n_bytes: int, lanes: int) -> list[int]:
     """Bytes of each lane: n // L, one more for the first n mod L."""
     return [n_bytes // lanes + (lane < n_bytes % lanes) for lane in range(lanes)]
-
-
-def transcode(
-    model: Model,
-    memory: Predictor,
-    ids: NDArray[np.int32],
-    shape: Shape,
-    *,
-    known: bool,
-    progress: Progress | None = None,
-) -> None:
-    """Code every token of the open body, in (step, lane) order. Encoder and decoder run this very loop.
-
-    `ids` (L, T): the tokens of each lane, `known`, or found step by step. With two threads and more, tokens that are
-    known are predicted beside the coding of those before them; of others, the lanes are two teams: one is predicted
-    while the other is coded. Of a few lanes, some tokens are guessed, and predicted with those that are known.
-    """
-    beside = shape.threads > 1 and model.exact and (known or shape.lanes >= 2 * MIN_TEAM)
-    n_teams = 2 if beside and not known else 1
-    with workers.beside() if beside else nullcontext() as executor:
-        bounds = [shape.lanes * i // n_teams for i in range(n_teams + 1)]
-        teams: list[_Team | _GuessingTeam]
-        if known or not model.exact or shape.lanes > MAX_GUESSED or beside:
-            teams = [_Team(model, ids, slice(*part), shape, known, executor) for part in pairwise(bounds)]
-        else:
-            teams = [_GuessingTeam(model, memory, ids, shape)]
-        for step in range(ids.shape[1]):
-            for team in teams:
-                memory.code_step(team.scores(step), ids[team.lanes, step], team.lanes.start)
-                team.coded(step)
-            if progress is not None:
-                progress(memory.n_done)
-            if not memory.alive.any():
-                return
-
-
-class _Team:
-    """Lanes of a block that are predicted together.
-
-    Scores are asked for as soon as the ids are known that they follow.
-    """
-
-    def __init__(
-        self, model: Model, ids: NDArray[np.int32], lanes: slice, shape: Shape, known: bool, executor: Executor | None
-    ) -> None:
-        self.lanes = lanes
-        self._known, self._executor = known, executor
-        # not exact: the same calls in both directions
-        chunk = max(1, CHUNK_ROWS // shape.lanes) if known and model.exact else 1
-        threads = max(1, shape.threads - 1) if executor is not None else shape.threads
-        self._forwards = _forwards(model, ids[lanes], shape, chunk, threads)
-        self._rows = np.empty((lanes.stop - lanes.start, 0, 0), dtype=np.int16)  # from the step _start on
-        self._start = 0
-        self._next: Future[NDArray[np.int16] | None] | None = None
-        self._ask()
-
-    def _ask(self) -> None:
-        if self._executor is not None:
-            self._next = self._executor.submit(self._forward)
-
-    def _forward(self) -> NDArray[np.int16] | None:
-        return next(self._forwards, None)
-
-    def scores(self, step: int) -> NDArray[np.int16]:
-        """A row for each lane (L, symbols)."""
-        if step == self._start + self._rows.shape[1]:
-            rows = self._next.result() if self._next is not None else self._forward()
-            assert rows is not None
-            self._rows, self._start, self._next = rows, step, None
-        return self._rows[:, step - self._start]
-
-    def coded(self, step: int) -> None:
-        """The ids of this step are known now."""
-        if self._next is None and (self._known or step + 1 == self._start + self._rows.shape[1]):
-            self._ask()
-
-
-class _GuessingTeam:
-    """All lanes of a block that is read, a few: what may come next is predicted in the calls that must be made."""
-
-    def __init__(self, model: Model, memory: Predictor, ids: NDArray[np.int32], shape: Shape) -> None:
-        n = shape.lanes
-        self.lanes = slice(0, n)
-        self._model, self._memory, self._ids, self._shape = model, memory, ids, shape
-        state = model.open(n, shape.window, shape.threads)
-        assert isinstance(state, ExactState)
-        self._state = state
-        self._guesser, self._costs = Guesser(n), Costs()
-        self._start = self._end = self._n_before = 0  # steps of the window, and what of its positions comes before them
-        self._first = [0] * n  # the step of the first of its rows,
-        self._until = [0] * n  # and the step up to which they hold
-        self._guesses: list[list[int]] = [[] for _ in range(n)]
-        self._rows = [np.empty((0, 0), dtype=np.int16)] * n
-
-    def scores(self, step: int) -> NDArray[np.int16]:
-        """A row for each lane (L, symbols)."""
-        if step == self._end:
-            self._begin_window(step)
-        if missing := [i for i in np.flatnonzero(self._memory.alive).tolist() if self._until[i] <= step]:
-            self._look(step, missing)
-        rows = [rows[min(step - first, len(rows) - 1)] for rows, first in zip(self._rows, self._first, strict=True)]
-        return rows[0][None] if len(rows) == 1 else np.stack(rows)
-
-    def _begin_window(self, step: int) -> None:
-        self._last = _open_window(self._model, self._state, self._ids, step, self._shape.overlap)[:, 0]
-        self._n_before = min(step, self._shape.overlap)
-        self._start, self._end = step, step + self._shape.window - (self._shape.overlap if step else 0)
-
-    def _look(self, step: int, missing: list[int]) -> None:
-        """Predict this step of these lanes, and those that follow if the guesses are right."""
-        worth, most = self._costs.worth(len(missing)), min(MOST, self._end - 1 - step, self._ids.shape[1] - 1 - step)
-        ids: list[int] = []
-        for lane in missing:
-            self._guesses[lane] = self._guesser.guess(lane, most, worth)
-            ids += [int(self._last[lane]), *self._guesses[lane]]
-        counts = [1 + len(self._guesses[lane]) for lane in missing]
-        position = self._n_before + step - self._start
-        positions = np.concatenate([np.arange(position, position + n, dtype=np.int32) for n in counts])
-        began = time.perf_counter()
-        rows = self._state.look(np.array(ids, np.int32), np.repeat(np.array(missing, np.int32), counts), positions)
-        self._costs.add(len(ids), time.perf_counter() - began)
-        for lane, n, end in zip(missing, counts, accumulate(counts), strict=True):
-            self._rows[lane], self._first[lane], self._until[lane] = rows[end - n : end], step, step + n
-
-    def coded(self, step: int) -> None:
-        """The ids of this step are known now."""
-        self._last = self._ids[:, step]
-        for lane, token in enumerate(self._last.tolist()):
-            if self._until[lane] > step:
-                self._guesser.see(lane, token)
-                at = step - self._first[lane]
-                if at < len(self._guesses[lane]) and self._guesses[lane][at] != token:
-                    self._until[lane] = step + 1
-
-
-def _forwards(
-    model: Model, ids: NDArray[np.int32], shape: Shape, chunk: int, threads: int
-) -> Iterator[NDArray[np.int16]]:
-    """Scores (L, up to `chunk` steps, symbols), each after the ids before it: known when it is asked for"""
-    state = model.open(len(ids), shape.window, threads)
-    step = 0
-    while step < ids.shape[1]:
-        last = _open_window(model, state, ids, step, shape.overlap)
-        end = min(ids.shape[1], step + shape.window - (shape.overlap if step else 0))
-        while step < end:
-            n_ahead = min(chunk, end - step)
-            yield state.forward(np.concatenate([last, ids[:, step : step + n_ahead - 1]], axis=1))
-            step += n_ahead
-            last = ids[:, step - 1 : step]
-
-
-def _open_window(model: Model, state: State, ids: NDArray[np.int32], step: int, overlap: int) -> NDArray[np.int32]:
-    """Start a window: the model's start token, then the last `overlap` tokens of each lane.
-
-    Returns the id that is to be read next, (L, 1).
-    """
-    state.reset()
-    start = np.full((len(ids), 1), model.start_id, dtype=np.int32)
-    prompt = np.concatenate([start, ids[:, max(0, step - overlap) : step]], axis=1)
-    if prompt.shape[1] > 1:
-        state.prompt(prompt[:, :-1])
-    return prompt[:, -1:]
 
 
 def choose_lanes(n_bytes: int, window: int, lane_size: int = Coding.lane_size) -> int:

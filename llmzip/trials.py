@@ -14,6 +14,7 @@ from llmzip import codec
 from llmzip.container import line_bits_of
 from llmzip.models import Model
 from llmzip.predictor import Predictor
+from llmzip.teams import Shape
 
 SAMPLE_SIZE = 1 << 14  # bytes that what is not text is judged by
 # coded share of a sample above which there is nothing to learn: noise takes 1.0043, bzip2 1.0022, a JPEG 0.998
@@ -63,7 +64,7 @@ def stride_of(body: bytes) -> int:
     return min(_strides(sample), key=lambda stride: _coded_size(sample, stride))
 
 
-def share_with_model(model: Model, body: bytes, shape: codec.Shape) -> float:
+def share_with_model(model: Model, body: bytes, shape: Shape) -> float:
     """In one lane: what a model makes of what is left without one: below 1 where it helps."""
     size = min(TRIAL_SIZE, max(MIN_TRIAL, len(body) // TRIAL_SHARE), len(body))
     start = (len(body) - size) // 2

@@ -3,9 +3,9 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Generic, TypeVar
@@ -26,20 +26,30 @@ class _Ended:
         self.error = error
 
 
-@contextmanager
-def beside() -> Iterator[Executor | None]:
-    """A thread beside this one.
+def together(take_part: Callable[[], None], n_beside: int) -> None:
+    """Call this in so many threads beside this one, and in this one. Raises what it raises in any of them.
 
-    None where none can be started: while the interpreter ends, or at a limit of the system.
+    By this one alone where no others can be started: while the interpreter ends, or at a limit of the system.
     """
-    thread = None
+    if not n_beside:
+        take_part()
+        return
+    started: list[int | None] = []
     try:
-        with ThreadPoolExecutor(1) as executor:
-            thread = _started(executor)
-            yield None if thread is None else executor
+        with ThreadPoolExecutor(n_beside) as executor:
+            others: list[Future[None]] = []
+
+            def begin() -> None:
+                started.append(threading.get_native_id())
+                take_part()
+
+            with suppress(RuntimeError):
+                others.extend(executor.submit(begin) for _ in range(n_beside))
+            take_part()
+        for other in others:
+            other.result()
     finally:
-        if thread is not None:
-            wait_until_gone([thread])
+        wait_until_gone(started)
 
 
 def _started(executor: Executor) -> int | None:

@@ -11,6 +11,7 @@ from llmzip.container import Block
 from llmzip.errors import LlmzipError
 from llmzip.index import create_index
 from llmzip.models import Model
+from llmzip.teams import Shape
 
 LINE_BITS = 14  # of a memory for small blocks
 
@@ -27,7 +28,7 @@ def model_block(
     """The block of this content by the model. It goes on from the memory, or stands alone with that of its size."""
     memory = memory or Memory(container.line_bits_of(len(content)))
     payload = codec.write_tokens(
-        memory.take(len(content)), model, content, codec.Shape(lanes, *codec.coding_of(model, window, overlap, lanes))
+        memory.take(len(content)), model, content, Shape(lanes, *codec.coding_of(model, window, overlap, lanes))
     )
     return Block(
         container.MODEL,

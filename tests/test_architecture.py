@@ -26,7 +26,7 @@ LAYERS = [
     ["predictor"],
     ["deflate"],
     ["openings"],
-    ["codec", "guesser"],
+    ["codec", "guesser", "teams"],
     ["trials"],
     ["blocks", "cuts"],
     ["stream"],

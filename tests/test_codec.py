@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import codec, native
+from llmzip import codec, native, teams
 from llmzip.container import MAX_POSITIONS, Header
 from llmzip.errors import FormatError
 from llmzip.models.toy import ToyModel
 from llmzip.predictor import Predictor
 from llmzip.primitives import create_varint
+from llmzip.teams import Shape
 from llmzip.tokens import in_order
 
 MODEL = ToyModel()
@@ -34,13 +35,13 @@ def write(
     memory: Predictor, body: bytes, lanes: int, window: int = 64, overlap: int = 16, model: ToyModel = MODEL
 ) -> bytes:
     """The payload of a model block."""
-    return codec.write_tokens(memory, model, body, codec.Shape(lanes, window, overlap, THREADS))
+    return codec.write_tokens(memory, model, body, Shape(lanes, window, overlap, THREADS))
 
 
 def read(
     memory: Predictor, payload: bytes, n: int, lanes: int, window: int = 64, overlap: int = 16, model: ToyModel = MODEL
 ) -> bytes:
-    return codec.read_tokens(memory, model, payload, n, codec.Shape(lanes, window, overlap, THREADS))
+    return codec.read_tokens(memory, model, payload, n, Shape(lanes, window, overlap, THREADS))
 
 
 def memory() -> Predictor:
@@ -90,7 +91,7 @@ def test_the_same_bytes_whatever_the_chunk(monkeypatch: pytest.MonkeyPatch) -> N
     body = MODEL.speak(300)
     payloads = set()
     for rows in (1, 3, 64, 1000):
-        monkeypatch.setattr(codec, "CHUNK_ROWS", rows)
+        monkeypatch.setattr(teams, "CHUNK_ROWS", rows)
         payloads.add(write(memory(), body, 3, 32, 8))
     assert len(payloads) == 1
 
@@ -100,11 +101,29 @@ def test_the_same_bytes_whatever_the_threads(lanes: int) -> None:
     """With several, what is known is predicted ahead, and many lanes are found in two teams."""
     body, payloads = MODEL.speak(400), set()
     for threads in (1, 2, 5):
-        shape = codec.Shape(lanes, 32, 8, threads)
+        shape = Shape(lanes, 32, 8, threads)
         payload = codec.write_tokens(memory(), MODEL, body, shape)
         assert codec.read_tokens(memory(), MODEL, payload, len(body), shape) == body
         payloads.add(payload)
     assert len(payloads) == 1
+
+
+def test_damage_is_told_whatever_the_threads() -> None:
+    """The same error or the same bytes: found by any of the threads, it ends the others."""
+    body, lanes = MODEL.speak(400), 16
+    payload = codec.write_tokens(memory(), MODEL, body, Shape(lanes, 32, 8))
+    outcomes = Counter[str]()
+    for at in range(0, len(payload), 9):
+        spoiled = payload[:at] + bytes([payload[at] ^ 0x55]) + payload[at + 1 :]
+        found = []
+        for threads in (1, 2, 4):
+            try:
+                found.append(codec.read_tokens(memory(), MODEL, spoiled, len(body), Shape(lanes, 32, 8, threads)))
+            except FormatError as error:
+                found.append(str(error).encode())
+            outcomes["error" if b"invalid" in found[-1] else "content"] += 1
+        assert len(set(found)) == 1
+    assert outcomes["error"], outcomes
 
 
 def test_an_error_in_the_thread_that_predicts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +135,7 @@ def test_an_error_in_the_thread_that_predicts_is_told(monkeypatch: pytest.Monkey
     monkeypatch.setattr(model, "open", fail)
     for threads in (1, 2):
         with pytest.raises(MemoryError):
-            codec.write_tokens(memory(), model, MODEL.speak(90), codec.Shape(9, 32, 8, threads))
+            codec.write_tokens(memory(), model, MODEL.speak(90), Shape(9, 32, 8, threads))
 
 
 def test_lanes_and_windows_make_another_payload() -> None:
@@ -265,7 +284,7 @@ def test_progress_goes_to_the_end() -> None:
     codec.read_bytes(memory(), payload, len(body), told.append)
     assert told == [8192, 16384, 20000]
     told.clear()
-    codec.write_tokens(memory(), MODEL, TEXT, codec.Shape(2, 64, 16), told.append)
+    codec.write_tokens(memory(), MODEL, TEXT, Shape(2, 64, 16), told.append)
     assert told == sorted(told) and told[-1] == len(TEXT)
 
 

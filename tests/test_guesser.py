@@ -5,10 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from llmzip import codec
+from llmzip import codec, teams
 from llmzip.guesser import Costs, Guesser
 from llmzip.models.toy import ToyModel
 from llmzip.predictor import Predictor
+from llmzip.teams import Shape
 
 MODEL = ToyModel()
 TEXT = (b"the station and the nation are singing in the rain, and the cat is eating\n" * 4 + bytes(range(60))) * 2
@@ -49,21 +50,21 @@ class Any(Guesser):
         return [each if self._chance.random() < 0.8 else 3 for each in likely[: self._chance.randrange(16)]]
 
 
-def written(lanes: int, shape: codec.Shape) -> bytes:
+def written(lanes: int, shape: Shape) -> bytes:
     return codec.write_tokens(Predictor(12), MODEL, TEXT, shape)
 
 
 @pytest.mark.parametrize("guesser", [Guesser, Wrong, Right, Any])
-@pytest.mark.parametrize("lanes", [1, 2, 3, codec.MAX_GUESSED])
+@pytest.mark.parametrize("lanes", [1, 2, 3, teams.MAX_GUESSED])
 def test_whatever_is_guessed_the_content_is_the_same(
     guesser: type[Guesser], lanes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if guesser is Right and lanes > 1:
         pytest.skip("it knows one lane")
-    shape = codec.Shape(lanes, window=48, overlap=8)
+    shape = Shape(lanes, window=48, overlap=8)
     payload = written(lanes, shape)
     rows = count_rows(monkeypatch)
-    monkeypatch.setattr(codec, "Guesser", guesser)
+    monkeypatch.setattr(teams, "Guesser", guesser)
     assert codec.read_tokens(Predictor(12), MODEL, payload, len(TEXT), shape) == TEXT
     assert max(rows) > lanes  # some were guessed
     if guesser is Right:
@@ -72,9 +73,9 @@ def test_whatever_is_guessed_the_content_is_the_same(
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_with_many_lanes_nothing_is_guessed(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = codec.Shape(codec.MAX_GUESSED + 1, window=48, overlap=8, threads=threads)
+    shape = Shape(teams.MAX_GUESSED + 1, window=48, overlap=8, threads=threads)
     payload = written(shape.lanes, shape)
-    monkeypatch.setattr(codec, "Guesser", None)
+    monkeypatch.setattr(teams, "Guesser", None)
     assert codec.read_tokens(Predictor(12), MODEL, payload, len(TEXT), shape) == TEXT
 
 

@@ -11,6 +11,7 @@ from llmzip import codec, segments, transforms, trials
 from llmzip.container import X86, line_bits_of
 from llmzip.models.toy import ToyModel
 from llmzip.predictor import Predictor
+from llmzip.teams import Shape
 
 MODEL = ToyModel()
 CHANCE = random.Random(0)
@@ -103,7 +104,7 @@ def test_the_stride_that_is_found_is_the_best_of_those_tried(body: bytes) -> Non
 
 
 def share(body: bytes) -> float:
-    return trials.share_with_model(MODEL, body, codec.Shape(1, MODEL.window, MODEL.overlap))
+    return trials.share_with_model(MODEL, body, Shape(1, MODEL.window, MODEL.overlap))
 
 
 @pytest.mark.parametrize("n_bytes", [trials.MIN_TRIAL, 20000])

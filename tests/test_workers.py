@@ -4,7 +4,8 @@ import ctypes
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,32 @@ def test_a_job_that_is_given_up_ends_when_it_tells() -> None:
 def test_where_no_thread_starts_it_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_started", lambda executor: None)
     assert list(workers.run([lambda progress: counting(2, progress)] * 2, 2)) == [0, 1, 0, 1]
-    with workers.beside() as executor:
-        assert executor is None
+
+
+def test_together_with_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object, job: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+    taken: list[int] = []
+    workers.together(lambda: taken.append(threading.get_native_id()), 2)
+    assert taken == [threading.get_native_id()]
+
+
+def _meet(barrier: threading.Barrier) -> None:
+    barrier.wait(30)
+
+
+def test_together_all_take_part_and_an_error_of_any_is_told() -> None:
+    barrier = threading.Barrier(3)
+    workers.together(lambda: _meet(barrier), 2)
+
+    def fail() -> None:
+        if barrier.wait(30) == 1:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        workers.together(fail, 2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are told by /proc")
@@ -92,9 +117,16 @@ def test_a_thread_beside_is_gone_afterwards(fails: bool) -> None:
         assert libc.pthread_setspecific(key, ctypes.c_void_p(20_000)) == 0
         return threading.get_native_id()
 
-    with suppress(ZeroDivisionError), workers.beside() as executor:
-        assert executor is not None
-        thread = executor.submit(end_late).result()
-        assert Path(f"/proc/self/task/{thread}").exists()
+    threads: list[int] = []
+
+    def take_part() -> None:
+        if threading.current_thread() is threading.main_thread():
+            return
+        threads.append(end_late())
+        assert Path(f"/proc/self/task/{threads[0]}").exists()
         1 // (not fails)
+
+    with pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        workers.together(take_part, 1)
+    (thread,) = threads
     assert not Path(f"/proc/self/task/{thread}").exists()

@@ -25,6 +25,7 @@ from llmzip.models.checkpoint import Tensors
 from llmzip.models.config import LlamaConfig
 from llmzip.models.llama import LlamaModel
 from llmzip.predictor import Predictor
+from llmzip.teams import CHUNK_ROWS, Shape
 from llmzip.tokens import places_of
 
 
@@ -127,7 +128,7 @@ def float_bits(rival: Any, model: LlamaModel, lanes: Lanes, batch: int) -> float
 
 def model_bits(model: LlamaModel, lanes: Lanes) -> float:
     """The same of the scores of our integers: what the model itself makes of the tokens, nothing learnt."""
-    bits, chunk = 0.0, max(1, codec.CHUNK_ROWS // len(lanes.ids))
+    bits, chunk = 0.0, max(1, CHUNK_ROWS // len(lanes.ids))
     places = places_of(model.tokenizer.entries, model.tokenizer.n_symbols)
     state = model.open(len(lanes.ids), model.window)
     for inputs, steps in lanes.windows(model):
@@ -185,7 +186,7 @@ class Coded:
 def code(model: LlamaModel, data: bytes, lanes: int) -> Coded:
     """All that the codec does, tokenizer included."""
     writer, reader = (Timed(line_bits_of(len(data))) for _ in range(2))
-    shape = codec.Shape(lanes, model.window, model.overlap, native.clip_threads(model.threads))
+    shape = Shape(lanes, model.window, model.overlap, native.clip_threads(model.threads))
     began = time.perf_counter()
     payload = codec.write_tokens(writer, model, data, shape)
     written = time.perf_counter()

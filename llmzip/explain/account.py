@@ -23,6 +23,7 @@ from llmzip.models.source import ModelSource
 from llmzip.predictor.recording import CONTEXTS_SAY, MATCHES_SAY, MODEL_SAYS, PARTIES
 from llmzip.primitives import CHECK_SIZE, parse_varint
 from llmzip.stream.opening import Opener, Place, parse_block
+from llmzip.teams import Shape
 
 MOST_DETAILED = 1 << 20  # bytes whose pieces are told
 N_STRETCHES = 16  # that they are spread over, in a longer file
@@ -302,7 +303,7 @@ def _coded_again(
     if model is None:
         return side, codec.write_bytes(predictor, body, parse_varint(block.payload, 0, "the stride")[0], progress)
     window, overlap = codec.coding_of(model, block.window, block.overlap, block.lanes)
-    shape = codec.Shape(block.lanes, window, overlap, native.clip_threads(model.threads))
+    shape = Shape(block.lanes, window, overlap, native.clip_threads(model.threads))
     return side, codec.write_tokens(predictor, model, body, shape, progress)
 
 

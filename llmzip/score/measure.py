@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip import codec, native
-from llmzip.codec import Shape
 from llmzip.container import line_bits_of
 from llmzip.explain.watching import UNIT_BITS, Watched
 from llmzip.models import Model, State
+from llmzip.teams import CHUNK_ROWS, Shape
 from llmzip.tokens import places_of
 
 BLOCK_SIZE = 1024  # bytes of text whose bits are summed: what the bootstrap draws
@@ -99,6 +99,6 @@ def harness_bits(model: Model, data: bytes, window: int | None = None) -> float:
 
 
 def _scores(model: Model, state: State, ids: NDArray[np.int32]) -> Iterator[NDArray[np.int16]]:
-    chunk = codec.CHUNK_ROWS if model.exact else 1
+    chunk = CHUNK_ROWS if model.exact else 1
     for at in range(0, len(ids), chunk):
         yield state.forward(ids[None, at : at + chunk])[0]

@@ -23,6 +23,7 @@ from llmzip.predictor import Predictor, tables
 from llmzip.predictor.fused import Fused
 from llmzip.predictor.prior import BIAS_STEP, FIRST_APMS, PLAIN, WITH_MODEL, Mode, Prior, blank, pack, unpack
 from llmzip.predictor.tables import BUCKETS, SET_ROWS
+from llmzip.teams import Shape
 
 SEED = 1
 READ = 12 << 20  # bytes of each file: its documents are in no order
@@ -77,7 +78,7 @@ def coded(data: bytes, prior: Prior, model: Model | None) -> tuple[Predictor, in
     predictor = Predictor(line_bits_of(len(data)), prior)
     if model is None:
         return predictor, len(codec.write_bytes(predictor, data, 0))
-    shape = codec.Shape(codec.choose_lanes(len(data), model.window), model.window, model.overlap)
+    shape = Shape(codec.choose_lanes(len(data), model.window), model.window, model.overlap)
     return predictor, len(codec.write_tokens(predictor, model, data, shape))
 
 

@@ -28,6 +28,7 @@ from llmzip.container import (
 from llmzip.models.toy import ToyModel
 from llmzip.predictor import Predictor
 from llmzip.primitives import create_varint
+from llmzip.teams import Shape
 
 TEXT = "the station and the nation are singing in the rain, and the cat is eating"
 TOY = ToyModel()
@@ -56,7 +57,7 @@ class Block:
             return codec.write_bytes(memory, body, self.stride)
         if self.kind == MODEL:
             window, overlap = (TOY.window, TOY.overlap) if self.window is None else (self.window, self.overlap)
-            return codec.write_tokens(memory, TOY, body, codec.Shape(self.lanes, window, overlap))
+            return codec.write_tokens(memory, TOY, body, Shape(self.lanes, window, overlap))
         return body
 
     def header(self, payload: bytes, *, last: bool) -> tuple[int, list[int]]:
