@@ -13,6 +13,7 @@ MIN_COPY = 4096
 MIN_COPY_WRITTEN = 256  # what the format allows: bounds the number of copies in a body
 HASHED = 1024  # bytes hashed together; two copies of MIN_COPY bytes share a hashed block whatever their offsets
 HASH_BITS = 20
+RANK_BITS = 32  # of a place, below the rank of its hash
 PIECE = 1 << 18  # bytes that are hashed at a time
 
 Hashes = NDArray[np.uint64]
@@ -109,21 +110,23 @@ def _find_copies(data: bytes, past: Past) -> Iterator[tuple[int, int, int]]:
     content = np.frombuffer(data, np.uint8)
     if len(content) < MIN_COPY or len(past) + len(content) < MIN_COPY + HASHED:
         return
-    starts, sources = _candidates(_hashes(content), past)
+    starts, *sources = _candidates(_hashes(content), past)
     if not len(starts):
         return
     whole = np.concatenate([np.frombuffer(past.data, np.uint8), content])
     end = i = 0
     while i < len(starts):
-        start, source = int(starts[i]), int(sources[i])
+        start = int(starts[i])
+        lengths = [_n_common(content[start:], whole[int(each[i]) :]) for each in sources]
+        n_ahead = max(lengths)
+        source = int(sources[lengths.index(n_ahead)][i])
         n_back = _n_common(content[end:start][::-1], whole[:source][::-1])
-        n_ahead = _n_common(content[start:], whole[source:])
         first, last = _whole_characters(data, start - n_back, start + n_ahead)
         if last - first >= MIN_COPY:
             yield first, last - first, len(past) + start - source
             end = last
         # What is the same for less than MIN_COPY bytes is so for every other start on its diagonal.
-        i = int(np.searchsorted(starts, max(last, start + n_ahead - HASHED + 1), side="left"))
+        i = max(i + 1, int(np.searchsorted(starts, max(last, start + n_ahead - HASHED + 1), side="left")))
 
 
 def _hashes(content: NDArray[np.uint8]) -> Hashes:
@@ -146,22 +149,24 @@ def _hashes_in_a_row(content: NDArray[np.uint8]) -> Hashes:
     return hashes ^ (hashes >> np.uint64(29))
 
 
-def _candidates(hashes: Hashes, past: Past) -> tuple[Places, Places]:
-    """Positions whose hash is that of a stretch of HASHED bytes that starts earlier, and where the first such one does:
-    in the past, or after it.
+def _candidates(hashes: Hashes, past: Past) -> tuple[Places, Places, Places]:
+    """Positions whose hash is that of a stretch of HASHED bytes that starts earlier, in the past or after it; and where
+    the last such one does, and the first. The last one is in the same run of equal bytes, if there is one.
     """
     known, places = past.hashes()
     known = np.concatenate([known, hashes[::HASHED]])
     places = np.concatenate([places, len(past) + HASHED * np.arange(len(known) - len(places))])
-    known, first = np.unique(known, return_index=True)
+    known, ranks = np.unique(known, return_inverse=True)
     low = (1 << HASH_BITS) - 1
     filled = np.zeros(1 << HASH_BITS, dtype=bool)  # most positions are sorted out by this alone
     filled[known & np.uint64(low)] = True
     starts = np.flatnonzero(filled[hashes & np.uint64(low)])
-    at = np.minimum(np.searchsorted(known, hashes[starts]), len(known) - 1)
-    sources = places[first[at]]
-    good = (known[at] == hashes[starts]) & (sources < len(past) + starts)
-    return starts[good], sources[good]
+    rank = np.minimum(np.searchsorted(known, hashes[starts]), len(known) - 1)
+    ordered = np.sort(ranks << RANK_BITS | places)  # by hash, then by place
+    firsts, ends = (np.searchsorted(ordered, rank << RANK_BITS | place) for place in (0, len(past) + starts))
+    good = (known[rank] == hashes[starts]) & (firsts < ends)
+    low = (1 << RANK_BITS) - 1
+    return starts[good], ordered[ends[good] - 1] & low, ordered[firsts[good]] & low
 
 
 def _n_common(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
@@ -177,9 +182,8 @@ def _n_common(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
 
 
 def _whole_characters(data: bytes, start: int, end: int) -> tuple[int, int]:
-    """The stretch without parts of UTF-8 characters at its ends."""
-    while start < end and data[start] & 0xC0 == 0x80:
-        start += 1
-    while start < end < len(data) and data[end] & 0xC0 == 0x80:
-        end -= 1
+    """The stretch without parts of UTF-8 characters at its ends, which are three bytes at most."""
+    for _ in range(3):
+        start += start < end and data[start] & 0xC0 == 0x80
+        end -= start < end < len(data) and data[end] & 0xC0 == 0x80
     return start, end

@@ -85,6 +85,28 @@ def test_a_copy_goes_on_from_the_past_into_itself() -> None:
     assert repeats.put_back(b"xyz", Side(side), 400, past) == b"x" + (b"cdx" * 87)[:260] + b"yz"
 
 
+def test_a_short_run_hides_no_long_one() -> None:
+    """In the same part, or in one before."""
+    zeros, short = bytes(200_000), noise(3000) + bytes(2000) + noise(3000, 1)
+    assert there_and_back([short, zeros], 1 << 20)[1] < HASHED
+    assert there_and_back([short + zeros], 1 << 20)[0] < len(short) + HASHED
+    for length in (MIN_COPY, 10_000):
+        _, side = repeats.without(noise(9000) + bytes(length) + noise(9, 1) + zeros) or (b"", bytes(99))
+        assert len(side) < 20
+
+
+def test_stretches_of_one_hash_that_are_not_the_same() -> None:
+    """The sums of a Thue-Morse string and of its complement are equal for any factor that is odd."""
+    signs = [0]
+    while len(signs) < HASHED:
+        signs += [1 - sign for sign in signs]
+    one, other = bytes(0x41 + sign for sign in signs), bytes(0x42 - sign for sign in signs)
+    rows = [np.frombuffer(each, np.uint8) for each in (one, other)]
+    assert repeats._hashes(rows[0])[0] == repeats._hashes(rows[1])[0] and one != other
+    rest = bytes(range(256)) * 16
+    assert there_and_back([one + other + rest], 1 << 20) and there_and_back([one, other + rest], 1 << 20)
+
+
 def test_hashes_of_the_past_are_those_of_all_places() -> None:
     data = noise(3 * HASHED + 7)
     past = Past(1 << 20)

@@ -1,6 +1,7 @@
 """llmzip.stream: members in pieces of any size, damaged in any place, and with engines that do not match."""
 
 import gc
+import gzip
 import io
 import random
 import subprocess
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from tiers import mostly_long
 
 import llmzip
-from llmzip import blocks, container, filemap, workers
+from llmzip import blocks, container, cuts, filemap, workers
 from llmzip.errors import (
     ChecksumError,
     EngineMismatch,
@@ -364,6 +365,20 @@ def test_streams_of_many_times_their_size_do_not_fill_a_group() -> None:
     opened = [block.n_opened for block in llmzip.get_info(made).blocks if "open" in block.transforms]
     assert len(opened) > 1 and all(n_bytes and n_bytes > 1 << 16 for n_bytes in opened)
     assert groups_of(made).count(True) == 1
+
+
+def test_a_writer_keeps_to_the_greatest_size_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where transforms make a body longer, too: UTF-16 of three bytes of UTF-8 each. A scale model, for time."""
+    monkeypatch.setattr(container, "MAX_GROUP_SIZE", 1 << 17)
+    monkeypatch.setattr(cuts, "LEAST_OPENED", 1 << 13)
+    chance = random.Random(3)
+    signs = "".join(chance.choices([chr(0x4E00 + i) for i in range(500)], k=200))
+    texts = ["".join(signs[i] for i in chance.choices(range(200), k=60)) * 60 for _ in range(30)]
+    content = b"".join(gzip.compress(text.encode("utf-16-le"), 9, mtime=0) for text in texts)
+    made = compress(content, share=0.0, block_size=1 << 13, group_size=1 << 15)
+    assert decompress(made) == content
+    assert sum(block.n_opened or 0 for block in llmzip.get_info(made).blocks) > 1 << 17
+    assert 1 < groups_of(made).count(True) < 8
 
 
 def test_members_do_not_go_on_from_each_other() -> None:

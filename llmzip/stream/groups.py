@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmzip import blocks, container, workers
 from llmzip.blocks import Memory
-from llmzip.coding import MAX_GROUP_CONTENT, Coding
+from llmzip.coding import Coding
 from llmzip.container import Block
 from llmzip.cuts import Cut
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 LARGE_SIZE = 1 << 20  # bytes of content: above, a group has several blocks
 MOST_COUNTED = 4  # bytes of a body, for each byte of content, that count for the size of a group
-MAX_BODIES = container.MAX_GROUP_SIZE // MAX_GROUP_CONTENT  # bytes of bodies for each of the size of a group
 LARGE_SHARE = 0.9  # of the share, for such a group: what its blocks have in common helps, whoever codes them
 
 
@@ -29,7 +28,8 @@ class Group:
         self._least = LARGE_SHARE if n_bytes > LARGE_SIZE else 1.0  # of the share that the model is held to
         self._memory: Memory | None = None
         self._blocks: list[tuple[bytes, Cut]] = []  # content and how it is cut, of those that are to be coded
-        self._n_bytes = self._n_counted = 0  # of bodies, and those that count
+        # Bytes of bodies, as they are; those that count; and as many as transforms may make of them.
+        self._n_bodies = self._n_counted = self._n_most = 0
         self.n_coded = 0  # bytes that blocks have come to, the one that is being coded as far as it is
         self.ended = False  # no block is to come but those
 
@@ -38,14 +38,18 @@ class Group:
 
         Bodies count, for they fill the memory; but one of many times its content is nearly all repeats, which do not.
         """
-        n_counted = self._n_counted + min(cut.n_body, MOST_COUNTED * cut.n_bytes)
+        n_bodies, n_counted, n_most = self._sums_with(cut)
         size = self._coding.group_size
-        return n_counted <= size and self._n_bytes + cut.n_body <= MAX_BODIES * size
+        return n_counted <= size and n_bodies <= MOST_COUNTED * size and n_most <= container.MAX_GROUP_SIZE
 
     def add(self, content: bytes, cut: Cut) -> None:
         self._blocks.append((content, cut))
-        self._n_bytes += cut.n_body
-        self._n_counted += min(cut.n_body, MOST_COUNTED * cut.n_bytes)
+        self._n_bodies, self._n_counted, self._n_most = self._sums_with(cut)
+
+    def _sums_with(self, cut: Cut) -> tuple[int, int, int]:
+        n_most = container.MAX_BODY_GROWTH * max(cut.n_body, cut.n_bytes) + len(cut.window)
+        n_counted = min(cut.n_body, MOST_COUNTED * cut.n_bytes)
+        return self._n_bodies + cut.n_body, self._n_counted + n_counted, self._n_most + n_most
 
     def code(
         self, model: "Model", progress: workers.Progress, threads: int | None = None
