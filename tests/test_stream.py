@@ -370,12 +370,13 @@ def test_streams_of_many_times_their_size_do_not_fill_a_group() -> None:
 def test_a_writer_keeps_to_the_greatest_size_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where transforms make a body longer, too: UTF-16 of three bytes of UTF-8 each. A scale model, for time."""
     monkeypatch.setattr(container, "MAX_GROUP_SIZE", 1 << 17)
-    monkeypatch.setattr(cuts, "LEAST_OPENED", 1 << 13)
+    monkeypatch.setattr(cuts, "LEAST_OPENED", 1 << 15)
     chance = random.Random(3)
-    signs = "".join(chance.choices([chr(0x4E00 + i) for i in range(500)], k=200))
-    texts = ["".join(signs[i] for i in chance.choices(range(200), k=60)) * 60 for _ in range(30)]
+    signs = [chr(0x4E00 + i) for i in range(3000)]
+    phrases = ["".join(chance.choices(signs, k=40)) + "\u3002" for _ in range(14)]
+    texts = ["".join(chance.choices(phrases, k=410))[: 1 << 14] for _ in range(6)]
     content = b"".join(gzip.compress(text.encode("utf-16-le"), 9, mtime=0) for text in texts)
-    made = compress(content, share=0.0, block_size=1 << 13, group_size=1 << 15)
+    made = compress(content, share=0.0, block_size=1 << 15, group_size=1 << 15)
     assert decompress(made) == content
     assert sum(block.n_opened or 0 for block in llmzip.get_info(made).blocks) > 1 << 17
     assert 1 < groups_of(made).count(True) < 8
