@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable
 
 from llmzip import openings
+from llmzip.openings.fonts import GLYPH_KEY, PROGRAM_KEY, enciphered
 from llmzip.openings.kinds import RAW
 
 WORDS = [
@@ -95,6 +96,20 @@ def pdf(n_objects: int = 10, line: bytes = b"\n") -> bytes:
     return made + b"trailer\n%%EOF\n"
 
 
+def font(n_glyphs: int = 20, seed: int = 0, segment: bool = False) -> bytes:
+    """A program as in Type 1 fonts, enciphered from `eexec` on."""
+    chance = random.Random(seed)
+    shapes = [bytes(chance.choices(b"\x8b\x8c\x90\x05\x07\x08\x0e", k=chance.randrange(60))) for _ in range(n_glyphs)]
+    glyphs = b"".join(
+        b"/glyph%d %d RD %b ND\n" % (i, len(shape) + 4, enciphered(bytes(4) + shape, GLYPH_KEY))
+        for i, shape in enumerate(shapes)
+    )
+    program = bytes(4) + b"dup /Private 8 dict dup begin %% literal\n" + glyphs + b"end mark currentfile closefile\n"
+    coded = enciphered(program, PROGRAM_KEY)
+    header = b"\x80\x02" + struct.pack("<I", len(coded)) if segment else b""
+    return b"%!PS-AdobeFont-1.0\ncurrentfile eexec\r" + header + coded + b"0" * 64 + b"\ncleartomark\n"
+
+
 def png(rows: bytes, width: int, chunk: int = 0) -> bytes:
     """Of grey pixels, as they are."""
     height = len(rows) // width
@@ -140,6 +155,9 @@ def kinds() -> dict[str, bytes]:
         "pdf": pdf(),
         "pdf, CR LF": pdf(line=b"\r\n"),
         "zlib": b"what stands before " * 9 + zlib.compress(prose(5000), 6) + b" and after",
+        "pdf with a font": b"%PDF-1.5\n1 0 obj stream\n" + zlib.compress(font(), 9) + b"\nendstream endobj\n",
+        "font": font(),
+        "font in a segment": font(segment=True),
         "png": png(drawing(), 200),
         "png in chunks": png(drawing(), 200, chunk=500),
         "base64 in mail": mail(epub),

@@ -23,6 +23,7 @@ class Base64(Kind):
     """
 
     name = "base64"
+    is_deflated = False
     fields = ("line", "end", "spelling")
 
     def wrap(self, head: bytes, plain: bytes, stream: bytes, fields: tuple[int, ...]) -> bytes:

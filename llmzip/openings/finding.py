@@ -12,6 +12,7 @@ from llmzip import segments
 from llmzip.errors import FormatError
 from llmzip.openings import attachments, streams
 from llmzip.openings.attachments import BASE64
+from llmzip.openings.fonts import FONT, MAX_FONT
 from llmzip.openings.kinds import (
     GZIP,
     MIN_PLAIN,
@@ -26,7 +27,7 @@ from llmzip.openings.kinds import (
     Stream,
 )
 from llmzip.openings.streams import Opened, State
-from llmzip.openings.views import MAX_DEPTH, MAX_NODES, Node
+from llmzip.openings.views import MAX_DEPTH, MAX_FONTS, MAX_NODES, Node
 
 MAX_RATIO = 200  # bytes of what a piece holds for each of its own: zeros have 1030, logs 30
 MIN_PIECE = 1 << 16  # bytes of a piece that ends where the kind of what it holds changes
@@ -44,8 +45,9 @@ Judge = Callable[[bytes, int], bool]
 _ZLIB_PAIRS = [(re.escape(bytes([first])), re.escape(bytes(seconds))) for first, seconds in ZLIB_HEADERS.items()]
 # Each begins with one of few bytes: so most others are gone past at once.
 _PLACES = re.compile(
-    rb"[PIs\x1f%b](?:"
+    rb"[PIsx\x1f%b](?:"
     rb"(?P<zip>(?<=P)K\x03\x04.{4}\x08\x00)|(?P<gzip>(?<=\x1f)\x8b\x08[\x00-\x1f])|(?P<png>(?<=I)DAT)|"
+    rb"(?P<font>(?<=eex)ec(?:\r\n|[\t\n\r ])(?:\x80\x02.{4})?)|"
     rb"(?P<pdf>(?<=s)tream\r?\n(?=%b))|(?P<zlib>%b))"
     % (re.escape(bytes(ZLIB_HEADERS)), ZLIB_HEADER, b"|".join(rb"(?<=%b)[%b]" % pair for pair in _ZLIB_PAIRS)),
     re.DOTALL,
@@ -71,6 +73,7 @@ class Search:
     # headers of each kind that led nowhere, one after another
     n_lost: Counter[str] = field(default_factory=Counter, init=False)
     n_lost_base64: int = field(default=0, init=False)  # bytes that look like base64 and led nowhere
+    n_fonts: int = field(default=0, init=False)  # bytes of fonts
 
     def nodes(
         self, content: bytes, start: int = 0, *, stop: int | None = None, more: bool = False, depth: int = 0
@@ -103,6 +106,8 @@ class Search:
             return self._base64(content, place, more, depth)
         if name == PNG.name:
             return self._png(content, place - 4, more, depth)
+        if name == FONT.name:
+            return self._font(content, end, more)
         kind = _KINDS[name]
         start = end if kind.announced else place
         # no block has such a type
@@ -195,6 +200,15 @@ class Search:
         if PNG.wrap(PNG.TYPE, node.plain, stream[2 : 2 + opened.size], node.fields) != content[start:end]:
             return None
         return node if self.judge(opened.plain, opened.size - len(opened.recipe)) else None
+
+    def _font(self, content: bytes, start: int, more: bool) -> Node | None:
+        plain = FONT.found(content, start)
+        if plain is None and more and start + MAX_FONT > len(content) and FONT.begins(content, start):
+            raise Incomplete(start)
+        if plain is None or self.n_fonts + len(plain) > MAX_FONTS:
+            return None
+        self.n_fonts += len(plain)
+        return Node(FONT, start, len(plain), b"", (), plain)
 
     def _base64(self, content: bytes, start: int, more: bool, depth: int) -> Node | None:
         found = self._decoded(content, start)

@@ -43,6 +43,7 @@ class Kind:
     name = "raw"
     mark: "re.Pattern[bytes] | None" = None
     announced = False
+    is_deflated = True  # then it has a recipe
     fields: tuple[str, ...] = ()
 
     def head_size(self, data: bytes, at: int, fields: tuple[int, ...] = ()) -> int:

@@ -11,12 +11,14 @@ from llmzip.errors import FormatError
 from llmzip.openings import streams
 from llmzip.openings.attachments import BASE64
 from llmzip.openings.directory import DIRECTORY
+from llmzip.openings.fonts import FONT
 from llmzip.openings.kinds import GZIP, PDF, PNG, RAW, ZIP, ZLIB, Kind
 from llmzip.openings.numbers import Numbers
 
-KINDS: tuple[Kind, ...] = (RAW, ZIP, GZIP, PDF, ZLIB, PNG, BASE64, DIRECTORY)
+KINDS: tuple[Kind, ...] = (RAW, ZIP, GZIP, PDF, ZLIB, PNG, BASE64, DIRECTORY, FONT)
 MAX_DEPTH = 4  # of views in views
 MAX_NODES = 1 << 15  # of all views of a block: each takes time
+MAX_FONTS = 1 << 24  # bytes of fonts in a block: each takes a while
 MAX_MADE = 4  # bytes of what streams hold, for each byte of the body: base64 makes 1.4 of one
 
 
@@ -100,7 +102,7 @@ def write(numbers: Numbers, view: View) -> None:
         numbers.number((kind, "size"), len(inner.body))
         if numbers.number((kind, "inside"), int(bool(inner.nodes))):
             write(numbers, inner)
-        if node.kind is not BASE64:
+        if node.kind.is_deflated:
             numbers.recipe(node.recipe)
 
 
@@ -157,7 +159,7 @@ def count_kinds(numbers: Numbers, found: dict[str, int] | None = None, depth: in
         inside = numbers.number((number, "inside"))
         if inside:
             count_kinds(numbers, found, depth + 1)
-        if kind is not BASE64:
+        if kind.is_deflated:
             numbers.recipe()
     return found
 
@@ -170,6 +172,7 @@ class Reader:
         self._left = [size] + [MAX_MADE * n_body] * MAX_DEPTH  # bytes that may still be made, by depth
         self._n_looked_back = sum(self._left)  # that directories may still look at
         self._n_nodes = MAX_NODES
+        self._n_fonts = MAX_FONTS  # bytes of them
 
     def content(self, body: bytes, window: bytes, depth: int = 0) -> tuple[bytes, bytes]:
         """The content, and what a stream that has not ended at its end goes on from.
@@ -222,7 +225,10 @@ class Reader:
         plain = body[start:end]
         if self._numbers.number((number, "inside")):
             plain, _ = self.content(plain, b"", depth + 1)
-        if kind is BASE64:
+        if not kind.is_deflated:
+            self._n_fonts -= len(plain) if kind is FONT else 0
+            if self._n_fonts < 0:
+                raise FormatError("side information has too many fonts")
             return kind.wrap(b"", plain, b"", fields), end, b""
         stream, ended = streams.close(plain, self._numbers.recipe(), window if kind is RAW and window else None)
         left = b"" if ended else (window + plain)[-streams.WINDOW :]

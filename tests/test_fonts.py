@@ -1,0 +1,80 @@
+"""llmzip.openings.fonts: what is enciphered in Type 1 fonts, and any bytes that only look like it."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opened import font, gzipped, open_content
+
+from llmzip import openings
+from llmzip.errors import FormatError
+from llmzip.openings import fonts, views
+from llmzip.openings.fonts import FONT, GLYPH_KEY, PROGRAM_KEY, deciphered, enciphered
+from llmzip.openings.numbers import Numbers
+
+PARTS = st.lists(
+    st.binary(max_size=40)
+    | st.sampled_from([b" 5 RD ", b" 0 -| ", b" 12 -| ", b" 99999 RD ", b" 123456 RD ", b"ND\n"]),
+    max_size=12,
+)
+
+
+def test_the_cipher_is_that_of_the_book() -> None:
+    """As a font in developers-reference.pdf of Debian 12 begins."""
+    assert (
+        deciphered(bytes.fromhex("d9d66f633b846ab284bcf8b0411b772de5ce3c"), PROGRAM_KEY)
+        == bytes(4) + b"dup\n/Private 19"
+    )
+    assert enciphered(bytes(4), GLYPH_KEY).hex() == "10bf3170"
+
+
+@given(PARTS, st.sampled_from([PROGRAM_KEY, GLYPH_KEY]))
+def test_any_bytes_lead_back(parts: list[bytes], key: int) -> None:
+    data = b"".join(parts)
+    assert enciphered(deciphered(data, key), key) == deciphered(enciphered(data, key), key) == data
+    assert fonts._with_glyphs(fonts._with_glyphs(data, enciphered), deciphered) == data
+    plain = fonts._with_glyphs(deciphered(data, PROGRAM_KEY), deciphered)
+    assert FONT.wrap(b"", plain, b"", ()) == data
+
+
+def test_what_is_no_font_stays() -> None:
+    start, whole = font().index(b"eexec\r") + 6, font()
+    for content in (
+        whole[: start + 500],  # it has no end
+        whole[:start] + random.Random(0).randbytes(900),
+        whole[:start] + whole[start:].hex().encode(),  # another way to write it
+        whole[:start],
+        b"currentfile eexec\n" * 500,
+    ):
+        assert open_content(content, max_body=1 << 20) is None
+
+
+def test_fonts_that_share_glyphs_are_opened_together() -> None:
+    opening = open_content(gzipped(font(9)) + b"between" + font(9), max_body=1 << 20)
+    assert opening is not None
+    assert {kind.name: kind.n_streams for kind in opening.found} == {"gzip": 1, "font": 2}
+    assert opening.body.count(b"/glyph8") == 2 and opening.body.count(b"closefile\n" + b"0" * 64) == 2
+
+
+def test_a_block_has_so_many_bytes_of_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = font() * 3
+    opening = open_content(content, max_body=1 << 20)
+    assert opening is not None and opening.found[0].n_streams == 3
+    n_bytes = opening.found[0].n_after
+    monkeypatch.setattr(views, "MAX_FONTS", n_bytes)
+    assert openings.close_content(opening.body, opening.side, len(content)).content == content
+    monkeypatch.setattr(views, "MAX_FONTS", n_bytes - 1)
+    with pytest.raises(FormatError, match="too many fonts"):
+        openings.close_content(opening.body, opening.side, len(content))
+
+
+def test_a_font_that_begins_with_nothing() -> None:
+    numbers = Numbers()
+    for name, value in (("window", 0), ("nodes", 1), (("kind", 0), views.KINDS.index(FONT))):
+        numbers.number(name, value)
+    numbers.number(("font", "marks"), 1)
+    numbers.number((views.KINDS.index(FONT), "size"), 0)
+    numbers.number((views.KINDS.index(FONT), "inside"), 0)
+    with pytest.raises(FormatError):
+        openings.close_content(b"eexec\rabc", numbers.finish(), 100)
