@@ -1,4 +1,4 @@
-"""Openings: content with the deflate streams and the base64 in it replaced by what they hold (docs/format.md 3.6).
+"""Openings: deflate streams, base64 and enciphered fonts in content, replaced by what they hold (docs/format.md 3.6).
 
 A body is the content after that; its side information tells what was where, and how the streams were made.
 """
