@@ -48,7 +48,7 @@ def test_what_the_rival_is_shown_is_what_the_codec_shows(tmp_path: Path, monkeyp
     folder = tiny_llama_folder(tmp_path / "hf")
     convert_hf(folder, tmp_path / "exact", name="tiny", license="none", source="test")
     model, data = LlamaModel(tmp_path / "exact"), invented_text(300)
-    model.window, model.overlap = 24, 8
+    model.window, model.overlap, model.threads = 24, 8, 1
     asked: list[NDArray[np.int32]] = []
     opened = model.open
 
@@ -135,6 +135,15 @@ def test_as_json(run: Run) -> None:
     assert one["sha256"] == hashlib.sha256(TEXT).hexdigest() and one["bytes"] == len(TEXT) and one["fault"] is None
     assert one["compressed_bytes"] < other["compressed_bytes"] < 400  # lanes cost something
     assert one["bits_per_byte"] == round(8 * one["compressed_bytes"] / len(TEXT), 5) and one["mib"] > 1
+
+
+@pytest.mark.long
+def test_a_model_that_no_block_needs_is_not_counted(run: Run) -> None:
+    Path("text").write_bytes(TEXT)
+    with_model, without = json.loads(
+        run("bench", "text", "--rivals", "", "--llmzip=", "--llmzip=-1", "--head", "2K", "--json").out
+    )["measured"]
+    assert with_model["model_bytes"] > 1 << 20 and without["model_bytes"] == 0
 
 
 def test_what_goes_wrong_is_told(run: Run) -> None:

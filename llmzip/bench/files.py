@@ -39,7 +39,7 @@ class Measured:
     n_packed: int = 0
     kb_s: tuple[float, float] = (0.0, 0.0)  # there and back; medians
     mib: tuple[float, float] = (0.0, 0.0)  # the most that one process held
-    n_model: int = 0  # bytes of the models that the packed file asks for
+    n_model: int = 0  # bytes of the models that the packed file cannot be read without
     fault: str = ""
 
     @property
@@ -98,6 +98,7 @@ def _run(command: str, folder: Path, cpu: bool) -> tuple[float, float]:
 
 
 def _model_size(packed: Path) -> int:
+    """Bytes of the models that the file cannot be read without."""
     info, models = (
         json.loads(
             subprocess.run(
@@ -106,7 +107,12 @@ def _model_size(packed: Path) -> int:
         )
         for command in (f"info --json {packed.name}", "models --json")
     )
-    asked = {member["fingerprint"] for file in info for member in file["members"] if member["fingerprint"]}
+    asked = {
+        member["fingerprint"]
+        for file in info
+        for member in file["members"]
+        if any(block["kind"] == "model" for block in member["blocks"])  # others name one, and are read without it
+    }
     return sum(model["size"] for model in models if model["fingerprint"][:8] in asked)
 
 
