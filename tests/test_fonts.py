@@ -9,7 +9,7 @@ from opened import font, gzipped, open_content
 
 from llmzip import openings
 from llmzip.errors import FormatError
-from llmzip.openings import fonts, views
+from llmzip.openings import finding, fonts, views
 from llmzip.openings.fonts import FONT, GLYPH_KEY, PROGRAM_KEY, deciphered, enciphered
 from llmzip.openings.numbers import Numbers
 
@@ -48,6 +48,20 @@ def test_what_is_no_font_stays() -> None:
         b"currentfile eexec\n" * 500,
     ):
         assert open_content(content, max_body=1 << 20) is None
+
+
+def test_fonts_that_have_no_end_are_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = b"eexec\n" + enciphered(bytes(4) + b"dup /Private 8 dict dup begin ", PROGRAM_KEY)
+    n_bytes: list[int] = []
+
+    def noting(data: bytes, key: int) -> bytes:
+        n_bytes.append(len(data))
+        return deciphered(data, key)
+
+    monkeypatch.setattr(fonts, "deciphered", noting)
+    monkeypatch.setattr(finding, "MAX_FONTS", 1 << 15)
+    assert not list(openings.Search(1 << 20, 1 << 20, lambda plain, n_closed: True).nodes(start * 1000))
+    assert 1 << 15 <= sum(n for n in n_bytes if n > fonts.LOOKED_AT) <= 1 << 16
 
 
 def test_fonts_that_share_glyphs_are_opened_together() -> None:

@@ -73,7 +73,7 @@ class Search:
     # headers of each kind that led nowhere, one after another
     n_lost: Counter[str] = field(default_factory=Counter, init=False)
     n_lost_base64: int = field(default=0, init=False)  # bytes that look like base64 and led nowhere
-    n_fonts: int = field(default=0, init=False)  # bytes of fonts
+    n_fonts: int = field(default=0, init=False)  # bytes that were deciphered
 
     def nodes(
         self, content: bytes, start: int = 0, *, stop: int | None = None, more: bool = False, depth: int = 0
@@ -202,13 +202,14 @@ class Search:
         return node if self.judge(opened.plain, opened.size - len(opened.recipe)) else None
 
     def _font(self, content: bytes, start: int, more: bool) -> Node | None:
-        plain = FONT.found(content, start)
-        if plain is None and more and start + MAX_FONT > len(content) and FONT.begins(content, start):
-            raise Incomplete(start)
-        if plain is None or self.n_fonts + len(plain) > MAX_FONTS:
+        if not FONT.begins(content, start):
             return None
-        self.n_fonts += len(plain)
-        return Node(FONT, start, len(plain), b"", (), plain)
+        most = min(MAX_FONT, MAX_FONTS - self.n_fonts)
+        plain = FONT.found(content, start, most)
+        if plain is None and more and start + most > len(content):
+            raise Incomplete(start)
+        self.n_fonts += min(most, len(content) - start) if plain is None else len(plain)
+        return None if plain is None else Node(FONT, start, len(plain), b"", (), plain)
 
     def _base64(self, content: bytes, start: int, more: bool, depth: int) -> Node | None:
         found = self._decoded(content, start)

@@ -11,7 +11,7 @@ from llmzip.openings.kinds import Kind
 
 PROGRAM_KEY, GLYPH_KEY = 55665, 4330
 FACTOR, STEP = 52845, 22719
-MAX_FONT = 1 << 22  # bytes of what is enciphered
+MAX_FONT = 1 << 20  # bytes of what is enciphered
 LOOKED_AT = 32  # of them, by which one is known, but for the first ones, which may be anything
 N_RANDOM = 4
 END = re.compile(rb"closefile[\r\n]?")
@@ -28,11 +28,9 @@ class Font(Kind):
     announced = True
     is_deflated = False
 
-    def found(self, content: bytes, at: int) -> bytes | None:
-        """What is enciphered from `at` on; None: no font that is whole."""
-        if not self.begins(content, at):
-            return None
-        program = deciphered(content[at : at + MAX_FONT], PROGRAM_KEY)
+    def found(self, content: bytes, at: int, most: int) -> bytes | None:
+        """What is enciphered from `at` on, in so many bytes; None: no font that is whole."""
+        program = deciphered(content[at : at + most], PROGRAM_KEY)
         end = END.search(program)
         return None if end is None else _with_glyphs(program[: end.end()], deciphered)
 
