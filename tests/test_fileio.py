@@ -1,6 +1,7 @@
 """What happens to files, pipes and descriptors: nothing is lost in silence, nothing is replaced or deleted unasked."""
 
 import errno
+import io
 import os
 import pty
 import resource
@@ -19,6 +20,7 @@ from tiers import mostly_long
 
 from llmzip.cli import descriptors, fileio
 from llmzip.cli.display import table, width
+from llmzip.cli.fileio import sources
 
 NOISE = bytes(range(256)) * 8
 UNBUFFERED = [{"PYTHONUNBUFFERED": "1"}, {"PYTHONUNBUFFERED": ""}]
@@ -230,6 +232,19 @@ def test_a_file_that_may_not_grow(tmp_path: Path, env: dict[str, str], argv: lis
     done = process("decompress", "big.lmz", "-o", "x", cwd=tmp_path, env=env, preexec_fn=limit)
     assert done.returncode == 1 and b"file too large: x" in done.stderr
     assert names(tmp_path) == {"noise", "big.lmz", "out"}
+
+
+def test_whether_a_pipe_has_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MOMENT", 0.0)
+    reader, writer = os.pipe()
+    with sources.Source("pipe", open(reader, "rb")) as source:
+        assert not source.is_here()
+        os.write(writer, b"abc")
+        assert source.is_here() and source.read(9) == b"abc" and not source.is_here()
+        os.close(writer)
+        assert source.is_here() and source.read(9) == b""  # the end is something, too
+    with sources.Source("memory", io.BytesIO(b"abc")) as source:
+        assert source.is_here()
 
 
 @pytest.mark.parametrize("env", UNBUFFERED)

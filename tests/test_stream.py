@@ -600,7 +600,7 @@ def test_no_more_groups_side_by_side_than_threads(asked: list[tuple[int, int]]) 
 def test_a_file_is_read_ahead_so_that_its_first_groups_are_decoded_side_by_side(
     asked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, side_by_side: bool
 ) -> None:
-    """Where it is not read ahead, as a pipe, each block is given out as soon as it has come."""
+    """Where it is not read ahead, each block is given out as soon as it has come."""
     made = compress(WORDS, block_size=100, group_size=300)
     asked.clear()
     file, source = io.BytesIO(made), ModelSource(ToyModel(), threads=2)
@@ -610,6 +610,27 @@ def test_a_file_is_read_ahead_so_that_its_first_groups_are_decoded_side_by_side(
     assert first == WORDS[:100] and (file.tell() == len(made)) == side_by_side
     assert first + reader.read() == WORDS
     assert asked == ([(2, 2), (2, 2)] if side_by_side else [])
+
+
+@pytest.mark.parametrize("n_here", [0, 1, 3])
+def test_of_a_pipe_what_is_there_is_read_ahead(
+    asked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, n_here: int
+) -> None:
+    """And nothing is waited for: with one group there, it is given out before the next has come."""
+    made = compress(WORDS, block_size=100, group_size=100)
+    n_blocks = len(WORDS) // 100
+    (member,) = filemap.walk_file(io.BytesIO(made))
+    ends = [block.offset + block.size for block in member.blocks]
+    file, source = io.BytesIO(made), ModelSource(ToyModel(), threads=2)
+    monkeypatch.setattr(reading, "CHUNK_SIZE", 1)
+    asked.clear()
+    limit = ends[n_here - 1] if n_here else 0
+    reader = MemberReader(
+        lambda n: file.read(min(n, 9)), source, side_by_side=True, is_here=lambda: file.tell() < limit
+    )
+    assert reader.read1() == WORDS[:100] and ends[0] <= file.tell() < max(limit, ends[0]) + 9
+    assert asked == ([(2, 2)] if n_here == 3 else [])
+    assert reader.read() == WORDS[100:] and n_blocks > 3
 
 
 def member_reader(data: bytes, step: int = 1 << 16, **options: Any) -> MemberReader:

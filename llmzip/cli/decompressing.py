@@ -31,8 +31,15 @@ class Reading:
     ignore_engine: bool = False
     limits: Limits = field(default=UNLIMITED)
 
-    def reader(self, read: Callable[[int], bytes], *, side_by_side: bool, line: Progress | None) -> MemberReader:
-        """The content of what `read` gives; with `side_by_side`, groups that are at hand are decoded together."""
+    def reader(
+        self,
+        read: Callable[[int], bytes],
+        *,
+        side_by_side: bool,
+        line: Progress | None,
+        is_here: Callable[[], bool] = lambda: True,
+    ) -> MemberReader:
+        """The content of what `read` gives. See `MemberReader`."""
         return MemberReader(
             read,
             self.model,
@@ -40,6 +47,7 @@ class Reading:
             limits=self.limits,
             progress=line,
             side_by_side=side_by_side,
+            is_here=is_here,
         )
 
     def ahead(self, names: list[str], is_wanted: Callable[[str], bool]) -> Ahead[bytes]:
@@ -65,8 +73,7 @@ class Reading:
         line.status("reading")
         if line.shown:
             line.expect(content_size(source))
-        # what comes through a pipe is given out as it comes
-        reader = self.reader(source.read, side_by_side=source.size is not None, line=line)
+        reader = self.reader(source.read, side_by_side=True, line=line, is_here=source.is_here)
         while piece := reader.read1(fileio.READ_SIZE):
             output.write(piece)
         line.finish(reader.n_in, reader.n_out)

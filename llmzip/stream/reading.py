@@ -269,9 +269,10 @@ class LmzDecompressor:
 class MemberReader:
     """The content of all members in their order, from anything that gives bytes: a pipe, a file, a socket.
 
-    `read` is asked for at most so many bytes and may give fewer; none at all are the end. Zeros after a member up to
-    the end of the file are padding, as tapes and block devices leave it. No byte is given out before its block is
-    checked, and what is whole before an error can be had by `read1`, block by block.
+    `read` is asked for at most so many bytes and may give fewer; none at all are the end. With `side_by_side`, groups
+    at hand are decoded together, and what `is_here`, so that reading it does not wait, is read ahead. Zeros after a
+    member up to the end of the file are padding, as tapes and block devices leave it. No byte is given out before its
+    block is checked, and what is whole before an error can be had by `read1`, block by block.
     """
 
     def __init__(
@@ -283,14 +284,15 @@ class MemberReader:
         limits: Limits = UNLIMITED,
         progress: Progress | None = None,
         side_by_side: bool = False,
+        is_here: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._read = read
+        self._read, self._is_here = read, is_here
         self._member = LmzDecompressor(
             source, ignore_engine=ignore_engine, limits=limits, progress=progress, side_by_side=side_by_side
         )
         self._ready = bytearray()  # taken for a `read` that raised
         self._in_padding = False
-        self._at_hand = AHEAD if self._member._side_by_side else 0  # a pipe gives what it has
+        self._at_hand = AHEAD if self._member._side_by_side else 0
         self.n_out = 0  # bytes of content given out
 
     @property
@@ -331,14 +333,14 @@ class MemberReader:
                 return content
 
     def _look_ahead(self) -> bytes:
-        """Bytes that will be needed, so that there are groups to decode side by side."""
-        missing = self._at_hand - len(self._member._input)
-        if missing < CHUNK_SIZE:
-            return b""
-        data = self._chunk(missing)
-        if not data:
-            self._at_hand = 0
-        return data
+        """Bytes that will be needed, as far as they are here, so that there are groups to decode side by side."""
+        found = bytearray()
+        while (missing := self._at_hand - len(self._member._input) - len(found)) >= CHUNK_SIZE and self._is_here():
+            data = self._chunk(missing)
+            if not data:
+                self._at_hand = 0
+            found += data
+        return bytes(found)
 
     def _more(self) -> bytes:
         """Bytes that the member needs."""

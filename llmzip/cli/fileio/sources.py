@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import select
 import stat
 from collections.abc import Iterator
 from types import TracebackType
@@ -13,6 +14,7 @@ from llmzip.cli.fileio.names import Refused, Skipped
 from llmzip.cli.fileio.status import special_bits
 
 READ_SIZE = 1 << 16
+MOMENT = 0.005  # seconds
 
 Identity = tuple[int, int, int, int]
 
@@ -62,6 +64,15 @@ class Source:
         if self._left is not None:
             self._left -= len(data)
         return data
+
+    def is_here(self) -> bool:
+        """Whether reading does not wait, for there is something, or the end. A pipe is given a moment to be filled."""
+        if self.size is not None or self._descriptor is None:
+            return True
+        try:
+            return bool(select.select([self._descriptor], [], [], MOMENT)[0])
+        except (OSError, ValueError):  # Windows asks sockets alone, and some systems no descriptor above 1023
+            return False
 
     def chunks(self) -> Iterator[bytes]:
         while chunk := self.read(READ_SIZE):
