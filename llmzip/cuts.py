@@ -127,8 +127,11 @@ class Cutter:
 
     def _next_units(self, held: bytearray, at: int, last: bool) -> list[Unit]:
         """Of the content from `at` on; none if there is not enough."""
+        from llmzip import openings
+
         n_left, most = len(held) - at, self._scan + self._piece + AHEAD
-        if not n_left or not (last or n_left > self._needs):
+        # what tells of a stream may stand across the end of what is searched
+        if not n_left or not (last or n_left > self._needs + openings.PATIENCE):
             return []
         content = bytes(held[at : at + most])
         if not last and n_left <= most and (self._left is not None or self._search().finds(content, self._scan)):
@@ -227,7 +230,12 @@ class Cutter:
             limit = max(size, LEAST_OPENED) if unit.node or any(other.node for other in block) else size
             n_before = max(sum(len(other.body) for other in block), sum(other.size for other in block))
             n_nodes = sum(other.node.n_nodes for other in (*block, unit) if other.node)
-            is_full = n_before + max(len(unit.body), unit.size) > limit or n_nodes > openings.MAX_NODES // 2
+            n_fonts = sum(other.node.n_fonts for other in (*block, unit) if other.node)
+            is_full = (
+                n_before + max(len(unit.body), unit.size) > limit
+                or n_nodes > openings.MAX_NODES // 2
+                or n_fonts > openings.MAX_FONTS
+            )
             if block and not unit.stays and (unit.window or is_full):
                 yield _cut_of(block, is_text)
                 block = []

@@ -64,7 +64,8 @@ def transcode(
             teams.append(Team(model, ids, slice(*part), shape, known=known and model.exact))
     else:
         teams.append(GuessingTeam(model, memory, ids, shape))
-    workers.together(_Work(memory, ids, teams, progress).run, n_beside)
+    work = _Work(memory, ids, teams, progress)
+    workers.together(work.run, n_beside, work.end)
 
 
 class _Work:
@@ -74,7 +75,8 @@ class _Work:
         self, memory: Predictor, ids: Ids, teams: "list[Team | GuessingTeam]", progress: Progress | None
     ) -> None:
         self._memory, self._ids, self._teams, self._progress = memory, ids, teams, progress
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # entered at once: a Condition can be left taken by Ctrl-C on the way in
+        self._changed = threading.Condition(self._lock)
         self._step = self._turn = 0  # what is coded next, and the number of the team
         self._coding = self._ended = False
 
@@ -84,14 +86,18 @@ class _Work:
             while (job := self._next()) is not None:
                 job()
         except BaseException:
-            self._ended = True
-            with self._changed:
-                self._changed.notify_all()
+            self.end()
             raise
+
+    def end(self) -> None:
+        """Nothing more is to be done, by any thread."""
+        self._ended = True
+        with self._lock:
+            self._changed.notify_all()
 
     def _next(self) -> Callable[[], None] | None:
         """What is to be done now, waited for; None at the end."""
-        with self._changed:
+        with self._lock:
             while not self._ended:
                 if not self._coding and self._teams[self._turn].is_ready(self._step):
                     self._coding = True
@@ -105,7 +111,7 @@ class _Work:
 
     def _predict(self, team: "Team | GuessingTeam") -> None:
         team.predict(self._step)
-        with self._changed:
+        with self._lock:
             team.busy = False
             self._changed.notify_all()
 
@@ -118,7 +124,7 @@ class _Work:
             if is_last and self._progress is not None:
                 self._progress(self._memory.n_done)
             over = is_last and (step + 1 == self._ids.shape[1] or not self._memory.alive.any())
-            with self._changed:
+            with self._lock:
                 team.coded(step)
                 self._turn, self._step = (0, step + 1) if is_last else (self._turn + 1, step)
                 self._ended |= over

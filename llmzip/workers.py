@@ -26,9 +26,10 @@ class _Ended:
         self.error = error
 
 
-def together(take_part: Callable[[], None], n_beside: int) -> None:
+def together(take_part: Callable[[], None], n_beside: int, end: Callable[[], None]) -> None:
     """Call this in so many threads beside this one, and in this one. Raises what it raises in any of them.
 
+    `end` makes those that take part stop: for what is raised here, as by Ctrl-C, between their start and their end.
     By this one alone where no others can be started: while the interpreter ends, or at a limit of the system.
     """
     if not n_beside:
@@ -43,9 +44,13 @@ def together(take_part: Callable[[], None], n_beside: int) -> None:
                 started.append(threading.get_native_id())
                 take_part()
 
-            with suppress(RuntimeError):
-                others.extend(executor.submit(begin) for _ in range(n_beside))
-            take_part()
+            try:
+                with suppress(RuntimeError):
+                    others.extend(executor.submit(begin) for _ in range(n_beside))
+                take_part()
+            except BaseException:
+                end()
+                raise
         for other in others:
             other.result()
     finally:

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opened import font, gzipped, open_content
 
+import llmzip
 from llmzip import openings
 from llmzip.errors import FormatError
+from llmzip.models.toy import ToyModel
 from llmzip.openings import finding, fonts, views
 from llmzip.openings.fonts import FONT, GLYPH_KEY, PROGRAM_KEY, deciphered, enciphered
 from llmzip.openings.numbers import Numbers
@@ -51,7 +53,7 @@ def test_what_is_no_font_stays() -> None:
 
 
 def test_fonts_that_have_no_end_are_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    start = b"eexec\n" + enciphered(bytes(4) + b"dup /Private 8 dict dup begin ", PROGRAM_KEY)
+    start = b"eexec\n" + enciphered(bytes(4) + b"dup /Private 8 dict dup begin " + b"x" * 99, PROGRAM_KEY)
     n_bytes: list[int] = []
 
     def noting(data: bytes, key: int) -> bytes:
@@ -62,6 +64,29 @@ def test_fonts_that_have_no_end_are_not_tried_for_ever(monkeypatch: pytest.Monke
     monkeypatch.setattr(finding, "MAX_FONTS", 1 << 15)
     assert not list(openings.Search(1 << 20, 1 << 20, lambda plain, n_closed: True).nodes(start * 1000))
     assert 1 << 15 <= sum(n for n in n_bytes if n > fonts.LOOKED_AT) <= 1 << 16
+
+
+def test_a_font_is_deciphered_no_farther_than_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    content, n_bytes = font() * 30, 0
+
+    def noting(data: bytes, key: int) -> bytes:
+        nonlocal n_bytes
+        n_bytes += len(data)
+        return deciphered(data, key)
+
+    monkeypatch.setattr(fonts, "deciphered", noting)
+    assert len(list(openings.Search(1 << 20, 1 << 20, lambda plain, n_closed: True).nodes(content))) == 30
+    assert n_bytes < 2.2 * len(content)
+
+
+def test_more_fonts_than_a_block_may_have_are_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (views, finding, openings):
+        monkeypatch.setattr(module, "MAX_FONTS", 4000)
+    content = b"".join(font(seed=i) for i in range(8))
+    made = llmzip.compress(content, ToyModel(), level=1, block_size=len(content) // 3)
+    assert llmzip.decompress(made, ToyModel()) == content
+    opened = [dict(block.opened).get("font", 0) for block in llmzip.get_info(made).blocks]
+    assert sum(opened) == 8 and len(opened) > 2
 
 
 def test_fonts_that_share_glyphs_are_opened_together() -> None:

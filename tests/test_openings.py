@@ -295,6 +295,17 @@ def test_the_pieces_in_which_content_comes_do_not_matter() -> None:
     assert llmzip.decompress(made, MODEL) == content
 
 
+@pytest.mark.parametrize("name", ["gzip", "pdf", "base64 in a page", "png", "font"])
+def test_what_begins_at_the_end_of_what_is_searched(name: str) -> None:
+    """Whether more of it has come or not."""
+    size, content = 1 << 12, KINDS[name]
+    before = prose(size)
+    for start in (size - 3, size - 1):
+        whole = before[:start] + content + prose(size, 1)
+        made = [compressed(whole, pieces, block_size=size, share=0.0)[0] for pieces in (None, size + 1, size + 30)]
+        assert made[0] == made[1] == made[2]
+
+
 @pytest.fixture(scope="module")
 def long_content() -> bytes:
     return b"before" + gzipped(prose(900_000, 6)) + b"after"

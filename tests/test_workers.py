@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,8 +87,27 @@ def test_together_with_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
     taken: list[int] = []
-    workers.together(lambda: taken.append(threading.get_native_id()), 2)
+    workers.together(lambda: taken.append(threading.get_native_id()), 2, lambda: None)
     assert taken == [threading.get_native_id()]
+
+
+def test_what_is_raised_before_this_thread_takes_part_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C, while they are started."""
+    ended, started = threading.Event(), threading.Event()
+    submit = ThreadPoolExecutor.submit
+
+    def interrupted(self: Any, job: Any) -> Any:
+        submit(self, job)
+        assert started.wait(30)
+        raise KeyboardInterrupt
+
+    def take_part() -> None:
+        started.set()
+        assert ended.wait(30)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        workers.together(take_part, 1, ended.set)
 
 
 def _meet(barrier: threading.Barrier) -> None:
@@ -96,14 +116,14 @@ def _meet(barrier: threading.Barrier) -> None:
 
 def test_together_all_take_part_and_an_error_of_any_is_told() -> None:
     barrier = threading.Barrier(3)
-    workers.together(lambda: _meet(barrier), 2)
+    workers.together(lambda: _meet(barrier), 2, lambda: None)
 
     def fail() -> None:
         if barrier.wait(30) == 1:
             raise MemoryError
 
     with pytest.raises(MemoryError):
-        workers.together(fail, 2)
+        workers.together(fail, 2, lambda: None)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are told by /proc")
@@ -127,6 +147,6 @@ def test_a_thread_beside_is_gone_afterwards(fails: bool) -> None:
         1 // (not fails)
 
     with pytest.raises(ZeroDivisionError) if fails else nullcontext():
-        workers.together(take_part, 1)
+        workers.together(take_part, 1, lambda: None)
     (thread,) = threads
     assert not Path(f"/proc/self/task/{thread}").exists()

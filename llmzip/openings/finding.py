@@ -206,9 +206,10 @@ class Search:
             return None
         most = min(MAX_FONT, MAX_FONTS - self.n_fonts)
         plain = FONT.found(content, start, most)
-        if plain is None and more and start + most > len(content):
+        end = FONT.reach(content, start, most)
+        if plain is None and more and end > len(content):
             raise Incomplete(start)
-        self.n_fonts += min(most, len(content) - start) if plain is None else len(plain)
+        self.n_fonts += min(end, len(content)) - start if plain is None else len(plain)
         return None if plain is None else Node(FONT, start, len(plain), b"", (), plain)
 
     def _base64(self, content: bytes, start: int, more: bool, depth: int) -> Node | None:

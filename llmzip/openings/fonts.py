@@ -30,7 +30,7 @@ class Font(Kind):
 
     def found(self, content: bytes, at: int, most: int) -> bytes | None:
         """What is enciphered from `at` on, in so many bytes; None: no font that is whole."""
-        program = deciphered(content[at : at + most], PROGRAM_KEY)
+        program = deciphered(content[at : self.reach(content, at, most)], PROGRAM_KEY)
         end = END.search(program)
         return None if end is None else _with_glyphs(program[: end.end()], deciphered)
 
@@ -38,6 +38,11 @@ class Font(Kind):
         """Whether one does at `at`, by its first bytes."""
         first = deciphered(content[at : at + LOOKED_AT], PROGRAM_KEY)[N_RANDOM:]
         return len(first) > 0 and not first.translate(None, TEXT)
+
+    def reach(self, content: bytes, at: int, most: int) -> int:
+        """Where one that begins at `at` ends at the latest: where the next begins, or after so many bytes."""
+        following = self.mark.search(content, at, at + most)
+        return following.start() if following else at + most
 
     def wrap(self, head: bytes, plain: bytes, stream: bytes, fields: tuple[int, ...]) -> bytes:
         return enciphered(_with_glyphs(plain, enciphered), PROGRAM_KEY)

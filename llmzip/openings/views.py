@@ -46,6 +46,11 @@ class Node:
         return 1 + sum(node.n_nodes for node in self.inside)
 
     @cached_property
+    def n_fonts(self) -> int:
+        """Bytes of fonts, with those inside."""
+        return len(self.plain) * (self.kind is FONT) + sum(node.n_fonts for node in self.inside)
+
+    @cached_property
     def n_body(self) -> int:
         """Bytes of the body."""
         return len(self.head) + len(self.plain) + sum(node.n_body - node.size for node in self.inside)
