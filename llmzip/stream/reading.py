@@ -37,7 +37,8 @@ AHEAD = 1 << 24  # that are kept at hand, where groups at hand are decoded side 
 class LmzDecompressor:
     """Reads one member. At its end `eof` becomes true, and `unused_data` holds what followed it.
 
-    `model` is needed only to override the search for the one that the file names. A block that asks for more than the
+    `model` is needed only to override the search for the one that the file names. `progress` is told bytes of the file
+    and of content that are done, by whatever thread does them. A block that asks for more than the
     `limits` raises LimitExceeded before its payload is read. `side_by_side`: groups that are at hand are decoded by
     threads that go on between calls, so the object must not be taken through a fork.
     """

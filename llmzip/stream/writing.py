@@ -46,6 +46,7 @@ class LmzCompressor:
     `share` or less of a sample that is coded without.
     Deflate streams and base64 in the content are opened, unless `opens` is false: what they hold is coded.
     One block is held back, because only `flush` or `end_member` knows which is the last. `report` gets a line on each.
+    `progress` is told bytes of content and of the file that are done, by whatever thread does them.
     """
 
     def __init__(
