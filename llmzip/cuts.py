@@ -20,6 +20,7 @@ LEAST_OPENED = 1 << 18
 MOST_PIECE, MOST_PLAIN = 1 << 24, 1 << 25
 # Bytes beyond a piece of a stream that are looked at: what is deflated may be longer than what it holds.
 AHEAD = 1 << 16
+MARK = 1 << 6  # bytes of what tells of a stream, which may stand across the end of what is searched
 NEAR = 1 << 10  # bytes by which a cut may be moved to where something opened begins or ends
 
 
@@ -127,11 +128,8 @@ class Cutter:
 
     def _next_units(self, held: bytearray, at: int, last: bool) -> list[Unit]:
         """Of the content from `at` on; none if there is not enough."""
-        from llmzip import openings
-
         n_left, most = len(held) - at, self._scan + self._piece + AHEAD
-        # what tells of a stream may stand across the end of what is searched
-        if not n_left or not (last or n_left > self._needs + openings.PATIENCE):
+        if not n_left or not (last or n_left > self._needs + MARK):
             return []
         content = bytes(held[at : at + most])
         if not last and n_left <= most and (self._left is not None or self._search().finds(content, self._scan)):

@@ -9,14 +9,14 @@ from typing import NamedTuple
 from llmzip.container import max_opened_size
 from llmzip.errors import FormatError
 from llmzip.openings.directory import DIRECTORY
-from llmzip.openings.finding import PATIENCE, Incomplete, Judge, Search
+from llmzip.openings.finding import Incomplete, Judge, Search
 from llmzip.openings.kinds import ZIP
 from llmzip.openings.numbers import Numbers
 from llmzip.openings.streams import WINDOW, State
 from llmzip.openings.views import MAX_FONTS, MAX_NODES, Node, Reader, View, count_kinds, view_of, write
 
 __all__ = [
-    "MAX_FONTS", "MAX_NODES", "PATIENCE", "ZIP", "Closed", "Incomplete", "Judge", "Node", "Opening", "Search", "State",
+    "MAX_FONTS", "MAX_NODES", "ZIP", "Closed", "Incomplete", "Judge", "Node", "Opening", "Search", "State",
     "body_of", "close_content", "find_directory", "list_side", "opening_of",
 ]  # fmt: skip
 
