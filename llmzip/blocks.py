@@ -33,7 +33,6 @@ class Memory:
     def __init__(self, line_bits: int, threads: int | None = None) -> None:
         self.line_bits, self.threads = line_bits, threads
         self.n_bytes = 0  # of the bodies so far, which it holds
-        self.n_made = 0  # bytes that repeats may be of
         self.window = b""  # of a stream that goes on beyond the last block that was coded: where the next is begun
         self._predictor: Predictor | None = None
         self._past: Past | None = None
@@ -73,6 +72,11 @@ class Memory:
         return self._predictor
 
     @property
+    def n_made(self) -> int:
+        """Bytes that repeats may be of."""
+        return 0 if self._past is None else len(self._past)
+
+    @property
     def past(self) -> "Past":
         """What repeats in the next block may be of."""
         if self._past is None:
@@ -84,7 +88,7 @@ class Memory:
     def learn(self, made: bytes, window: bytes) -> None:
         """What a coded block leaves to the next: what repeats may be of, and the window of a stream."""
         self.past.add(made)
-        self.n_made, self.window = len(self.past), window
+        self.window = window
 
     def _made(self) -> "Predictor":
         from llmzip.predictor import Predictor

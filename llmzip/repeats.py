@@ -45,7 +45,7 @@ class Past:
         self._n_hashed = max(self._n_hashed, self._n_dropped)
         while n := min(PIECE, len(self.data) + self._n_dropped - self._n_hashed) // HASHED * HASHED:
             at = self._n_hashed - self._n_dropped
-            found = _hashes_in_a_row(np.frombuffer(bytes(self.data[at : at + n]), np.uint8))
+            found = _hashes(np.frombuffer(bytes(self.data[at : at + n]), np.uint8), in_a_row=True)
             self._hashes = np.concatenate([self._hashes, found])
             self._places = np.concatenate([self._places, self._n_hashed + HASHED * np.arange(len(found))])
             self._n_hashed += n
@@ -129,22 +129,13 @@ def _find_copies(data: bytes, past: Past) -> Iterator[tuple[int, int, int]]:
         i = max(i + 1, int(np.searchsorted(starts, max(last, start + n_ahead - HASHED + 1), side="left")))
 
 
-def _hashes(content: NDArray[np.uint8]) -> Hashes:
-    """Of the HASHED bytes from each position on, by doubling."""
+def _hashes(content: NDArray[np.uint8], *, in_a_row: bool = False) -> Hashes:
+    """Of the HASHED bytes from each position on, by doubling; `in_a_row`: from every HASHED-th position alone."""
     hashes = content.astype(np.uint64) + np.uint64(1)
     n, factor = 1, 0x9E3779B97F4A7C15
     while n < HASHED:
-        hashes = hashes[:-n] * np.uint64(factor) + hashes[n:]
-        n, factor = 2 * n, factor * factor % (1 << 64)
-    return hashes ^ (hashes >> np.uint64(29))
-
-
-def _hashes_in_a_row(content: NDArray[np.uint8]) -> Hashes:
-    """The same, of every HASHED-th position alone."""
-    hashes = content.astype(np.uint64) + np.uint64(1)
-    n, factor = 1, 0x9E3779B97F4A7C15
-    while n < HASHED:
-        hashes = hashes[0::2] * np.uint64(factor) + hashes[1::2]
+        first, then = (hashes[0::2], hashes[1::2]) if in_a_row else (hashes[:-n], hashes[n:])
+        hashes = first * np.uint64(factor) + then
         n, factor = 2 * n, factor * factor % (1 << 64)
     return hashes ^ (hashes >> np.uint64(29))
 

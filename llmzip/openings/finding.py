@@ -205,11 +205,11 @@ class Search:
         if not FONT.begins(content, start):
             return None
         most = min(MAX_FONT, MAX_FONTS - self.n_fonts)
-        plain = FONT.found(content, start, most)
-        end = FONT.reach(content, start, most)
-        if plain is None and more and end > len(content):
+        reach = FONT.reach(content, start, most)
+        plain = FONT.found(content, start, reach)
+        if plain is None and more and reach > len(content):
             raise Incomplete(start)
-        self.n_fonts += min(end, len(content)) - start if plain is None else len(plain)
+        self.n_fonts += min(reach, len(content)) - start if plain is None else len(plain)
         return None if plain is None else Node(FONT, start, len(plain), b"", (), plain)
 
     def _base64(self, content: bytes, start: int, more: bool, depth: int) -> Node | None:

@@ -28,9 +28,9 @@ class Font(Kind):
     announced = True
     is_deflated = False
 
-    def found(self, content: bytes, at: int, most: int) -> bytes | None:
-        """What is enciphered from `at` on, in so many bytes; None: no font that is whole."""
-        program = deciphered(content[at : self.reach(content, at, most)], PROGRAM_KEY)
+    def found(self, content: bytes, at: int, reach: int) -> bytes | None:
+        """What is enciphered from `at` on, before `reach`; None: no font that is whole."""
+        program = deciphered(content[at:reach], PROGRAM_KEY)
         end = END.search(program)
         return None if end is None else _with_glyphs(program[: end.end()], deciphered)
 
