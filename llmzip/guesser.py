@@ -1,62 +1,65 @@
 """Which tokens may come next, and how many of them are worth a try.
 
 A reader predicts several at once and keeps what proves right. Guesses change time, never content: they may come from
-anywhere, a clock included.
+anywhere, a clock included. In C (`_guesser.c`), because a token takes a reader some microseconds only.
 """
 
-ORDERS = (6, 4, 3, 2)  # tokens of a context, the longest first
-SLOTS = 1 << 17  # of what followed a context; two that share one are taken for the same, and guess wrong
-MOST_STREAK = 3  # times that the same followed, as far as they are told apart
+import ctypes
+from ctypes import POINTER, Structure, byref, c_double, c_int32, c_int64, c_void_p
+from functools import cache
+
+import numpy as np
+
+from llmzip import native
+
+SLOTS, LONGEST, SHARES = 1 << 17, 6, 4 * 4  # of what followed, tokens of a context, orders x streaks: as in _guesser.c
 MOST = 15  # guesses for a lane at a time
 FADES = 0.98  # what a call's time is worth after the next one
+
+
+class _Guesser(Structure):
+    _fields_ = (
+        ("followed", c_void_p),
+        ("contexts", c_void_p),
+        ("right", c_double * SHARES),
+        ("tried", c_double * SHARES),
+    )
+
+
+@cache
+def _functions() -> ctypes.CDLL:
+    """The library, its functions declared and its layout compared with ours."""
+    library = native.library
+    assert library is not None
+    library.llmzip_guesser_see.argtypes = [POINTER(_Guesser), c_int64, c_int32]
+    library.llmzip_guesser_see.restype = None
+    library.llmzip_guesser_guess.argtypes = [POINTER(_Guesser), c_int64, c_int64, c_double, c_void_p]
+    library.llmzip_guesser_guess.restype = c_int64
+    native.check_sizes("llmzip_guesser_layout", [ctypes.sizeof(_Guesser), SLOTS, LONGEST, SHARES])
+    return library
 
 
 class Guesser:
     """What followed the longest context of tokens that was seen before in any lane, and how often it was right."""
 
     def __init__(self, lanes: int) -> None:
-        self._followed = [-1] * SLOTS  # token << 2 | streak
-        self._contexts: list[tuple[int, ...]] = [()] * lanes
-        self._slots = [_slots(())] * lanes
-        self._right = [[1.0] * (MOST_STREAK + 1) for _ in ORDERS]
-        self._tried = [[2.0] * (MOST_STREAK + 1) for _ in ORDERS]
+        self._library = _functions()
+        self._followed = np.full(SLOTS, -1, dtype=np.int32)
+        self._contexts = np.full((lanes, LONGEST), -1, dtype=np.int32)
+        self._guesses = np.empty(MOST, dtype=np.int32)
+        self._struct = _Guesser(native.pointer(self._followed), native.pointer(self._contexts))
+        self._struct.right[:], self._struct.tried[:] = [1.0] * SHARES, [2.0] * SHARES
+        self._to, self._into = byref(self._struct), native.pointer(self._guesses)
 
     def see(self, lane: int, token: int) -> None:
         """The next token of a lane is known."""
-        is_guess = True  # only the longest context that was seen guesses
-        for order, slot in enumerate(self._slots[lane]):
-            value = self._followed[slot]
-            streak = value & 3 if value >= 0 else 0
-            is_right = value >> 2 == token
-            if value >= 0 and is_guess:
-                self._right[order][streak] += is_right
-                self._tried[order][streak] += 1
-                is_guess = False
-            self._followed[slot] = token << 2 | (min(streak + 1, MOST_STREAK) if is_right else 0)
-        self._contexts[lane] = (*self._contexts[lane], token)[-ORDERS[0] :]
-        self._slots[lane] = _slots(self._contexts[lane])
+        self._library.llmzip_guesser_see(self._to, lane, token)
 
     def guess(self, lane: int, most: int, worth: float) -> list[int]:
-        """Tokens that may come next, at most so many, each as likely right as it must be to be `worth` it."""
-        guesses: list[int] = []
-        context, slots, chance = self._contexts[lane], self._slots[lane], 1.0
-        while len(guesses) < most:
-            values = [self._followed[slot] for slot in slots]
-            order = next((i for i, value in enumerate(values) if value >= 0), None)
-            if order is None:
-                break
-            streak = values[order] & 3
-            chance *= self._right[order][streak] / self._tried[order][streak]
-            if chance < worth:
-                break
-            guesses.append(values[order] >> 2)
-            context = (*context, guesses[-1])[-ORDERS[0] :]
-            slots = _slots(context)
+        """Tokens that may come next, at most so many (MOST), each as likely right as it must be to be `worth` it."""
+        n = self._library.llmzip_guesser_guess(self._to, lane, min(most, MOST), worth, self._into)
+        guesses: list[int] = self._guesses[:n].tolist()
         return guesses
-
-
-def _slots(context: tuple[int, ...]) -> list[int]:
-    return [hash((order, *context[-order:])) % SLOTS for order in ORDERS]
 
 
 class Costs:

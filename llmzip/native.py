@@ -109,6 +109,7 @@ STRUCTS: tuple[type[Structure], ...] = (Matrix, Layer, Model, Cache, Rows, Activ
 # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
 VERSION = 7
 MORE_THREADS = 16  # than cores are allowed up to here, for tests of exactness on small machines; waiting threads cost
+MOST_THREADS = max(MORE_THREADS, os.cpu_count() or 1)  # asked once: it takes 20 us
 
 
 def _find() -> str:
@@ -255,7 +256,7 @@ def clip_threads(wanted: int | None) -> int:
     """
     if wanted is not None and wanted < 0:
         raise ValueError("threads must be 0 or more")
-    n = min(wanted or _n_cores(), max(MORE_THREADS, os.cpu_count() or 1))
+    n = min(wanted or _n_cores(), MOST_THREADS)
     # a fork by other means than Python's is seen by its number
     if n == 1 or _pool.lost or _pool.process not in (0, os.getpid()):
         return 1

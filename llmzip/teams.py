@@ -7,6 +7,7 @@ bytes.
 Knows protocols only, as `codec` does.
 """
 
+import sys
 import threading
 import time
 from collections import deque
@@ -18,7 +19,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip import workers
+from llmzip import native, workers
 from llmzip.guesser import MOST, Costs, Guesser
 from llmzip.models import ExactState, Model, State
 from llmzip.predictor import Predictor
@@ -58,7 +59,7 @@ def transcode(
     n_beside = n_teams - 1 or int(known and n_threads > 1)
     shape = replace(shape, threads=max(1, n_threads // n_teams - (n_teams == 1) * n_beside))
     teams: list[Team | GuessingTeam] = []
-    if known or not model.exact or shape.lanes > MAX_GUESSED:
+    if known or not model.exact or shape.lanes > MAX_GUESSED or native.library is None:
         for part in pairwise(shape.lanes * i // n_teams for i in range(n_teams + 1)):
             # not exact: the same calls in both directions
             teams.append(Team(model, ids, slice(*part), shape, known=known and model.exact))
@@ -117,19 +118,23 @@ class _Work:
 
     def _code(self) -> None:
         """Code as far as there are scores."""
-        while self._coding and not self._ended:
+        goes_on = True
+        while goes_on and not self._ended:
             team, step = self._teams[self._turn], self._step
             self._memory.code_step(team.scores(step), self._ids[team.lanes, step], team.lanes.start)
             is_last = team is self._teams[-1]
-            if is_last and self._progress is not None:
-                self._progress(self._memory.n_done)
             over = is_last and (step + 1 == self._ids.shape[1] or not self._memory.alive.any())
             with self._lock:
                 team.coded(step)
                 self._turn, self._step = (0, step + 1) if is_last else (self._turn + 1, step)
                 self._ended |= over
-                self._coding = not over and self._teams[self._turn].is_ready(self._step)
+                goes_on = not over and self._teams[self._turn].is_ready(self._step)
                 self._changed.notify_all()
+        if self._progress is not None:
+            self._progress(self._memory.n_done)
+        with self._lock:
+            self._coding = False
+            self._changed.notify_all()
 
 
 class Team:
@@ -183,8 +188,10 @@ class GuessingTeam:
         self._state = state
         self._guesser, self._costs = Guesser(n), Costs()
         self._start = self._end = self._n_before = 0  # steps of the window, and what of its positions comes before them
+        self._places = np.arange(shape.window, dtype=np.int32)
         self._first = [0] * n  # the step of the first of its rows,
-        self._until = [0] * n  # and the step up to which they hold
+        self._until = [0] * n  # and the step up to which they hold: of a lane at its end, any
+        self._ready = 0  # the least of these
         self._guesses: list[list[int]] = [[] for _ in range(n)]
         self._rows = [np.empty((0, 0), dtype=np.int16)] * n
 
@@ -195,11 +202,11 @@ class GuessingTeam:
     def predict(self, step: int) -> None:
         if step == self._end:
             self._begin_window(step)
-        self._look(step, self._missing)
+        self._look(step)
+        self._ready = min(self._until)
 
     def is_ready(self, step: int) -> bool:
-        self._missing = [i for i in np.flatnonzero(self._memory.alive).tolist() if self._until[i] <= step]
-        return not self._missing
+        return step < self._ready
 
     def scores(self, step: int) -> Scores:
         """A row for each lane (L, symbols)."""
@@ -207,35 +214,44 @@ class GuessingTeam:
         return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
     def _begin_window(self, step: int) -> None:
-        self._last = _open_window(self._model, self._state, self._ids, step, self._shape.overlap)[:, 0]
+        self._last = _open_window(self._model, self._state, self._ids, step, self._shape.overlap)[:, 0].tolist()
         self._n_before = min(step, self._shape.overlap)
         self._start, self._end = step, step + self._shape.window - (self._shape.overlap if step else 0)
 
-    def _look(self, step: int, missing: list[int]) -> None:
-        """Predict this step of these lanes, and those that follow if the guesses are right."""
+    def _look(self, step: int) -> None:
+        """Predict this step where it is missing, and those that follow if the guesses are right."""
+        began = time.perf_counter()
+        missing = [lane for lane, until in enumerate(self._until) if until <= step]
         worth, most = self._costs.worth(len(missing)), min(MOST, self._end - 1 - step, self._ids.shape[1] - 1 - step)
         ids: list[int] = []
         for lane in missing:
             self._guesses[lane] = self._guesser.guess(lane, most, worth)
-            ids += [int(self._last[lane]), *self._guesses[lane]]
+            ids += [self._last[lane], *self._guesses[lane]]
         counts = [1 + len(self._guesses[lane]) for lane in missing]
         position = self._n_before + step - self._start
-        positions = np.concatenate([np.arange(position, position + n, dtype=np.int32) for n in counts])
-        began = time.perf_counter()
-        rows = self._state.look(np.array(ids, np.int32), np.repeat(np.array(missing, np.int32), counts), positions)
-        self._costs.add(len(ids), time.perf_counter() - began)
+        positions = [self._places[position : position + n] for n in counts]
+        rows = self._state.look(
+            np.array(ids, np.int32),
+            np.repeat(np.array(missing, np.int32), counts),
+            positions[0] if len(positions) == 1 else np.concatenate(positions),
+        )
         for lane, n, end in zip(missing, counts, accumulate(counts), strict=True):
             self._rows[lane], self._first[lane], self._until[lane] = rows[end - n : end], step, step + n
+        self._costs.add(len(ids), time.perf_counter() - began)
 
     def coded(self, step: int) -> None:
         """The ids of this step are known now."""
-        self._last = self._ids[:, step]
-        for lane, token in enumerate(self._last.tolist()):
-            if self._until[lane] > step:
-                self._guesser.see(lane, token)
-                at = step - self._first[lane]
-                if at < len(self._guesses[lane]) and self._guesses[lane][at] != token:
-                    self._until[lane] = step + 1
+        self._last = self._ids[:, step].tolist()
+        for lane, (token, goes_on) in enumerate(zip(self._last, self._memory.alive.tolist(), strict=True)):
+            if self._until[lane] == sys.maxsize:
+                continue
+            self._guesser.see(lane, token)
+            at = step - self._first[lane]
+            if at < len(self._guesses[lane]) and self._guesses[lane][at] != token:
+                self._until[lane] = step + 1
+            if not goes_on:
+                self._until[lane] = sys.maxsize
+        self._ready = min(self._until)
 
 
 def _forwards(model: Model, ids: Ids, shape: Shape, chunk: int) -> Iterator[Scores]:

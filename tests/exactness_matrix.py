@@ -29,7 +29,8 @@ CASE = """
 import os, sys
 from pathlib import Path
 import llmzip
-from llmzip.models import registry
+from llmzip.models import fused, registry
+fused.THREAD_SHARE = 1  # a tiny model has its threads, too
 sys.path.insert(0, sys.argv[6])
 from exactness_matrix import pack
 model = registry.load(sys.argv[1], threads=int(sys.argv[4]))

@@ -42,6 +42,12 @@ def tiny(folder: Callable[..., Path]) -> Path:
     return folder()
 
 
+@pytest.fixture(autouse=True)
+def threads_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny model has its threads, too."""
+    monkeypatch.setattr(fused, "THREAD_SHARE", 1)
+
+
 def states(path: Path, lanes: int, window: int, **changes: Any) -> Iterator[tuple[str, Any]]:
     """One state per way to compute: torch with either matmul, and every level of the fused kernels."""
     values, tensors = read_checkpoint(path)

@@ -176,6 +176,12 @@ def test_any_number_of_threads_writes_the_same() -> None:
     assert len({llmzip.compress(TEXT, threads=threads) for threads in (1, 2, 5, 16, 100_000)}) == 1
 
 
+def test_a_call_on_few_rows_has_one_thread() -> None:
+    """More would wait for each other longer than they work."""
+    state = cast(Any, registry.load("pocket", threads=2).open(1, 64))
+    assert [state._threads_for(rows) for rows in (1, 4, 32)] == [1, 1, native.clip_threads(2)]
+
+
 def test_a_negative_number_of_threads() -> None:
     with pytest.raises(ValueError, match="threads"):
         llmzip.compress(TEXT, threads=-1)

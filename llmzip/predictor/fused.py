@@ -147,6 +147,7 @@ class Fused:
         self._lanes = np.zeros((len(sizes), _LANE_BYTES), dtype=np.uint8)
         places = self._lanes.view(np.int64)
         places[:, 0], places[:, 1] = ends - sizes, ends
+        self._starts, self._at = places[:, 0], places[:, 2]
         if body is not None:
             self._data[self._start : self._used] = np.frombuffer(body, np.uint8)
             self._code = np.empty(_ROOM * len(body) + 64, dtype=np.uint8)
@@ -223,8 +224,7 @@ class Fused:
         _check(self._library.llmzip_predictor_step(byref(self._struct), *rows, *places, first, len(ids)))
 
     def done(self) -> NDArray[np.int64]:
-        places = self._lanes.view(np.int64)
-        found: NDArray[np.int64] = places[:, 2] - places[:, 0]
+        found: NDArray[np.int64] = self._at - self._starts
         return found
 
     def body(self) -> bytes:
