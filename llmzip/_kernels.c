@@ -102,7 +102,7 @@ EXPORT int llmzip_levels(void) {
 /* What Python mirrors by hand and native.py compares: how many numbers follow, a version, the structures in their
  * order there, and the sizes that arrays are made by. */
 EXPORT const int64_t *llmzip_layout(void) {
-    static const int64_t layout[] = {11, 7, 7, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache),
+    static const int64_t layout[] = {11, 8, 7, sizeof(Matrix), sizeof(Layer), sizeof(Model), sizeof(Cache),
         sizeof(Rows), sizeof(Activations), sizeof(Buffers), HEAD_ROWS, MAX_HEAD_DIM};
     return layout;
 }

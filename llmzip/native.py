@@ -107,7 +107,7 @@ class Buffers(Structure):
 
 STRUCTS: tuple[type[Structure], ...] = (Matrix, Layer, Model, Cache, Rows, Activations, Buffers)
 # of the functions and of what they expect, as in _kernels.c: raised with every change that a size does not show
-VERSION = 7
+VERSION = 8
 MORE_THREADS = 16  # than cores are allowed up to here, for tests of exactness on small machines; waiting threads cost
 MOST_THREADS = max(MORE_THREADS, os.cpu_count() or 1)  # asked once: it takes 20 us
 

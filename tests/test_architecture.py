@@ -24,7 +24,7 @@ LAYERS = [
     ["coding", "filemap", "repeats", "segments", "transforms"],
     ["models"],
     ["predictor"],
-    ["deflate"],
+    ["bzip2", "deflate"],
     ["openings"],
     ["codec", "guesser", "teams"],
     ["trials"],
