@@ -229,10 +229,12 @@ class Cutter:
             n_before = max(sum(len(other.body) for other in block), sum(other.size for other in block))
             n_nodes = sum(other.node.n_nodes for other in (*block, unit) if other.node)
             n_fonts = sum(other.node.n_fonts for other in (*block, unit) if other.node)
+            n_bzip2 = sum(other.node.n_bzip2 for other in (*block, unit) if other.node)
             is_full = (
                 n_before + max(len(unit.body), unit.size) > limit
                 or n_nodes > openings.MAX_NODES // 2
                 or n_fonts > openings.MAX_FONTS
+                or n_bzip2 > openings.MAX_BZIP2
             )
             if block and not unit.stays and (unit.window or is_full):
                 yield _cut_of(block, is_text)

@@ -1,6 +1,7 @@
 """Content with something to open in it, of each kind; and opening it as a whole, without what cuts it into blocks."""
 
 import base64
+import bz2
 import gzip
 import io
 import json
@@ -158,6 +159,8 @@ def kinds() -> dict[str, bytes]:
         "pdf with a font": b"%PDF-1.5\n1 0 obj stream\n" + zlib.compress(font(), 9) + b"\nendstream endobj\n",
         "font": font(),
         "font in a segment": font(segment=True),
+        "bzip2": bz2.compress(prose(5000)),
+        "bzip2, two streams": bz2.compress(prose(3000), 1) + bz2.compress(prose(2000, 1)),
         "png": png(drawing(), 200),
         "png in chunks": png(drawing(), 200, chunk=500),
         "base64 in mail": mail(epub),

@@ -1,4 +1,4 @@
-"""Openings: deflate streams, base64 and enciphered fonts in content, replaced by what they hold (docs/format.md 3.6).
+"""Openings: streams (deflate, bzip2), base64 and enciphered fonts, replaced by what they hold (docs/format.md 3.6).
 
 A body is the content after that; its side information tells what was where, and how the streams were made.
 """
@@ -13,10 +13,10 @@ from llmzip.openings.finding import Incomplete, Judge, Search
 from llmzip.openings.kinds import ZIP
 from llmzip.openings.numbers import Numbers
 from llmzip.openings.streams import WINDOW, State
-from llmzip.openings.views import MAX_FONTS, MAX_NODES, Node, Reader, View, count_kinds, view_of, write
+from llmzip.openings.views import MAX_BZIP2, MAX_FONTS, MAX_NODES, Node, Reader, View, count_kinds, view_of, write
 
 __all__ = [
-    "MAX_FONTS", "MAX_NODES", "ZIP", "Closed", "Incomplete", "Judge", "Node", "Opening", "Search", "State",
+    "MAX_BZIP2", "MAX_FONTS", "MAX_NODES", "ZIP", "Closed", "Incomplete", "Judge", "Node", "Opening", "Search", "State",
     "body_of", "close_content", "find_directory", "list_side", "opening_of",
 ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from llmzip import segments
 from llmzip.errors import FormatError
 from llmzip.openings import attachments, streams
 from llmzip.openings.attachments import BASE64
+from llmzip.openings.bzip2 import BZIP2
 from llmzip.openings.fonts import FONT, MAX_FONT
 from llmzip.openings.kinds import (
     GZIP,
@@ -27,7 +28,7 @@ from llmzip.openings.kinds import (
     Stream,
 )
 from llmzip.openings.streams import Opened, State
-from llmzip.openings.views import MAX_DEPTH, MAX_FONTS, MAX_NODES, Node
+from llmzip.openings.views import MAX_BZIP2, MAX_DEPTH, MAX_FONTS, MAX_NODES, Node
 
 MAX_RATIO = 200  # bytes of what a piece holds for each of its own: zeros have 1030, logs 30
 MIN_PIECE = 1 << 16  # bytes of a piece that ends where the kind of what it holds changes
@@ -35,6 +36,8 @@ MIN_LONE_BASE64 = 1 << 13  # bytes of what base64 holds, if it is not text and h
 MAX_INSIDE = MAX_NODES >> 2  # nodes in what a stream holds
 MIN_BASE64 = 512  # bytes of text, below which it is not worth it
 MAX_LOST_BASE64 = 1 << 24  # bytes of what looks like it and is none, tried from each of its lines on
+MAX_LOST_BZIP2 = 1 << 26  # bytes that bzip2 streams hold which stay closed
+LOST_BZIP2 = 1 << 18  # what a header that leads nowhere counts for: a block may be unpacked that is found wrong then
 MAX_MARKED = 1 << 10  # headers of a kind that lead nowhere, in one go: each may cost reading all that follows
 MAX_UNMARKED = 1 << 13  # zlib headers that nothing announces, nearly all wrong at once: machine code has 800 in a MiB
 PATIENCE = 1 << 6  # bytes that nothing is lost by, at the end of what is known: a header may be cut there
@@ -45,8 +48,9 @@ Judge = Callable[[bytes, int], bool]
 _ZLIB_PAIRS = [(re.escape(bytes([first])), re.escape(bytes(seconds))) for first, seconds in ZLIB_HEADERS.items()]
 # Each begins with one of few bytes: so most others are gone past at once.
 _PLACES = re.compile(
-    rb"[PIsx\x1f%b](?:"
+    rb"[BPIsx\x1f%b](?:"
     rb"(?P<zip>(?<=P)K\x03\x04.{4}\x08\x00)|(?P<gzip>(?<=\x1f)\x8b\x08[\x00-\x1f])|(?P<png>(?<=I)DAT)|"
+    rb"(?P<bzip2>(?<=B)Zh[1-9]1AY&SY)|"
     rb"(?P<font>(?<=eex)ec(?:\r\n|[\t\n\r ])(?:\x80\x02.{4})?)|"
     rb"(?P<pdf>(?<=s)tream\r?\n(?=%b))|(?P<zlib>%b))"
     % (re.escape(bytes(ZLIB_HEADERS)), ZLIB_HEADER, b"|".join(rb"(?<=%b)[%b]" % pair for pair in _ZLIB_PAIRS)),
@@ -74,6 +78,8 @@ class Search:
     n_lost: Counter[str] = field(default_factory=Counter, init=False)
     n_lost_base64: int = field(default=0, init=False)  # bytes that look like base64 and led nowhere
     n_fonts: int = field(default=0, init=False)  # bytes that were deciphered
+    n_bzip2: int = field(default=0, init=False)  # bytes that bzip2 streams hold, in one outermost node
+    n_lost_bzip2: int = field(default=0, init=False)  # the same of those that led nowhere, and what each counts for
 
     def nodes(
         self, content: bytes, start: int = 0, *, stop: int | None = None, more: bool = False, depth: int = 0
@@ -88,6 +94,8 @@ class Search:
         for name, place, place_end in _places(content, stop):
             if place < at:
                 continue
+            if not depth:
+                self.n_bzip2 = 0
             node = self._at(content, name, place, place_end, more, depth)
             if node is not None and node.start >= start:
                 yield node
@@ -108,6 +116,8 @@ class Search:
             return self._png(content, place - 4, more, depth)
         if name == FONT.name:
             return self._font(content, end, more)
+        if name == BZIP2.name:
+            return self._bzip2(content, place, more, depth)
         kind = _KINDS[name]
         start = end if kind.announced else place
         # no block has such a type
@@ -211,6 +221,22 @@ class Search:
             raise Incomplete(start)
         self.n_fonts += min(reach, len(content)) - start if plain is None else len(plain)
         return None if plain is None else Node(FONT, start, len(plain), b"", (), plain)
+
+    def _bzip2(self, content: bytes, start: int, more: bool, depth: int) -> Node | None:
+        if self.n_lost_bzip2 > MAX_LOST_BZIP2:
+            return None
+        plain, size, is_cut = BZIP2.unpack(content, start, min(self.max_plain, MAX_BZIP2 - self.n_bzip2))
+        if is_cut and more:
+            raise Incomplete(start)
+        level = content[start + 3] - ord("0")
+        is_worth_it = MIN_PLAIN <= len(plain) <= MAX_RATIO * size
+        if is_worth_it and BZIP2.is_ours(content[start : start + size], plain, level):
+            self.n_bzip2 += len(plain)
+            inside = self._inside(plain, depth)
+            if inside or self._pays(plain, size):
+                return Node(BZIP2, start, size, b"", (level,), plain, inside)
+        self.n_lost_bzip2 += LOST_BZIP2 + len(plain)
+        return None
 
     def _base64(self, content: bytes, start: int, more: bool, depth: int) -> Node | None:
         found = self._decoded(content, start)

@@ -10,15 +10,17 @@ from functools import cached_property
 from llmzip.errors import FormatError
 from llmzip.openings import streams
 from llmzip.openings.attachments import BASE64
+from llmzip.openings.bzip2 import BZIP2
 from llmzip.openings.directory import DIRECTORY
 from llmzip.openings.fonts import FONT
 from llmzip.openings.kinds import GZIP, PDF, PNG, RAW, ZIP, ZLIB, Kind
 from llmzip.openings.numbers import Numbers
 
-KINDS: tuple[Kind, ...] = (RAW, ZIP, GZIP, PDF, ZLIB, PNG, BASE64, DIRECTORY, FONT)
+KINDS: tuple[Kind, ...] = (RAW, ZIP, GZIP, PDF, ZLIB, PNG, BASE64, DIRECTORY, FONT, BZIP2)
 MAX_DEPTH = 4  # of views in views
 MAX_NODES = 1 << 15  # of all views of a block: each takes time
 MAX_FONTS = 1 << 24  # bytes of fonts in a block: each takes a while
+MAX_BZIP2 = 1 << 25  # bytes that bzip2 streams hold in a block: as fonts
 MAX_MADE = 4  # bytes of what streams hold, for each byte of the body: base64 makes 1.4 of one
 
 
@@ -49,6 +51,11 @@ class Node:
     def n_fonts(self) -> int:
         """Bytes of fonts, with those inside."""
         return len(self.plain) * (self.kind is FONT) + sum(node.n_fonts for node in self.inside)
+
+    @cached_property
+    def n_bzip2(self) -> int:
+        """Bytes that bzip2 streams hold, with those inside."""
+        return len(self.plain) * (self.kind is BZIP2) + sum(node.n_bzip2 for node in self.inside)
 
     @cached_property
     def n_body(self) -> int:
@@ -178,6 +185,7 @@ class Reader:
         self._n_looked_back = sum(self._left)  # that directories may still look at
         self._n_nodes = MAX_NODES
         self._n_fonts = MAX_FONTS  # bytes of them
+        self._n_bzip2 = MAX_BZIP2  # bytes that they hold
 
     def content(self, body: bytes, window: bytes, depth: int = 0) -> tuple[bytes, bytes]:
         """The content, and what a stream that has not ended at its end goes on from.
@@ -232,8 +240,9 @@ class Reader:
             plain, _ = self.content(plain, b"", depth + 1)
         if not kind.is_deflated:
             self._n_fonts -= len(plain) if kind is FONT else 0
-            if self._n_fonts < 0:
-                raise FormatError("side information has too many fonts")
+            self._n_bzip2 -= len(plain) if kind is BZIP2 else 0
+            if self._n_fonts < 0 or self._n_bzip2 < 0:
+                raise FormatError("side information has too many fonts or bzip2 streams")
             return kind.wrap(b"", plain, b"", fields), end, b""
         stream, ended = streams.close(plain, self._numbers.recipe(), window if kind is RAW and window else None)
         left = b"" if ended else (window + plain)[-streams.WINDOW :]
