@@ -40,7 +40,7 @@ class Coding:
     lanes: int | None = None
     window: int | None = None  # tokens
     overlap: int | None = None  # tokens
-    opens: bool = True  # deflate streams and base64 are coded by what they hold
+    opens: bool = True  # streams and base64 are coded by what they hold
 
     def __post_init__(self) -> None:
         if not 1 <= self.block_size <= MAX_BLOCK_SIZE:

@@ -44,11 +44,11 @@ def is_better(changed: bytes, body: bytes) -> bool:
 
 
 def is_worth_opening(plain: bytes, n_closed: int) -> bool:
-    """Whether what a deflate stream of so many bytes holds is coded smaller than they are, for what is not text.
+    """Whether what a stream of so many bytes holds is coded smaller than they are, for what is not text.
 
     Short ones nearly always are, for the sake of what others like them have taught, and a sample says little of that.
     """
-    if n_closed > OPENED_SHARE * len(plain):  # nothing was deflated
+    if n_closed > OPENED_SHARE * len(plain):  # nothing was compressed
         return False
     if len(plain) < MIN_OPENED_TRIAL:
         return True

@@ -295,7 +295,7 @@ def test_the_pieces_in_which_content_comes_do_not_matter() -> None:
     assert llmzip.decompress(made, MODEL) == content
 
 
-@pytest.mark.parametrize("name", ["gzip", "pdf", "base64 in a page", "png", "font"])
+@pytest.mark.parametrize("name", ["gzip", "pdf", "base64 in a page", "png", "font", "bzip2"])
 def test_what_begins_at_the_end_of_what_is_searched(name: str) -> None:
     """Whether more of it has come or not."""
     size, content = 1 << 12, KINDS[name]

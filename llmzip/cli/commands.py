@@ -107,7 +107,7 @@ GroupSize = Annotated[
     typer.Option(metavar="SIZE", help="Content that is coded in one: large is small; up to 64M, 16M if not given."),
 ]
 NoOpen = Annotated[
-    bool, typer.Option("--no-open", help="Leave closed what is deflated inside: PDF, EPUB, DOCX, .gz, .zip, ...")
+    bool, typer.Option("--no-open", help="Leave closed what is inside: PDF, EPUB, DOCX, .gz, .bz2, .zip, ...")
 ]
 PartOf = Annotated[
     str | None, typer.Option("--part", metavar="K/N", help="Only part K of N, to FILE.K-of-N.lmz; see join.")
