@@ -2,6 +2,7 @@
 
 import collections
 
+import bzip2s
 import deflates
 import mutations
 import pytest
@@ -46,4 +47,10 @@ def test_the_campaign_finds_a_block_that_is_left_out(monkeypatch: pytest.MonkeyP
 def test_streams_are_opened_and_closed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["deflates.py", "--runs", "40", "--size", "20000"])
     assert deflates.main() == 0
+    assert " exact\n" in capsys.readouterr().out
+
+
+def test_bzip2_streams_are_made_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["bzip2s.py", "--runs", "40", "--size", "20000"])
+    assert bzip2s.main() == 0
     assert " exact\n" in capsys.readouterr().out
