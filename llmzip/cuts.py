@@ -9,7 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from llmzip.openings import Node, Opening, Search, State
@@ -41,8 +41,34 @@ class Unit:
     def is_whole(self) -> bool:
         return self.node is not None or self.stays
 
+    @property
+    def is_zip(self) -> bool:
+        from llmzip import openings
+
+        return self.node is not None and self.node.kind is openings.ZIP
+
     def split(self, n: int) -> "tuple[Unit, Unit]":
         return Unit(n, self.body[:n]), Unit(self.size - n, self.body[n:])
+
+
+class Held(NamedTuple):
+    """What units hold together."""
+
+    n_body: int = 0
+    n_bytes: int = 0
+    n_nodes: int = 0
+    n_fonts: int = 0
+    n_bzip2: int = 0
+
+    def and_of(self, unit: Unit) -> "Held":
+        node = unit.node
+        return Held(
+            self.n_body + len(unit.body),
+            self.n_bytes + unit.size,
+            self.n_nodes + (node.n_nodes if node else 0),
+            self.n_fonts + (node.n_fonts if node else 0),
+            self.n_bzip2 + (node.n_bzip2 if node else 0),
+        )
 
 
 @dataclass(frozen=True)
@@ -162,23 +188,25 @@ class Cutter:
             return [Unit(node.size, openings.body_of(node), node, before.window)]
         units: list[Unit] = []
         at, end, n_body = 0, min(self._scan, len(content)), 0
+        zipped = any(unit.is_zip for unit in self._units)
         try:
             for node in search.nodes(content, stop=end, more=more):
-                units += [*self._closed(content[at : node.start], units), Unit(node.size, openings.body_of(node), node)]
-                at, n_body = node.end, n_body + len(units[-1].body)
+                unit = Unit(node.size, openings.body_of(node), node)
+                units += [*self._closed(content[at : node.start], zipped), unit]
+                at, n_body, zipped = node.end, n_body + len(unit.body), zipped or unit.is_zip
                 self._left = node.left
                 if node.left is not None or n_body > self._look:
                     return units
         except openings.Incomplete as incomplete:
             end = incomplete.at
-        return units + self._closed(content[at:end], units)
+        return units + self._closed(content[at:end], zipped)
 
-    def _closed(self, content: bytes, before: list[Unit]) -> list[Unit]:
-        """What is between streams. The directory of a zip archive stays with its entries."""
+    def _closed(self, content: bytes, zipped: bool) -> list[Unit]:
+        """What is between streams. The directory of a zip archive stays with its entries, if there are any before."""
         from llmzip import openings
 
         start, end = len(content), len(content)
-        if any(unit.node and unit.node.kind is openings.ZIP for unit in (*self._units, *before)):
+        if zipped:
             start, end = openings.find_directory(content)
         parts = [(content[:start], False), (content[start:end], True), (content[end:], False)]
         return [Unit(len(part), part, stays=stays) for part, stays in parts if part]
@@ -224,25 +252,24 @@ class Cutter:
 
         size = self._block_size if is_text else self._greatest
         block: list[Unit] = []
+        before = Held()  # what it holds
         for unit in self._split(units, size):
-            limit = max(size, LEAST_OPENED) if unit.node or any(other.node for other in block) else size
-            n_before = max(sum(len(other.body) for other in block), sum(other.size for other in block))
-            n_nodes = sum(other.node.n_nodes for other in (*block, unit) if other.node)
-            n_fonts = sum(other.node.n_fonts for other in (*block, unit) if other.node)
-            n_bzip2 = sum(other.node.n_bzip2 for other in (*block, unit) if other.node)
+            held = before.and_of(unit)
+            limit = max(size, LEAST_OPENED) if held.n_nodes else size
             is_full = (
-                n_before + max(len(unit.body), unit.size) > limit
-                or n_nodes > openings.MAX_NODES // 2
-                or n_fonts > openings.MAX_FONTS
-                or n_bzip2 > openings.MAX_BZIP2
+                max(before.n_body, before.n_bytes) + max(len(unit.body), unit.size) > limit
+                or held.n_nodes > openings.MAX_NODES // 2
+                or held.n_fonts > openings.MAX_FONTS
+                or held.n_bzip2 > openings.MAX_BZIP2
             )
             if block and not unit.stays and (unit.window or is_full):
                 yield _cut_of(block, is_text)
-                block = []
+                block, held = [], Held().and_of(unit)
             block.append(unit)
+            before = held
             if unit.node and unit.node.left is not None:
                 yield _cut_of(block, is_text)
-                block = []
+                block, before = [], Held()
         if block:
             yield _cut_of(block, is_text)
 

@@ -87,9 +87,10 @@ def view_of(content: bytes, nodes: Sequence[Node]) -> View:
 def _with_directories(content: bytes, nodes: Sequence[Node]) -> Iterator[Node]:
     """Directories are found here, because they refer to all that is in the same content."""
     at = 0
+    has_zip = any(node.kind is ZIP for node in nodes)
     for node in [*nodes, None]:
         end = len(content) if node is None else node.start
-        found = DIRECTORY.mark.search(content, at, end) if any(other.kind is ZIP for other in nodes) else None
+        found = DIRECTORY.mark.search(content, at, end) if has_zip else None
         if found and (records := DIRECTORY.find(content, found.start())):
             start, head, around = records
             if start + around.size <= end:
