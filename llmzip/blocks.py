@@ -314,7 +314,9 @@ def memory_needed(header: container.Header, model: "Model | None", memory: Memor
         n_opened = header.n_bytes if header.n_opened is None else header.n_opened
         held += 3 * transforms.most_on_the_way(header.mask, n_opened)  # what one reads and makes, and its pieces
     if header.mask & OPEN:
-        held += 2 * header.n_bytes + 4 * n_opened  # what is made at each depth
+        from llmzip import bzip2
+
+        held += 2 * header.n_bytes + 4 * n_opened + bzip2.memory_needed(n_opened)  # what is made at each depth
     if header.kind in (CM, MODEL):
         from llmzip import predictor
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,17 @@ def test_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = bzip2.compress(plain, 9)
     monkeypatch.setattr(bzip2, "engine", reference)
     assert bzip2.compress(plain, 9) == stream
+
+
+@needs_kernels
+@pytest.mark.parametrize("n_bytes", [0, 5000, 1_100_000])
+def test_memory(n_bytes: int) -> None:
+    plain = b"aaaab" * (n_bytes // 5)  # each run of four takes five
+    tracemalloc.start()
+    n_made = sum(map(len, fused.blocks(memoryview(plain), 9)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert bzip2.memory_needed(n_bytes) // 2 < peak < bzip2.memory_needed(n_bytes) + n_made
 
 
 def test_no_libbz2_inside() -> None:

@@ -13,7 +13,7 @@ engine: Any = fused if native.library is not None else reference
 
 Data = bytes | bytearray | memoryview
 
-__all__ = ["compress", "makes"]
+__all__ = ["compress", "makes", "memory_needed"]
 
 
 def compress(plain: Data, level: int) -> bytes:
@@ -29,6 +29,11 @@ def makes(stream: Data, plain: Data, level: int) -> bool:
             return False
         at += len(piece)
     return at == len(stream)
+
+
+def memory_needed(n_bytes: int) -> int:
+    """Bytes of memory that the C library takes for the stream of so many, besides the stream."""
+    return fused.OF_EACH * min(n_bytes + n_bytes // 4, 9 * reference.UNIT) + fused.OF_ALL
 
 
 def _pieces(plain: Data, level: int) -> chain[bytes]:
