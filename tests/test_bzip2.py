@@ -130,16 +130,31 @@ def test_what_repeats_itself(part: bytes, times: int) -> None:
     assert made(ENGINES[0], b"banana" * times, 1) == bz2.compress(b"banana" * times, 1)
 
 
-def test_codes_that_are_too_long_are_shortened() -> None:
-    """Of weights like Fibonacci's numbers."""
-    counts = [1, 1]
-    while len(counts) < 26:
-        counts.append(counts[-1] + counts[-2])
-    lengths = reference.make_lengths(counts)
-    assert max(lengths) <= 17 and sum(2.0**-length for length in lengths) == 1
-    plain = b"".join(bytes([i]) * count for i, count in enumerate(counts))
-    shuffled = bytes(random.Random(2).sample(plain, len(plain)))[:90_000]
-    assert bzip2.compress(shuffled, 1) == bz2.compress(shuffled, 1)
+def test_codes_that_are_too_long_are_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of bytes of which each is less frequent than another by the same factor, and many that hardly occur."""
+    greatest: list[int] = []
+
+    def noting(weights: list[int]) -> list[int]:
+        lengths = try_lengths(weights)
+        greatest.append(max(lengths))
+        return lengths
+
+    try_lengths = reference._try_lengths
+    monkeypatch.setattr(reference, "_try_lengths", noting)
+    weights = [1.46**-i for i in range(20)]
+    plain = bytes(range(256)) + bytes(random.Random(1).choices(range(20), weights, k=99_000))
+    for engine in ENGINES:
+        assert made(engine, plain, 1) == bz2.compress(plain, 1)
+    assert max(greatest) > reference.MOST_LENGTH
+
+
+@pytest.mark.parametrize("n_symbols", [200, 600, 1200, 2400])
+def test_how_many_tables(n_symbols: int) -> None:
+    """By the count of symbols, which noise has about as many of as bytes."""
+    for n in range(n_symbols - 5, n_symbols + 8):
+        plain = random.Random(n).randbytes(n)
+        for engine in ENGINES:
+            assert made(engine, plain, 1) == bz2.compress(plain, 1)
 
 
 def test_makes() -> None:

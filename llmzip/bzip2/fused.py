@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from llmzip import native
 from llmzip.bzip2 import reference as twin
 
-OF_EACH, OF_ALL = 27, 1 << 15  # bytes of memory: for each of a block (24 MB at level 9), and for all of them
+OF_EACH, OF_ALL = 27, 1 << 14  # bytes of memory: for each of a block (24 MB at level 9), and for all of them
 _BYTES = 256
 _FIXED = 1 << 13  # bytes of a block besides symbols and selectors: 6 codes of 258 lengths, 33 bits each, take 6400
 

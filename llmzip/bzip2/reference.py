@@ -185,7 +185,7 @@ def _dealt(counts: list[int], n_tables: int) -> list[list[int]]:
         end = first
         while sum(counts[first:end]) < left // (table + 1) and end < len(counts):
             end += 1
-        if end > first + 1 and 0 < table < n_tables - 1 and (n_tables - 1 - table) % 2:
+        if end > first + 1 and table and (n_tables - 1 - table) % 2:
             end -= 1
         lengths.insert(0, [0 if first <= i < end else UNLIKELY for i in range(len(counts))])
         left -= sum(counts[first:end])

@@ -139,7 +139,7 @@ static void deal_symbols(Tables *t, const Fronts *f) {
     for (int table = t->n - 1; table >= 0; table--) {
         int32_t wanted = left / (table + 1), sum = 0, end = first;
         while (sum < wanted && end < f->n_symbols) sum += f->counts[end++];
-        if (end > first + 1 && table && table != t->n - 1 && (t->n - 1 - table) % 2) sum -= f->counts[--end];
+        if (end > first + 1 && table && (t->n - 1 - table) % 2) sum -= f->counts[--end];
         for (int i = 0; i < f->n_symbols; i++) t->lengths[table][i] = i >= first && i < end ? 0 : UNLIKELY;
         left -= sum;
         first = end;
