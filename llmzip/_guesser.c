@@ -7,7 +7,8 @@ enum { ORDERS = 4, LONGEST = 6, STREAKS = 4, SLOT_BITS = 17 };
 static const int TOKENS[ORDERS] = {6, 4, 3, 2}; /* of a context, the longest first */
 
 typedef struct {
-    int32_t *followed; /* (2^SLOT_BITS) by a hash of a context: token * STREAKS + how often the same came; -1: nothing */
+    int32_t
+        *followed; /* (2^SLOT_BITS) by a hash of a context: token * STREAKS + how often the same came; -1: nothing */
     int32_t *contexts; /* (lanes, LONGEST) the last tokens of each, the newest first; -1: none yet */
     double right[ORDERS][STREAKS], tried[ORDERS][STREAKS]; /* guesses, by order and streak */
 } Guesser;
