@@ -105,6 +105,7 @@ class Body:
     side: bytes
     n_opened: int | None = None  # bytes of the content after OPEN, if that is one of them
     made: bytes = b""  # what there was before repeats were left out
+    row: int = 0  # bytes of a row, where that is known
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def compress(
             body = _filtered(body)
         if opening is not None:
             side = transforms.join_sides(opening.side, body.side)
-            body = replace(body, mask=body.mask | OPEN, side=side, n_opened=len(data))
+            body = replace(body, mask=body.mask | OPEN, side=side, n_opened=len(data), row=opening.row)
         tell = progress and (lambda done: progress(done * len(content) // len(body.data)))
         coded, share = _coded(model, body, is_text, memory, coding, tell)
         memory.learn(body.made, b"" if opening is None else opening.window)
@@ -249,7 +250,7 @@ def _coded(
         why = f"; the model makes a sample {share:.3f} times as large"
     predictor = memory.take(len(data))
     if not is_text or not coding.share or share > coding.share:
-        stride = 0 if is_text else trials.stride_of(data)
+        stride = 0 if is_text else trials.stride_of(data, body.row)
         why += f"; records of {stride} bytes" if stride else ""
         return Coded(CM, body, codec.write_bytes(predictor, data, stride, progress)), why
     payload = codec.write_tokens(predictor, model, data, shape, progress)

@@ -23,7 +23,7 @@ from llmzip.primitives import create_varint, parse_varint
 from llmzip.teams import Progress, Shape, transcode
 from llmzip.tokens import Tokenizer
 
-MAX_STRIDE = 4096  # bytes of a record
+MAX_STRIDE = 1 << 16  # bytes of a record
 STEP = 1 << 13  # bytes coded in one go: between two, Ctrl-C is heard
 
 _spellings: "weakref.WeakKeyDictionary[Tokenizer, Spelling]" = weakref.WeakKeyDictionary()

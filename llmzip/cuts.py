@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ MOST_PIECE, MOST_PLAIN = 1 << 24, 1 << 25
 AHEAD = 1 << 16
 MARK = 1 << 6  # bytes of what tells of a stream, which may stand across the end of what is searched
 NEAR = 1 << 10  # bytes by which a cut may be moved to where something opened begins or ends
+LEAST_PICTURE = 1 << 15  # bytes of what has rows, for which it gets a block of its own
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,15 @@ class Unit:
     node: "Node | None" = None
     window: bytes = b""  # that the node goes on from
     stays: bool = False  # in one with the unit before
+
+    @property
+    def row(self) -> int:
+        """Bytes of a row of a picture of some size; 0: it is none."""
+        if self.node is None or len(self.body) < LEAST_PICTURE:
+            return 0
+        from llmzip import openings
+
+        return openings.row_of((self.node,))
 
     @property
     def is_whole(self) -> bool:
@@ -59,6 +70,7 @@ class Held(NamedTuple):
     n_nodes: int = 0
     n_fonts: int = 0
     n_bzip2: int = 0
+    row: int = 0  # bytes of a row of the last picture of some size; 0: there is none
 
     def and_of(self, unit: Unit) -> "Held":
         node = unit.node
@@ -68,6 +80,7 @@ class Held(NamedTuple):
             self.n_nodes + (node.n_nodes if node else 0),
             self.n_fonts + (node.n_fonts if node else 0),
             self.n_bzip2 + (node.n_bzip2 if node else 0),
+            unit.row or self.row,
         )
 
 
@@ -225,11 +238,8 @@ class Cutter:
                     self._units.appendleft(rest)
                 units.append(unit)
                 done += n
-            is_short = sum(len(unit.body) for unit in units) < NEAR and _has_whole(taken)
-            if units and taken and (taken[-1][1] == is_text or is_short):
-                taken[-1][0].extend(units)
-            elif units:
-                taken.append((units, is_text))
+            for is_picture, each in groupby(units, lambda unit: unit.row > 0):  # whatever its bytes look like
+                _append(taken, list(each), is_text and not is_picture)
         return taken
 
     def _n_taken(self, n_left: int, *, first: bool) -> int:
@@ -261,6 +271,7 @@ class Cutter:
                 or held.n_nodes > openings.MAX_NODES // 2
                 or held.n_fonts > openings.MAX_FONTS
                 or held.n_bzip2 > openings.MAX_BZIP2
+                or 0 < before.row != held.row
             )
             if block and not unit.stays and (unit.window or is_full):
                 yield _cut_of(block, is_text)
@@ -280,6 +291,15 @@ class Cutter:
                 part, unit = unit.split(size)
                 yield part
             yield unit
+
+
+def _append(taken: list[tuple[list[Unit], bool]], units: list[Unit], is_text: bool) -> None:
+    """One run more. It is one with the last, if that is of its kind, or it is short and follows something opened."""
+    is_short = sum(len(unit.body) for unit in units) < NEAR and _has_whole(taken)
+    if taken and (taken[-1][1] == is_text or is_short):
+        taken[-1][0].extend(units)
+    else:
+        taken.append((units, is_text))
 
 
 def _has_whole(taken: list[tuple[list[Unit], bool]]) -> bool:

@@ -29,6 +29,7 @@ OPENED_SHARE = 0.98  # of what a stream holds: one of more bytes than that holds
 MIN_OPENED_TRIAL = 1 << 15  # bytes of what a stream holds, below which nothing is tried
 # Twice the part that others spare a sample which takes half its size in a memory of its own.
 TAUGHT = 0.2
+ROWS = 4  # that a sample of known ones has
 MIN_TRIAL = 1 << 13  # bytes: below, the model nearly always earns its time
 
 
@@ -43,8 +44,10 @@ def is_better(changed: bytes, body: bytes) -> bool:
     return _coded_size(_sample(changed), 0) < _coded_size(_sample(body), 0)
 
 
-def is_worth_opening(plain: bytes, n_closed: int) -> bool:
+def is_worth_opening(plain: bytes, n_closed: int, row: int = 0) -> bool:
     """Whether what a stream of so many bytes holds is coded smaller than they are, for what is not text.
+
+    `row`: bytes of a row of it, 0 if that is not known.
 
     Short ones nearly always are, for the sake of what others like them have taught, and a sample says little of that.
     """
@@ -53,15 +56,17 @@ def is_worth_opening(plain: bytes, n_closed: int) -> bool:
     if len(plain) < MIN_OPENED_TRIAL:
         return True
     sample = _sample(plain, max(SAMPLE_SIZE // 4, min(SAMPLE_SIZE, len(plain) // 16)))
-    strides = _strides(sample, 1) if len(sample) == SAMPLE_SIZE else [0]
+    if row:
+        sample = _stretches(plain, row)
+    strides = _strides(sample, 1, row) if row or len(sample) == SAMPLE_SIZE else [0]
     share = min(_coded_size(sample, stride) for stride in strides) / len(sample)
     return share * (1 - TAUGHT * max(0.0, 1 - share)) * len(plain) < n_closed
 
 
-def stride_of(body: bytes) -> int:
-    """Bytes of a record; 0 if none are found."""
-    sample = _sample(body)
-    return min(_strides(sample), key=lambda stride: _coded_size(sample, stride))
+def stride_of(body: bytes, row: int = 0) -> int:
+    """Bytes of a record; 0 if none are found. `row`: what it may well be, if that is known."""
+    sample = _sample(body, max(SAMPLE_SIZE, min(ROWS * row, len(body) // TRIAL_SHARE)))
+    return min(_strides(sample, row=row), key=lambda stride: _coded_size(sample, stride))
 
 
 def share_with_model(model: Model, body: bytes, shape: Shape) -> float:
@@ -82,16 +87,23 @@ def _sample(body: bytes, size: int = SAMPLE_SIZE) -> bytes:
     return body[start : start + size]
 
 
+def _stretches(body: bytes, row: int) -> bytes:
+    """Some rows from each quarter of a picture, which is not the same all over."""
+    size = min(max(ROWS, SAMPLE_SIZE // 4 // row) * row, len(body) // 16)
+    return b"".join(body[at : at + size] for at in range(len(body) // 8, len(body), len(body) // 4))
+
+
 @lru_cache(maxsize=8)
 def _coded_size(sample: bytes, stride: int) -> int:
     """Kept for a while: what is worth trying, what helps and which stride is best are all asked of the same sample."""
     return len(codec.write_bytes(Predictor(line_bits_of(len(sample))), sample, stride))
 
 
-def _strides(sample: bytes, most: int = 3) -> list[int]:
-    """None, and at most so many distances: those at which most bytes are the same, and what numbers mostly take."""
+def _strides(sample: bytes, most: int = 3, row: int = 0) -> list[int]:
+    """None, and at most so many distances: a row, those at which most bytes are the same, what numbers mostly take."""
     data = np.frombuffer(sample, np.uint8)
     distances = np.arange(2, min(1024, len(data) // 4))
     same = np.array([np.count_nonzero(data[d:] == data[:-d]) / (len(data) - d) for d in distances])
-    likely = distances[np.argsort(-same, kind="stable")[: min(2, most)]].tolist()
-    return list(dict.fromkeys([0, 4, *likely] if most > 2 else [0, *likely]))
+    likely = distances[np.argsort(-same, kind="stable")[:2]].tolist()
+    known = [row] if 1 < row <= codec.MAX_STRIDE else []
+    return list(dict.fromkeys([0, *known, *([4] if most > 2 else []), *likely]))[: most + 1]

@@ -176,7 +176,7 @@ def open_content(
     content: bytes,
     *,
     max_body: int,
-    judge: openings.Judge = lambda plain, n_closed: True,
+    judge: openings.Judge = lambda plain, n_closed, row: True,
     before: openings.State | None = None,
 ) -> openings.Opening | None:
     """All that can be opened of the content, as a whole; None if nothing can.

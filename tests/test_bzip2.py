@@ -307,7 +307,7 @@ def test_without_bz2(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def searched(content: bytes) -> openings.Search:
     """After a search that finds nothing."""
-    search = openings.Search(MOST, MOST, lambda plain, n_closed: True)
+    search = openings.Search(MOST, MOST, lambda plain, n_closed, row: True)
     assert not list(search.nodes(content))
     return search
 
@@ -363,7 +363,7 @@ def test_a_block_has_so_many_bytes_of_them(outer: type, monkeypatch: pytest.Monk
     with pytest.raises(FormatError, match="bzip2"):
         openings.close_content(opening.body, opening.side, len(content))
     monkeypatch.setattr(finding, "MAX_BZIP2", n_bytes - 1)
-    nodes = list(openings.Search(MOST, MOST, lambda plain, n_closed: True).nodes(content))
+    nodes = list(openings.Search(MOST, MOST, lambda plain, n_closed, row: True).nodes(content))
     assert all(node.n_bzip2 < n_bytes for node in nodes)
 
 

@@ -62,7 +62,7 @@ def test_fonts_that_have_no_end_are_not_tried_for_ever(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(fonts, "deciphered", noting)
     monkeypatch.setattr(finding, "MAX_FONTS", 1 << 15)
-    assert not list(openings.Search(1 << 20, 1 << 20, lambda plain, n_closed: True).nodes(start * 1000))
+    assert not list(openings.Search(1 << 20, 1 << 20, lambda plain, n_closed, row: True).nodes(start * 1000))
     assert 1 << 15 <= sum(n for n in n_bytes if n > fonts.LOOKED_AT) <= 1 << 16
 
 
@@ -75,7 +75,7 @@ def test_a_font_is_deciphered_no_farther_than_the_next(monkeypatch: pytest.Monke
         return deciphered(data, key)
 
     monkeypatch.setattr(fonts, "deciphered", noting)
-    assert len(list(openings.Search(1 << 20, 1 << 20, lambda plain, n_closed: True).nodes(content))) == 30
+    assert len(list(openings.Search(1 << 20, 1 << 20, lambda plain, n_closed, row: True).nodes(content))) == 30
     assert n_bytes < 2.2 * len(content)
 
 

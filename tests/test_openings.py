@@ -141,7 +141,7 @@ def test_what_only_looks_like_base64_is_not_tried_for_ever(monkeypatch: pytest.M
         for encode in (base64.b64encode, base64.urlsafe_b64encode)
         for _ in range(500)
     )
-    search = openings.Search(MOST, MOST, lambda plain, n_closed: True)
+    search = openings.Search(MOST, MOST, lambda plain, n_closed, row: True)
     monkeypatch.setattr(finding, "MAX_LOST_BASE64", 1 << 18)
     assert not list(search.nodes(content)) and 1 << 18 < search.n_lost_base64 < (1 << 18) + 2 * len(content)
 
@@ -153,7 +153,7 @@ def test_headers_that_lead_nowhere_are_not_tried_for_ever() -> None:
     for at in range(0, size - 100, 40):
         left = size - at - len(head) - 4
         content[at : at + len(head) + 4] = head + struct.pack("<HH", left, left ^ 0xFFFF)
-    search = openings.Search(MOST, MOST, lambda plain, n_closed: True)
+    search = openings.Search(MOST, MOST, lambda plain, n_closed, row: True)
     assert not list(search.nodes(bytes(content))) and search.n_lost["gzip"] == finding.MAX_MARKED
 
 

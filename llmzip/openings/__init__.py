@@ -13,11 +13,22 @@ from llmzip.openings.finding import Incomplete, Judge, Search
 from llmzip.openings.kinds import ZIP
 from llmzip.openings.numbers import Numbers
 from llmzip.openings.streams import WINDOW, State
-from llmzip.openings.views import MAX_BZIP2, MAX_FONTS, MAX_NODES, Node, Reader, View, count_kinds, view_of, write
+from llmzip.openings.views import (
+    MAX_BZIP2,
+    MAX_FONTS,
+    MAX_NODES,
+    Node,
+    Reader,
+    View,
+    count_kinds,
+    row_of,
+    view_of,
+    write,
+)
 
 __all__ = [
     "MAX_BZIP2", "MAX_FONTS", "MAX_NODES", "ZIP", "Closed", "Incomplete", "Judge", "Node", "Opening", "Search", "State",
-    "body_of", "close_content", "find_directory", "list_side", "opening_of",
+    "body_of", "close_content", "find_directory", "list_side", "opening_of", "row_of",
 ]  # fmt: skip
 
 # Where that is from which a stream at the start of the content goes on: nowhere, in the memory of the group, in front
@@ -39,6 +50,7 @@ class Opening(NamedTuple):
     side: bytes
     window: bytes  # what the next content goes on from; empty: from nothing
     found: tuple[Kinds, ...]
+    row: int  # bytes of a row of most of what was opened; 0: not known
 
     def summary(self) -> str:
         """What was opened, in words: "30 zip (18558 to 31350 bytes), 1 directory (2010 to 424 bytes)"."""
@@ -76,7 +88,7 @@ def opening_of(content: bytes, nodes: Sequence[Node], window: bytes = b"", befor
         return None
     if closed.content != content:
         return None
-    return Opening(body, side, closed.window, _list(view, {}))
+    return Opening(body, side, closed.window, _list(view, {}), row_of(nodes))
 
 
 def body_of(node: Node) -> bytes:

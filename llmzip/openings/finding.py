@@ -42,8 +42,8 @@ MAX_MARKED = 1 << 10  # headers of a kind that lead nowhere, in one go: each may
 MAX_UNMARKED = 1 << 13  # zlib headers that nothing announces, nearly all wrong at once: machine code has 800 in a MiB
 PATIENCE = 1 << 6  # bytes that nothing is lost by, at the end of what is known: a header may be cut there
 
-# Whether what a stream of so many bytes holds is coded smaller than the stream itself.
-Judge = Callable[[bytes, int], bool]
+# Whether what a stream of so many bytes holds, in rows of so many (0: not known), is coded smaller than the stream.
+Judge = Callable[[bytes, int, int], bool]
 
 _ZLIB_PAIRS = [(re.escape(bytes([first])), re.escape(bytes(seconds))) for first, seconds in ZLIB_HEADERS.items()]
 # Each begins with one of few bytes: so most others are gone past at once.
@@ -149,11 +149,11 @@ class Search:
         around = kind.unwrap(content[start:first], opened.plain, content[first:end], tail, opened.state is None)
         if around is None:
             return None
-        inside = self._inside(opened.plain, depth)
-        if not inside and not self._pays(opened.plain, opened.size - len(opened.recipe)):
+        inside, row = self._inside(opened.plain, depth), kind.row(content, start)
+        if not inside and not self._pays(opened.plain, opened.size - len(opened.recipe), row):
             return None
         return Node(
-            kind, start, around.size, around.head, around.fields, opened.plain, inside, opened.recipe, opened.state
+            kind, start, around.size, around.head, around.fields, opened.plain, inside, opened.recipe, opened.state, row
         )
 
     def _cut(self, content: bytes, first: int, opened: Opened, before: State | None) -> Opened:
@@ -176,9 +176,9 @@ class Search:
             found.append(node)
         return tuple(found)
 
-    def _pays(self, plain: bytes, n_closed: int) -> bool:
+    def _pays(self, plain: bytes, n_closed: int, row: int = 0) -> bool:
         """Whether coding what a stream holds takes less than coding the stream."""
-        return n_closed > 0 and (is_text(plain) or self.judge(plain, n_closed))
+        return n_closed > 0 and (is_text(plain) or self.judge(plain, n_closed, row))
 
     def _png(self, content: bytes, start: int, more: bool, depth: int) -> Node | None:
         if start < 0:
@@ -206,10 +206,11 @@ class Search:
             opened.plain,
             (),
             opened.recipe,
+            row=PNG.row(content, start),
         )
         if PNG.wrap(PNG.TYPE, node.plain, stream[2 : 2 + opened.size], node.fields) != content[start:end]:
             return None
-        return node if self.judge(opened.plain, opened.size - len(opened.recipe)) else None
+        return node if self.judge(opened.plain, opened.size - len(opened.recipe), node.row) else None
 
     def _font(self, content: bytes, start: int, more: bool) -> Node | None:
         if not FONT.begins(content, start):

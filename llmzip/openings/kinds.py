@@ -18,6 +18,7 @@ MIN_PLAIN = 24  # bytes of what a stream holds, below which it is not worth a pl
 MIN_UNMARKED = 64  # the same, of a zlib stream that nothing announces
 MIN_CHUNK = 8  # bytes of the chunks of a PNG
 MAX_NAME = 4096  # bytes of a name or a comment in a head
+LOOKED_BACK = 1 << 12  # bytes before a stream in which it is looked for what tells of its rows
 
 # The first bytes of zlib headers, each with those that may follow: 16 bits divisible by 31, without a dictionary.
 ZLIB_HEADERS = {
@@ -57,6 +58,13 @@ class Kind:
     def wrap(self, head: bytes, plain: bytes, stream: bytes, fields: tuple[int, ...]) -> bytes:
         """The inverse."""
         return head + stream
+
+    def row(self, content: bytes, at: int) -> int:
+        """Bytes of a row of what the stream at `at` holds, if what stands before it tells; 0: it does not.
+
+        Only a hint of what records there may be.
+        """
+        return 0
 
 
 class _Checked(Kind):
@@ -116,6 +124,24 @@ class Pdf(_Checked):
     def checksum(self, plain: bytes) -> bytes:
         return zlib.adler32(plain).to_bytes(4, "big")
 
+    def row(self, content: bytes, at: int) -> int:
+        """By the dictionary of the object: of a predictor, of an image, of a table of references."""
+        start = content.rfind(b"obj", max(0, at - LOOKED_BACK), at)
+        dictionary = content[start:at] if start >= 0 else b""
+
+        def value(name: bytes, default: int) -> int:
+            found = re.search(rb"/%b\s+(\d{1,5})\b" % name, dictionary)
+            return int(found[1]) if found else default
+
+        predictor, bits = value(b"Predictor", 1), value(b"BitsPerComponent", 8)
+        if predictor > 1:  # from 10 on each row begins with a byte that names a filter
+            return (value(b"Columns", 1) * value(b"Colors", 1) * bits + 7) // 8 + (predictor >= 10)
+        if re.search(rb"/Subtype\s*/Image\b", dictionary):
+            colors = 4 if b"CMYK" in dictionary else 1 if re.search(b"Gray|Indexed|ImageMask", dictionary) else 3
+            return (value(b"Width", 0) * colors * bits + 7) // 8
+        widths = re.search(rb"/W\s*\[\s*(\d)\s+(\d)\s+(\d)\s*\]", dictionary)
+        return sum(map(int, widths.groups())) if widths else 0
+
 
 class Zlib(Pdf):
     """A zlib stream anywhere: short ones are believed for the sake of their checksum alone."""
@@ -126,6 +152,9 @@ class Zlib(Pdf):
 
     def is_likely(self, plain: bytes, stream: bytes, ended: bool) -> bool:
         return not ended and len(stream) >= 1 << 12 and len(plain) > len(stream)
+
+    def row(self, content: bytes, at: int) -> int:
+        return 0
 
     def unwrap(self, head: bytes, plain: bytes, stream: bytes, tail: bytes, ended: bool) -> Stream | None:
         return None if len(plain) < MIN_UNMARKED else super().unwrap(head, plain, stream, tail, ended)
@@ -182,6 +211,7 @@ class Png(Kind):
     mark = re.compile(b"IDAT")
     fields = ("zlib", "chunk")
     TYPE = b"IDAT"
+    CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # noqa: RUF012  # of each type of color
 
     def head_size(self, data: bytes, at: int, fields: tuple[int, ...] = ()) -> int:
         return len(self.TYPE)
@@ -196,6 +226,14 @@ class Png(Kind):
 
     def _chunk(self, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + self.TYPE + data + struct.pack(">I", binascii.crc32(self.TYPE + data))
+
+    def row(self, content: bytes, at: int) -> int:
+        """By the header of the image; none of one that is interlaced."""
+        start = content.rfind(b"IHDR", max(0, at - LOOKED_BACK), at)
+        if start < 0 or start + 17 > at:
+            return 0
+        width, _, depth, color, _, _, is_interlaced = struct.unpack_from(">IIBBBBB", content, start + 4)
+        return 0 if is_interlaced else 1 + (width * self.CHANNELS.get(color, 0) * depth + 7) // 8
 
     def joined(self, content: bytes, at: int) -> tuple[bytes, int, int] | None:
         """The zlib stream of the chunks that begin at `at`, the size of each but the last (0: one), where they end."""

@@ -3,6 +3,7 @@
 Nodes are what `finding` finds; here they become body and side information, and content again.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +38,7 @@ class Node:
     inside: tuple["Node", ...] = ()
     recipe: bytes = b""
     left: streams.State | None = None  # what the same stream goes on from, after the node; None: it has ended
+    row: int = 0  # bytes of a row of what it holds, where that is known
 
     @property
     def end(self) -> int:
@@ -61,6 +63,17 @@ class Node:
     def n_body(self) -> int:
         """Bytes of the body."""
         return len(self.head) + len(self.plain) + sum(node.n_body - node.size for node in self.inside)
+
+
+def row_of(nodes: Sequence[Node]) -> int:
+    """Bytes of a row of most of what these hold, nodes inside instead of what holds them; 0: not known."""
+    sizes: Counter[int] = Counter()
+    left = list(nodes)
+    while left:
+        node = left.pop()
+        sizes[node.row] += len(node.plain) - sum(len(inner.plain) for inner in node.inside)
+        left += node.inside
+    return max(sizes, key=sizes.__getitem__, default=0)
 
 
 @dataclass
