@@ -89,7 +89,7 @@ def _sample(body: bytes, size: int = SAMPLE_SIZE) -> bytes:
 
 def _stretches(body: bytes, row: int) -> bytes:
     """Some rows from each quarter of a picture, which is not the same all over."""
-    size = min(max(ROWS, SAMPLE_SIZE // 4 // row) * row, len(body) // 16)
+    size = min(max(ROWS, SAMPLE_SIZE // 4 // row) * row, max(2 * row, len(body) // 16), len(body) // 4)
     return b"".join(body[at : at + size] for at in range(len(body) // 8, len(body), len(body) // 4))
 
 
