@@ -19,6 +19,7 @@ from opened import drawing, gzipped, open_content, png, prose
 import llmzip
 from llmzip import bzip2, native, openings
 from llmzip.bzip2 import fused, reference
+from llmzip.container import max_opened_size
 from llmzip.errors import FormatError
 from llmzip.models.toy import ToyModel
 from llmzip.openings import finding, views
@@ -312,12 +313,32 @@ def searched(content: bytes) -> openings.Search:
     return search
 
 
-def test_headers_and_others_are_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finding, "MAX_LOST_BZIP2", 1 << 21)
-    damaged = bz2.compress(prose(3000))[:-5] + b"wrong"
-    for stream in (b"BZh91AY&SY", damaged, others(prose(3000))):
-        n_lost = searched(stream * 100).n_lost_bzip2
-        assert 1 << 21 < n_lost <= (1 << 21) + finding.LOST_BZIP2 + 3000
+def wrong(plain: bytes) -> bytes:
+    """A stream that is found wrong at the end of its block."""
+    stream = bytearray(bz2.compress(plain))
+    stream[10] ^= 1
+    return bytes(stream)
+
+
+@pytest.mark.parametrize("stream", [b"BZh91AY&SY", bz2.compress(prose(3000))[:-5] + b"wrong", others(prose(3000))])
+def test_headers_and_others_are_not_tried_for_ever(stream: bytes) -> None:
+    search = searched(stream * 100)
+    assert 0 < search.most_lost_bzip2 < search.n_lost_bzip2 <= search.most_lost_bzip2 + finding.LOST_BZIP2 + 3000
+
+
+def test_what_a_wrong_block_holds_is_counted() -> None:
+    """Runs: 42 bytes that hold 3 MiB."""
+    n_lost = searched(wrong(bytes(3 << 20))).n_lost_bzip2
+    assert n_lost > 2 << 20
+
+
+def test_streams_in_streams_are_not_opened_beyond_what_a_block_may_have() -> None:
+    """Each holds less than 200 times as much, the two of them 39 000 times."""
+    inner = bz2.compress(b"the cat sat on a mat. " * 814)
+    content = bz2.compress(inner * 760)
+    search = openings.Search(MOST, MOST, lambda plain, n_closed, row: True)
+    (node,) = search.nodes(content)
+    assert node.inside and node.n_body <= max_opened_size(len(content)) + len(node.plain)
 
 
 def test_no_more_is_unpacked_than_may_be() -> None:

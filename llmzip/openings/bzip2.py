@@ -9,7 +9,9 @@ from llmzip import bzip2
 from llmzip.errors import FormatError
 from llmzip.openings.kinds import Kind
 
-STEP = 1 << 16  # bytes that are looked at together: what follows a stream is copied no more than that
+# Bytes that are looked at, and made, together: what follows a stream is copied no more than that, and what a block
+# holds that is found wrong at its end is known.
+STEP = 1 << 16
 
 
 class Unpacked(NamedTuple):
@@ -45,7 +47,7 @@ class Bzip2(Kind):
                 return Unpacked(bytes(plain), 0, is_cut=True)
             end += len(piece)
             try:
-                plain += decompressor.decompress(piece, most + 1 - len(plain))
+                plain += decompressor.decompress(piece, min(STEP, most + 1 - len(plain)))
             except OSError:
                 return Unpacked(bytes(plain), 0)
         is_whole = decompressor.eof and len(plain) <= most

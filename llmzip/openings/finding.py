@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from llmzip import segments
+from llmzip.container import max_opened_size
 from llmzip.errors import FormatError
 from llmzip.openings import attachments, streams
 from llmzip.openings.attachments import BASE64
@@ -36,7 +37,8 @@ MIN_LONE_BASE64 = 1 << 13  # bytes of what base64 holds, if it is not text and h
 MAX_INSIDE = MAX_NODES >> 2  # nodes in what a stream holds
 MIN_BASE64 = 512  # bytes of text, below which it is not worth it
 MAX_LOST_BASE64 = 1 << 24  # bytes of what looks like it and is none, tried from each of its lines on
-MAX_LOST_BZIP2 = 1 << 26  # bytes that bzip2 streams hold which stay closed
+# Bytes that bzip2 streams hold which stay closed: always, and for each byte that is searched.
+LOST_ALWAYS, LOST_SHARE = 1 << 20, 64
 LOST_BZIP2 = 1 << 18  # what a header that leads nowhere counts for: a block may be unpacked that is found wrong then
 MAX_MARKED = 1 << 10  # headers of a kind that lead nowhere, in one go: each may cost reading all that follows
 MAX_UNMARKED = 1 << 13  # zlib headers that nothing announces, nearly all wrong at once: machine code has 800 in a MiB
@@ -80,6 +82,8 @@ class Search:
     n_fonts: int = field(default=0, init=False)  # bytes that were deciphered
     n_bzip2: int = field(default=0, init=False)  # bytes that bzip2 streams hold, in one outermost node
     n_lost_bzip2: int = field(default=0, init=False)  # the same of those that led nowhere, and what each counts for
+    most_lost_bzip2: int = field(default=0, init=False)
+    most_body: int = field(default=0, init=False)  # bytes of the body of one outermost node
 
     def nodes(
         self, content: bytes, start: int = 0, *, stop: int | None = None, more: bool = False, depth: int = 0
@@ -91,6 +95,8 @@ class Search:
         """
         stop = len(content) if stop is None else stop
         at = start
+        if not depth:
+            self.most_lost_bzip2 = LOST_ALWAYS + LOST_SHARE * stop
         for name, place, place_end in _places(content, stop):
             if place < at:
                 continue
@@ -149,7 +155,7 @@ class Search:
         around = kind.unwrap(content[start:first], opened.plain, content[first:end], tail, opened.state is None)
         if around is None:
             return None
-        inside, row = self._inside(opened.plain, depth), kind.row(content, start)
+        inside, row = self._inside(opened.plain, around.size, depth), kind.row(content, start)
         if not inside and not self._pays(opened.plain, opened.size - len(opened.recipe), row):
             return None
         return Node(
@@ -165,13 +171,15 @@ class Search:
                 return shorter
         return opened
 
-    def _inside(self, plain: bytes, depth: int) -> tuple[Node, ...]:
-        """What is in it, until that is too much."""
+    def _inside(self, plain: bytes, size: int, depth: int) -> tuple[Node, ...]:
+        """What is in it, until that is too much for a node of so many bytes of content."""
         found: list[Node] = []
+        if not depth:
+            self.most_body = min(self.max_plain, max_opened_size(size))
         n_body = n_nodes = 0
         for node in self.nodes(plain, depth=depth + 1) if depth < MAX_DEPTH else ():
             n_body, n_nodes = n_body + node.n_body, n_nodes + node.n_nodes
-            if n_body > self.max_plain or n_nodes > MAX_INSIDE:
+            if n_body > self.most_body or n_nodes > MAX_INSIDE:
                 break
             found.append(node)
         return tuple(found)
@@ -224,7 +232,7 @@ class Search:
         return None if plain is None else Node(FONT, start, len(plain), b"", (), plain)
 
     def _bzip2(self, content: bytes, start: int, more: bool, depth: int) -> Node | None:
-        if self.n_lost_bzip2 > MAX_LOST_BZIP2:
+        if self.n_lost_bzip2 > self.most_lost_bzip2:
             return None
         plain, size, is_cut = BZIP2.unpack(content, start, min(self.max_plain, MAX_BZIP2 - self.n_bzip2))
         if is_cut and more:
@@ -233,7 +241,7 @@ class Search:
         is_worth_it = MIN_PLAIN <= len(plain) <= MAX_RATIO * size
         if is_worth_it and BZIP2.is_ours(content[start : start + size], plain, level):
             self.n_bzip2 += len(plain)
-            inside = self._inside(plain, depth)
+            inside = self._inside(plain, size, depth)
             if inside or self._pays(plain, size):
                 return Node(BZIP2, start, size, b"", (level,), plain, inside)
         self.n_lost_bzip2 += LOST_BZIP2 + len(plain)
@@ -248,7 +256,7 @@ class Search:
             raise Incomplete(start)
         if len(plain) > self.max_plain:
             return None
-        inside = self._inside(plain, depth)
+        inside = self._inside(plain, around.size, depth)
         if not inside and not is_text(plain) and len(plain) < MIN_LONE_BASE64:
             return None
         return Node(BASE64, start, around.size, b"", around.fields, plain, inside)
