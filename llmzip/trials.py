@@ -29,7 +29,7 @@ OPENED_SHARE = 0.98  # of what a stream holds: one of more bytes than that holds
 MIN_OPENED_TRIAL = 1 << 15  # bytes of what a stream holds, below which nothing is tried
 # Twice the part that others spare a sample which takes half its size in a memory of its own.
 TAUGHT = 0.2
-ROWS = 4  # that a sample of known ones has
+ROWS, MAX_SAMPLE = 4, 1 << 17  # that a sample of known rows has, and bytes of it at most
 MIN_TRIAL = 1 << 13  # bytes: below, the model nearly always earns its time
 
 
@@ -65,7 +65,7 @@ def is_worth_opening(plain: bytes, n_closed: int, row: int = 0) -> bool:
 
 def stride_of(body: bytes, row: int = 0) -> int:
     """Bytes of a record; 0 if none are found. `row`: what it may well be, if that is known."""
-    sample = _sample(body, max(SAMPLE_SIZE, min(ROWS * row, len(body) // TRIAL_SHARE)))
+    sample = _sample(body, max(SAMPLE_SIZE, min(ROWS * row, len(body) // TRIAL_SHARE, MAX_SAMPLE)))
     return min(_strides(sample, row=row), key=lambda stride: _coded_size(sample, stride))
 
 
@@ -89,7 +89,7 @@ def _sample(body: bytes, size: int = SAMPLE_SIZE) -> bytes:
 
 def _stretches(body: bytes, row: int) -> bytes:
     """Some rows from each quarter of a picture, which is not the same all over."""
-    size = min(max(ROWS, SAMPLE_SIZE // 4 // row) * row, max(2 * row, len(body) // 16), len(body) // 4)
+    size = min(max(ROWS, SAMPLE_SIZE // 4 // row) * row, max(SAMPLE_SIZE // 2, len(body) // 16), MAX_SAMPLE // 4)
     return b"".join(body[at : at + size] for at in range(len(body) // 8, len(body), len(body) // 4))
 
 

@@ -7,7 +7,7 @@ import pytest
 from opened import png
 
 import llmzip
-from llmzip import openings
+from llmzip import openings, trials
 from llmzip.cuts import LEAST_PICTURE, Cutter
 from llmzip.openings import kinds
 from llmzip.openings.views import Node
@@ -81,3 +81,19 @@ def test_a_picture_is_coded_by_its_rows() -> None:
     content = picture(3000)
     packed = compressor.compress(content) + compressor.flush()
     assert "records of 3001 bytes" in " ".join(said) and llmzip.decompress(packed) == content
+
+
+@pytest.mark.parametrize("row", [2, 3001, 70_000, 1 << 37])
+def test_a_sample_of_rows_is_no_longer_than_others_by_much(row: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a header says: at most a quarter of what is judged, if that is long."""
+    sizes: list[int] = []
+
+    def noting(sample: bytes, stride: int) -> int:
+        sizes.append(len(sample))
+        return len(sample)
+
+    monkeypatch.setattr(trials, "_coded_size", noting)
+    body = bytes(range(256)) * 4096
+    trials.is_worth_opening(body, 1000, row)
+    trials.stride_of(body, row)
+    assert trials.SAMPLE_SIZE <= min(sizes) and max(sizes) <= trials.MAX_SAMPLE and len(sizes) <= 6
