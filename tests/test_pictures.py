@@ -97,3 +97,12 @@ def test_a_sample_of_rows_is_no_longer_than_others_by_much(row: int, monkeypatch
     trials.is_worth_opening(body, 1000, row)
     trials.stride_of(body, row)
     assert trials.SAMPLE_SIZE <= min(sizes) and max(sizes) <= trials.MAX_SAMPLE and len(sizes) <= 6
+
+
+def test_what_a_sample_says_of_a_picture_that_is_mostly_blank_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "_coded_size", lambda sample, stride: len(sample) // 50)
+    body = bytes(1_000_000)  # of which the sample makes 16 080
+    assert [trials.is_worth_opening(body, n, 3000) for n in (5_000, 10_000, 20_000)] == [False, True, True]
+    assert [trials.is_worth_opening(body, n) for n in (5_000, 10_000, 20_000)] == [False, False, True]
+    monkeypatch.setattr(trials, "_coded_size", lambda sample, stride: len(sample) // 5)
+    assert [trials.is_worth_opening(body, n, 3000) for n in (150_000, 170_000)] == [False, True]
