@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,7 +40,7 @@ class Unit:
     window: bytes = b""  # that the node goes on from
     stays: bool = False  # in one with the unit before
 
-    @property
+    @cached_property
     def row(self) -> int:
         """Bytes of a row of a picture of some size; 0: it is none."""
         if self.node is None or len(self.body) < LEAST_PICTURE:

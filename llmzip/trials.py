@@ -58,9 +58,8 @@ def is_worth_opening(plain: bytes, n_closed: int, row: int = 0) -> bool:
         return False
     if len(plain) < MIN_OPENED_TRIAL:
         return True
-    sample = _sample(plain, max(SAMPLE_SIZE // 4, min(SAMPLE_SIZE, len(plain) // 16)))
-    if row:
-        sample = _stretches(plain, row)
+    size = max(SAMPLE_SIZE // 4, min(SAMPLE_SIZE, len(plain) // 16))
+    sample = _stretches(plain, row) if row else _sample(plain, size)
     strides = _strides(sample, 1, row) if row or len(sample) == SAMPLE_SIZE else [0]
     share = min(_coded_size(sample, stride) for stride in strides) / len(sample)
     trust = BLANK if row and BLANK_SHARE * n_closed < len(plain) else 1.0
