@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from llmzip.errors import FormatError
 from llmzip.primitives import Side, create_varint
 
-# bytes: a copy costs some 8 bytes, and so much does the adaptive layer take for a repeat of this size (lab-log.md)
-MIN_COPY = 4096
+# bytes: a copy costs some 8 bytes and what the predictor knew of the place, which it takes for as much (lab-log.md)
+MIN_COPY = 8192
 MIN_COPY_WRITTEN = 256  # what the format allows: bounds the number of copies in a body
 HASHED = 1024  # bytes hashed together; two copies of MIN_COPY bytes share a hashed block whatever their offsets
 HASH_BITS = 20

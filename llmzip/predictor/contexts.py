@@ -17,6 +17,11 @@ def class_of(c: int) -> int:
     return 5 if c == 32 else 6 if c in b"\n\r\t" else 7 if c in b",.;:" else 0
 
 
+def kind_of(c: int) -> int:
+    """What tables of histories are told apart by."""
+    return 3 if c >= 128 else 2 if c in LETTERS else int(c in DIGITS)
+
+
 def joined(*numbers: int) -> int:
     """The hash of the first with the second, of that with the third, and so on."""
     h = numbers[0]
@@ -34,7 +39,7 @@ class Lane:
         self.matches = [Match() for _ in range(MATCHES)]
         self.mask = self.skeleton = self.marks = 0
         self.word = self.word1 = self.word2 = self.letters = self.first = self.word_length = 0
-        self.masked = self.masked1 = self.number = 0
+        self.masked = self.masked1 = self.number = self.compared = self.digits = 0
         self.field_classes, self.field_known, self.field, self.place = 0, [0] * STACK, 0, 0
         self.punctuation = self.shape = self.head = self.head1 = self.parent = 0
         self.outline, self.indents, self.depth, self.indent, self.indenting = [0] * STACK, [0] * STACK, 0, 0, 0
@@ -59,6 +64,7 @@ def follow_text(memory: Memory, lane: Lane, c: int, stride: int) -> None:
     if stride:
         _follow_records(memory, lane, c, before)
         return
+    _follow_comparison(lane, c)
     _follow_characters(lane, c)
     _follow_fields(lane, c, before)
     _follow_brackets(lane, c)
@@ -106,6 +112,23 @@ def _follow_numbers(lane: Lane, c: int, before: int) -> None:
     masked = 48 if c in DIGITS else c
     lane.mask = (lane.mask << 8 | masked) & _M64
     lane.masked = hash32(lane.masked, masked)
+
+
+def _follow_comparison(lane: Lane, c: int) -> None:
+    """How the number so far compares with the one at its place in the line before.
+
+    0 the same; 1, 2 one more, one less where they part; 3, 4 more, less; 5 there is none.
+    """
+    if c not in DIGITS:
+        lane.compared = lane.digits = 0
+        return
+    more, lane.digits = c - lane.aligned_byte, lane.digits + 1
+    if lane.compared:
+        return
+    if lane.aligned_byte not in DIGITS:
+        lane.compared = 5
+    elif more:
+        lane.compared = {1: 1, -1: 2}.get(more, 3 if more > 0 else 4)
 
 
 def _follow_characters(lane: Lane, c: int) -> None:
@@ -241,7 +264,7 @@ def find_contexts(memory: Memory, lane: Lane, stride: int) -> None:
 def _text_contexts(memory: Memory, lane: Lane) -> list[int]:
     c1, word, two = lane.c1, hash32(lane.word, lane.c1), lane.c1 | lane.c2 << 8
     low, high = lane.skeleton & _M32, lane.skeleton >> 32
-    e0, e1, e2 = (match.expected + 1 for match in lane.matches[:3])
+    e0, e1, e2, e3 = (match.expected + 1 for match in lane.matches)
     aligned2 = memory.data[lane.aligned + 1] if lane.aligned + 1 < lane.line else 0
     above2 = lane.line_second + lane.column
     last = memory.data[above2] if above2 < lane.line_before else 0
@@ -275,6 +298,9 @@ def _text_contexts(memory: Memory, lane: Lane) -> list[int]:
         joined(lane.word, lane.word1, lane.word2),
         hash32(hash32(lane.field_classes, lane.field_known[lane.field % STACK]), hash32(lane.field, c1)),
         hash32(lane.above | last << 8 | c1 << 16, 0),
+        hash32(lane.compared | lane.aligned_byte << 8 | aligned2 << 16, hash32(low, lane.digits)),
+        hash32(e3, low),
+        hash32(e3, lane.masked),
     ]
 
 

@@ -16,7 +16,7 @@ from llmzip.predictor.prior import FIRST_APMS, Mode, Prior, mode_of
 from llmzip.predictor.recording import PARTIES, PARTY_TOP, RECORD, most_decisions
 from llmzip.predictor.spelling import Spelling
 
-_LANE_BYTES, _LINE_BYTES, _END_BYTES = 2096, 64, 8
+_LANE_BYTES, _LINE_BYTES, _END_BYTES = 2136, 64, 8
 _BEFORE = 64  # zeros before the first byte of a group
 _AFTER = 8  # and zeros after the last
 _ROOM = 24  # bytes that a byte takes at the very worst: eight bits or nine of 2^-20
@@ -52,9 +52,9 @@ class _Spelling(Structure):
 class _Predictor(Structure):
     _fields_ = (
         *((name, c_void_p) for name in (
-            "squash", "reciprocal", "stretch", "log2", "lines", "ends", "histories", "match_cells", "model_cells",
-            "apms", "first_apms", "biases", "weights", "seconds", "latest", "followers", "followers1", "followers3",
-            "data", "flags", "lanes",
+            "squash", "reciprocal", "stretch", "log2", "lines", "ends", "histories", "run_cells", "match_cells",
+            "model_cells", "apms", "first_apms", "biases", "weights", "seconds", "latest", "followers", "followers1",
+            "followers3", "data", "flags", "lanes",
         )),
         *((name, c_int64) for name in ("n_lanes", "stride", "n_coded")),
         *((name, c_int32) for name in ("line_bits", "end_bits", "with_model")),
@@ -68,12 +68,13 @@ class _Predictor(Structure):
 _LAYOUT = (
     ctypes.sizeof(_Predictor), _LANE_BYTES, _LINE_BYTES, _END_BYTES, RECORD.itemsize, PARTIES, PARTY_TOP, 16,
     _Predictor.coder.offset, _Predictor.spelling.offset, tables.TEXT_CONTEXTS, tables.TOKEN_CONTEXTS,
-    tables.RECORD_CONTEXTS, len(tables.WITH_MODEL), tables.MATCHES, tables.PLAIN_INPUTS, tables.INPUTS, tables.SETS,
-    tables.SECONDS, tables.SECOND_ROWS, tables.APMS, tables.MODEL_APMS, tables.BUCKETS, tables.TOP, tables.WEIGHT_TOP,
-    tables.SECOND_TOP, tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST, tables.BOOST_BYTES,
-    tables.RECORD_BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.MATCH_LIMIT, tables.MODEL_LIMIT,
-    tables.APM_LIMIT, tables.LATEST_BITS, tables.APM_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK,
-    tables.MOST_MISSES, tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK, tables.GROUP, *tables.SET_ROWS,
+    tables.RECORD_CONTEXTS, len(tables.WITH_MODEL), tables.MATCHES, tables.HISTORY_SETS, tables.TOKEN_ENDS,
+    tables.INPUTS, tables.SETS, tables.SECONDS, tables.SECOND_ROWS, tables.APMS, tables.MODEL_APMS, tables.BUCKETS,
+    tables.TOP, tables.WEIGHT_TOP, tables.SECOND_TOP, tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST,
+    tables.BOOST_BYTES, tables.RECORD_BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.RUN_LIMIT,
+    tables.MATCH_LIMIT, tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, tables.APM_BITS, PAST_END,
+    tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES, tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK,
+    tables.GROUP, *tables.SET_ROWS,
 )  # fmt: skip
 
 

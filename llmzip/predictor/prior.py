@@ -32,18 +32,20 @@ from llmzip.predictor.tables import (
 )
 
 MODES = PLAIN, WITH_MODEL, RECORDS = range(3)
+N_CONTEXTS = tables.TEXT_CONTEXTS, len(tables.WITH_MODEL), tables.RECORD_CONTEXTS  # in use in each
 STRONG = 3  # made of WITH_MODEL
 BIAS_STEP = 32
 UNTRIED, TRUSTED = 2000, 24000  # first weights, where nothing is fitted: of what has to be learnt, and of the model
 _MEAN_STEP, _STEP, _STRETCH_STEP, _LEAST_BIAS = 16, 6144, 32, 4
-_CELLS = "histories", "match_cells", "model_cells"
+_CELLS = "histories", "run_cells", "match_cells", "model_cells"
 
 
 @dataclass
 class Mode:
     weights: NDArray[np.int32]  # (rows of all sets, INPUTS)
     seconds: NDArray[np.int32]  # (SECONDS, SECOND_ROWS, 16), SETS + 1 of them in use
-    histories: NDArray[np.uint32]  # (2, CONTEXTS, 1024): what so many zeros and ones come to; of bits, of token ends
+    histories: NDArray[np.uint32]  # (HISTORY_SETS, CONTEXTS, 1024): what so many zeros and ones come to
+    run_cells: NDArray[np.uint32]  # (8, CONTEXTS) that the byte that came last comes again, by its bits that have
     match_cells: NDArray[
         np.uint32
     ]  # (MATCHES, 64, 2, 2) by length, misses and kind of decision: that the match is right
@@ -76,15 +78,16 @@ FIRST_APMS = _first_apms()
 def blank() -> Prior:
     """What is assumed where nothing is fitted."""
     return Prior(
-        tuple(_blank_mode() for _ in MODES), np.zeros((APMS + MODEL_APMS, 1 << tables.APM_BITS), dtype=np.int8)
+        tuple(_blank_mode(mode) for mode in MODES), np.zeros((APMS + MODEL_APMS, 1 << tables.APM_BITS), dtype=np.int8)
     ).completed()
 
 
-def _blank_mode() -> Mode:
-    row = np.full(INPUTS, UNTRIED, dtype=np.int32)
-    row[tables.CONSTANT_INPUT + 1 : tables.TOKEN_INPUTS] = 0
-    row[tables.MODEL_INPUTS] = TRUSTED
-    row[tables.MODEL_INPUTS + 2 + MODEL_APMS :] = 0
+def _blank_mode(mode: int) -> Mode:
+    row, model = np.zeros(INPUTS, dtype=np.int32), tables.model_inputs(N_CONTEXTS[mode])
+    row[:model] = UNTRIED
+    if mode == WITH_MODEL:
+        row[model : model + tables.SAID_BY_MODEL] = UNTRIED
+        row[model] = TRUSTED
     second = np.zeros(16, dtype=np.int32)
     second[:SETS] = (1 << 16) // SETS  # the mean of the sets
     zeros, ones = np.arange(1024) >> 6, np.arange(1024) >> 2 & 15
@@ -95,7 +98,8 @@ def _blank_mode() -> Mode:
     return Mode(
         np.tile(row, (sum(SET_ROWS), 1)),
         np.tile(second, (SECONDS, SECOND_ROWS, 1)),
-        np.tile(histories.astype(np.uint32), (2, CONTEXTS, 1)),
+        np.tile(histories.astype(np.uint32), (tables.HISTORY_SETS, CONTEXTS, 1)),
+        np.full((8, CONTEXTS), 1 << 31, dtype=np.uint32),
         np.broadcast_to(right.astype(np.uint32)[None, :, None, None], (tables.MATCHES, 64, 2, 2)).copy(),
         np.repeat(said.astype(np.uint32), 36).reshape(64, 9, 4),
     )
@@ -118,7 +122,7 @@ def _strong(mode: Mode) -> Mode:
 
     More is believed of it, and half as much of all else.
     """
-    weights, model = mode.weights >> 1, slice(tables.MODEL_INPUTS, tables.MODEL_INPUTS + 1)
+    weights, model = mode.weights >> 1, tables.model_inputs(N_CONTEXTS[WITH_MODEL])
     weights[:, model] = np.minimum(mode.weights[:, model] * 8 // 5, tables.WEIGHT_TOP)
     return replace(mode, weights=weights)
 

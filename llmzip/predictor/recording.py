@@ -6,7 +6,7 @@ Changes nothing that is coded. Twin of c/recording.h.
 import numpy as np
 
 from llmzip.predictor.learning import clip
-from llmzip.predictor.tables import CONSTANT_INPUT, MATCH_INPUTS, MODEL_INPUTS, SECONDS, SETS
+from llmzip.predictor.tables import SECONDS, SETS, constant_input, match_inputs, model_inputs
 
 CONTEXTS_SAY, MATCHES_SAY, MODEL_SAYS = range(3)
 PARTIES, PARTY_TOP = 3, 1 << 20
@@ -31,20 +31,20 @@ def most_decisions(n_bytes: int) -> int:
     return 9 * n_bytes
 
 
-def party_of(place: int) -> int:
-    """Whose an input is. The constant counts as a context."""
-    if place >= MODEL_INPUTS:
+def party_of(place: int, n_contexts: int) -> int:
+    """Whose an input is, so many contexts in use. The constant counts as a context."""
+    if place >= model_inputs(n_contexts):
         return MODEL_SAYS
-    return MATCHES_SAY if MATCH_INPUTS <= place < CONSTANT_INPUT else CONTEXTS_SAY
+    return MATCHES_SAY if match_inputs(n_contexts) <= place < constant_input(n_contexts) else CONTEXTS_SAY
 
 
-def parties(weights: list[list[int]], seconds: list[list[int]], inputs: list[int]) -> list[int]:
+def parties(weights: list[list[int]], seconds: list[list[int]], inputs: list[int], n_contexts: int) -> list[int]:
     """What each party adds to the stretch before it is limited."""
     sums = [0] * PARTIES
     for i in range(SETS):
         of_set, share = [0] * PARTIES, sum(row[i] for row in seconds)
         for j, (w, x) in enumerate(zip(weights[i], inputs, strict=True)):
-            of_set[party_of(j)] += w * x
+            of_set[party_of(j, n_contexts)] += w * x
         for party in range(PARTIES):
             sums[party] += (of_set[party] >> 16) * share
     return [clip(_divided(each >> 16), PARTY_TOP) for each in sums]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from llmzip.errors import FormatError
 from llmzip.predictor import tables
 from llmzip.predictor.coder import Reader, Writer
-from llmzip.predictor.contexts import Lane, class_of, find_contexts, follow_text
+from llmzip.predictor.contexts import Lane, class_of, find_contexts, follow_text, kind_of
 from llmzip.predictor.learning import Apms, clip, dot, hash32, learnt_cell, learnt_slot, limited, trained
 from llmzip.predictor.matching import DIGITS, Memory, follow_matches, length_class
 from llmzip.predictor.prior import Mode, Prior, mode_of
@@ -27,6 +27,7 @@ from llmzip.predictor.tables import (
     RECORD_BOOST_BYTES,
     SECOND_RATE_BITS,
     SECOND_TOP,
+    TOKEN_ENDS,
     TOP,
     log2_of,
 )
@@ -59,8 +60,10 @@ class Decision:
     """What a decision was made of, for learning. Slots are (line, place in it), cells (table, place in it)."""
 
     slots: list[tuple[list[int], int]]
+    last: list[int]  # of each context the byte that came last, or -1
     inputs: list[int] = field(default_factory=lambda: [0] * tables.INPUTS)
     cells: list[tuple[list[int], int]] = field(default_factory=list)
+    runs: list[tuple[int, int]] = field(default_factory=list)  # (run cell, bit)
     known: int = 0
     matched: list[int] = field(default_factory=lambda: [0] * tables.MATCHES)
     votes: list[tuple[int, int, int]] = field(default_factory=list)  # (match, cell, bit)
@@ -80,7 +83,8 @@ class Tables:
     def __init__(self, first: Mode) -> None:
         self._first, self._weights = first.weights, dict[int, list[int]]()
         self.seconds: list[list[list[int]]] = first.seconds[:, :, : tables.SETS + 1].tolist()
-        self.histories: list[list[int]] = first.histories.reshape(-1, 1024).tolist()
+        self.histories: list[list[list[int]]] = first.histories.tolist()
+        self.run_cells: list[int] = first.run_cells.ravel().tolist()
         self.match_cells: list[int] = first.match_cells.ravel().tolist()
         self.model_cells: list[int] = first.model_cells.ravel().tolist()
 
@@ -190,7 +194,7 @@ class Reference:
     def _code_end(self, lane: Lane, found: Range, whole: int, known: int) -> int:
         at = self._sums[found.low + whole]
         place = Place(END, odds(at - self._sums[found.low], self._sums[found.high] - at), 0)
-        return self._code_bit(lane, self._find_ends(self._names(lane)), place, known)
+        return self._code_bit(lane, Decision(self._find_ends(self._names(lane)), []), place, known)
 
     def _code_byte(self, lane: Lane, found: Range | None) -> Range | None:
         """The next byte of the lane: of the entries found, which are narrowed to those that go on so."""
@@ -198,6 +202,9 @@ class Reference:
         for i in range(8):
             if i % 4 == 0:
                 lines = self._find_lines(names, path)
+            if i == 0:
+                first = lines
+                last = [line[0] >> 8 & 255 if line[0] & 255 > 1 else -1 for line in lines]
             within = path if i < 4 else path & ((1 << (i - 4)) - 1) | 1 << (i - 4)
             place, forced, split = Place(i, NO_MODEL, path), None, 0
             if found is not None:
@@ -210,7 +217,8 @@ class Reference:
                         self._sums[found.high] - self._sums[split], self._sums[split] - self._sums[found.low]
                     )
             if forced is None:
-                bit = self._code_bit(lane, [(line, within) for line in lines], place, known >> (7 - i) & 1)
+                decision = Decision([(line, within) for line in lines], last)
+                bit = self._code_bit(lane, decision, place, known >> (7 - i) & 1)
             else:
                 bit = forced
                 for match in lane.matches:
@@ -219,6 +227,8 @@ class Reference:
             if found is not None:
                 found = found._replace(low=split) if bit else found._replace(high=split)
             path = path << 1 | bit
+        for line in first:
+            line[0] = line[0] & 0xFFFF00FF | (path & 255) << 8
         self._put(lane, path & 255, found is None)
         return found
 
@@ -234,11 +244,11 @@ class Reference:
             lane.token = lane.in_token = 0
         find_contexts(self._memory, lane, self._stride)
 
-    def _code_bit(self, lane: Lane, slots: list[tuple[list[int], int]], place: Place, known: int) -> int:
-        d = Decision(slots)
-        self._gather_contexts(place.is_end, d)
+    def _code_bit(self, lane: Lane, d: Decision, place: Place, known: int) -> int:
+        self._gather_contexts(self._histories(lane, place), d)
+        self._gather_runs(place, d)
         self._gather_matches(lane, place, d)
-        d.inputs[tables.CONSTANT_INPUT] = CONSTANT
+        d.inputs[tables.constant_input(len(d.slots))] = CONSTANT
         if self._with_model:
             self._gather_model(lane, place, d)
         self._choose_weights(lane, place, d)
@@ -246,7 +256,8 @@ class Reference:
         bit = self._coder.code(p, known)
         if self._records is not None:
             weights = [self._tables.weights(row) for row in d.rows]
-            said = parties(weights, [self._tables.seconds[k][row] for k, row in enumerate(d.seconds)], d.inputs)
+            seconds = [self._tables.seconds[k][row] for k, row in enumerate(d.seconds)]
+            said = parties(weights, seconds, d.inputs, len(d.slots))
             self._records.append((lane.at - self._start, place.bit, bit, p, lane.matches[0].expected, said))
         self._learn(lane, d, place.is_end, bit)
         return bit
@@ -259,7 +270,7 @@ class Reference:
         return [hash32(hash32(lane.contexts[i], i), begun) for i in self._used_contexts]
 
     def _find_lines(self, names: list[int], path: int) -> list[list[int]]:
-        """The lines of the next four bits; of two places the one less visited is given up."""
+        """The lines of the next four bits, or new ones in their places."""
         found = []
         for name in names:
             z = (name << 8 | path) * 0x9E3779B97F4A7C15 & _M64
@@ -270,10 +281,9 @@ class Reference:
                 if other[0] >> 16 == check:
                     line = other
                 else:
-                    if other[0] & 0xFFFF < line[0] & 0xFFFF:
-                        line = other
-                    line[:] = [check << 16] + [0] * 15
-            line[0] += line[0] & 0xFFFF < 0xFFFF
+                    line = _given_up(line, other, z % 8 == 0)
+                    line[0] = check << 16
+            line[0] += line[0] & 255 < 255
             found.append(line)
         return found
 
@@ -289,14 +299,28 @@ class Reference:
 
     # ---- inputs
 
-    def _gather_contexts(self, is_end: int, d: Decision) -> None:
-        for i, (line, at) in zip(self._used_contexts, d.slots, strict=True):
-            slot, cells = line[at], self._tables.histories[is_end * tables.CONTEXTS + i]
+    def _histories(self, lane: Lane, place: Place) -> list[list[int]]:
+        """What histories have come to: in records by the bit, else by the last byte or for token ends."""
+        of = place.bit if self._stride else TOKEN_ENDS if place.is_end else kind_of(lane.c1)
+        return self._tables.histories[of]
+
+    def _gather_contexts(self, histories: list[list[int]], d: Decision) -> None:
+        n = len(d.slots)
+        for i, (line, at) in enumerate(d.slots):
+            slot, cells = line[at], histories[i]
             d.cells.append((cells, slot & 1023))
             if slot >> 10 & 63:
-                place = 2 * i + (0 if i < tables.TEXT_CONTEXTS else tables.TOKEN_INPUTS - 2 * tables.TEXT_CONTEXTS)
-                d.inputs[place : place + 2] = _STRETCH[cells[slot & 1023] >> 18], _STRETCH[slot >> 18]
+                d.inputs[i], d.inputs[n + i] = _STRETCH[cells[slot & 1023] >> 18], _STRETCH[slot >> 18]
                 d.known += 1 <= i <= 6
+
+    def _gather_runs(self, place: Place, d: Decision) -> None:
+        """What says the byte that came last in a context, while the bits so far are its own."""
+        for i, last in enumerate(d.last):
+            if last >= 0 and (last | 256) >> (8 - place.bit) == place.path:
+                cell, bit = place.bit * tables.CONTEXTS + i, last >> (7 - place.bit) & 1
+                d.runs.append((cell, bit))
+                s = _STRETCH[self._tables.run_cells[cell] >> 18]
+                d.inputs[2 * len(d.slots) + i] = s if bit else -s
 
     def _gather_matches(self, lane: Lane, place: Place, d: Decision) -> None:
         for i, match in enumerate(lane.matches):
@@ -306,7 +330,7 @@ class Reference:
             one, n = int(starts) if place.is_end else match.expected >> (7 - place.bit) & 1, length_class(match.length)
             cell = ((i * 64 + n) * 2 + (match.misses > 0)) * 2 + place.is_end
             both = stretch_of(self._tables.match_cells[cell]), min(n, 32) * 16
-            at = tables.MATCH_INPUTS + 2 * i
+            at = tables.match_inputs(len(d.slots)) + 2 * i
             d.inputs[at : at + 2] = both if one else (-both[0], -both[1])
             d.matched[i] = 1 if n < 8 else 2 if n < 16 else 3 if n < 24 else 4
             d.votes.append((i, cell, one))
@@ -324,7 +348,8 @@ class Reference:
             p, at = self._model_apms.refine(i, row & _APM_MASK, s)
             said.append(_STRETCH[p >> 8])
             d.model_refined.append((i, row & _APM_MASK, at))
-        d.inputs[tables.MODEL_INPUTS : tables.MODEL_INPUTS + len(said)] = said
+        at = tables.model_inputs(len(d.slots))
+        d.inputs[at : at + len(said)] = said
 
     # ---- mixing
 
@@ -336,11 +361,11 @@ class Reference:
             path,
             lane.c1 * 9 + bit,
             ((class_of(lane.c1) * 8 + class_of(lane.c2)) * 8 + class_of(lane.c3)) * 3 + third,
-            lane.c2 * 2 + is_end,
+            (lane.c2 if self._stride or lane.c1 >= 128 else hash32(lane.masked, 0) >> 24) * 2 + is_end,
             lane.above * 4 + third if self._stride else self._place_in_field(lane) * 2 + is_end,
             (min(lane.word_length, 7) * 8 + class_of(lane.above)) * 9 + bit,
             (hash32(lane.c1 | lane.c2 << 8, 0) >> 22) * 2 + is_end,
-            min(lane.column, 255) * 2 + is_end,
+            (min(lane.column, 255) if self._stride else hash32(lane.skeleton & 0xFFFFFF, 0) >> 24) * 2 + is_end,
         )
         base = 0
         for row, count in zip(rows, tables.SET_ROWS, strict=True):
@@ -400,11 +425,10 @@ class Reference:
 
     def _learn(self, lane: Lane, d: Decision, is_end: int, bit: int) -> None:
         boost = self._boost()
-        used = tables.INPUTS if self._with_model else tables.PLAIN_INPUTS
         for row, s in zip(d.rows, d.said, strict=True):
             error = (((bit << 24) - _SQUASH[s + TOP]) >> 8) * boost >> 8
             weights = self._tables.weights(row)
-            weights[:used] = trained(weights[:used], d.inputs[:used], error)
+            weights[:] = trained(weights, d.inputs, error)
         for weights, s in zip(
             (self._tables.seconds[k][row] for k, row in enumerate(d.seconds)), d.of_second, strict=True
         ):
@@ -414,6 +438,9 @@ class Reference:
         for (cells, history), (line, at) in zip(d.cells, d.slots, strict=True):
             cells[history] = learnt_cell(cells[history], bit, tables.HISTORY_LIMIT)
             line[at] = learnt_slot(line[at], bit)
+        for cell, said in d.runs:
+            cells = self._tables.run_cells
+            cells[cell] = learnt_cell(cells[cell], int(said == bit), tables.RUN_LIMIT)
         for which, row, place in d.refined:
             self._apms.learn(which, row, place, bit, tables.APM_LIMIT)
         for which, cell, proposed in d.votes:
@@ -428,6 +455,18 @@ class Reference:
             )
         for which, row, place in d.model_refined:
             self._model_apms.learn(which, row, place, bit, tables.APM_LIMIT)
+
+
+def _given_up(line: list[int], other: list[int], fades: bool) -> list[int]:
+    """Of two lines the one less visited, emptied.
+
+    The other may count a visit less, so that what has long been of no use is given up, too.
+    """
+    if other[0] & 255 < line[0] & 255:
+        line, other = other, line
+    other[0] -= fades and other[0] & 255 > 0
+    line[:] = [0] * 16
+    return line
 
 
 def stretch_of(cell: int) -> int:

@@ -41,7 +41,7 @@ MODEL = "pocket"
 FEW = 4  # pieces that the mean row of a set counts for
 DOUBT = 8.0  # what speaks for no bias, as information
 # what first values of cells count for at most
-COUNTS = {"histories": tables.HISTORY_LIMIT, "match_cells": 100, "model_cells": 255}
+COUNTS = {"histories": tables.HISTORY_LIMIT, "run_cells": 255, "match_cells": 100, "model_cells": 255}
 
 
 class Kind:

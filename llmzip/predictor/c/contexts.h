@@ -19,6 +19,9 @@ static inline uint32_t class_of(uint32_t c) {
                                                           : 0;
 }
 
+/* What tables of histories are told apart by. */
+static inline int kind_of(uint32_t c) { return c >= 128 ? 3 : is_letter(c) ? 2 : is_digit(c); }
+
 static inline uint32_t back(const Predictor *p, const Lane *l, int64_t i) {
     return l->at - i >= l->start ? p->data[l->at - i] : 0;
 }
@@ -46,6 +49,20 @@ static void follow_numbers(Lane *l, uint32_t c, uint32_t before) {
     uint32_t masked = is_digit(c) ? '0' : c;
     l->mask = l->mask << 8 | masked;
     l->masked = hash(l->masked, masked);
+}
+
+/* How the number so far compares with the one at its place in the line before: 0 the same; 1, 2 one more, one less
+   where they part; 3, 4 more, less; 5 there is none. */
+static void follow_comparison(Lane *l, uint32_t c) {
+    if (!is_digit(c)) {
+        l->compared = l->digits = 0;
+        return;
+    }
+    int32_t more = (int32_t)c - (int32_t)l->aligned_byte;
+    l->digits++;
+    if (l->compared) return;
+    if (!is_digit(l->aligned_byte)) l->compared = 5;
+    else l->compared = more == 0 ? 0 : more == 1 ? 1 : more == -1 ? 2 : more > 0 ? 3 : 4;
 }
 
 /* In UTF-8 a byte of 128 to 191 goes on with a character. */
@@ -150,7 +167,7 @@ static void text_contexts(const Predictor *p, const Lane *l, uint32_t *h) {
     uint32_t c1 = l->c1, c2 = l->c2, word = hash(l->word, c1), two = c1 | c2 << 8, last, column = l->column;
     uint32_t skeleton = (uint32_t)l->skeleton, skeleton2 = (uint32_t)(l->skeleton >> 32), aligned2;
     uint32_t e0 = (uint32_t)(l->matches[0].expected + 1), e1 = (uint32_t)(l->matches[1].expected + 1),
-             e2 = (uint32_t)(l->matches[2].expected + 1);
+             e2 = (uint32_t)(l->matches[2].expected + 1), e3 = (uint32_t)(l->matches[3].expected + 1);
     int64_t length = l->matches[0].length;
     aligned2 = l->aligned + 1 < l->line ? p->data[l->aligned + 1] : 0;
     last = l->line_second + column < l->line_before ? p->data[l->line_second + column] : 0;
@@ -182,6 +199,9 @@ static void text_contexts(const Predictor *p, const Lane *l, uint32_t *h) {
     h[32] = hash(hash(l->word, l->word1), l->word2);
     h[33] = hash(hash(l->field_classes, l->field_known[l->field & (STACK - 1)]), hash((uint32_t)l->field, c1));
     h[34] = hash(l->above | last << 8 | c1 << 16, 0);
+    h[35] = hash(l->compared | l->aligned_byte << 8 | aligned2 << 16, hash(skeleton, l->digits));
+    h[36] = hash(e3, skeleton);
+    h[37] = hash(e3, l->masked);
 }
 
 /* After a byte of a character of several: fields, columns and first words say little there, characters more. */
@@ -279,6 +299,7 @@ static void follow_text(const Predictor *p, Lane *l, uint32_t c) {
         follow_records(p, l, c, before);
         return;
     }
+    follow_comparison(l, c);
     follow_characters(l, c);
     follow_fields(l, c, before);
     follow_brackets(l, c);

@@ -12,7 +12,14 @@ enum {
     RECORD_BOOST_BYTES = 32000,
     CONSTANT = 256
 };
-enum { SLOT_LIMIT = 60, HISTORY_LIMIT = 1023, MATCH_LIMIT = 400, MODEL_LIMIT = 1000, APM_LIMIT = 255 };
+enum {
+    SLOT_LIMIT = 60,
+    HISTORY_LIMIT = 1023,
+    RUN_LIMIT = 1023,
+    MATCH_LIMIT = 400,
+    MODEL_LIMIT = 1000,
+    APM_LIMIT = 255
+};
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "avx2", "default"), optimize("O3")))
@@ -52,20 +59,43 @@ static inline uint32_t learnt_slot(uint32_t slot, int32_t rate, int bit) {
            (uint32_t)bit;
 }
 
+/* What the histories of n slots have come to, and the reciprocals of the counts of both. */
+CLONES static void look_up(const uint32_t *restrict histories, const int32_t *restrict reciprocal,
+    const uint32_t *restrict slots, uint32_t *restrict cells, int32_t *restrict slot_rates,
+    int32_t *restrict cell_rates, int n) {
+    for (int i = 0; i < n; i++) {
+        uint32_t cell = histories[i << 10 | (int)(slots[i] & 1023)];
+        cells[i] = cell;
+        slot_rates[i] = reciprocal[slots[i] >> 10 & 63];
+        cell_rates[i] = reciprocal[cell & 1023];
+    }
+}
+
 /* What n slots come to; rates: the reciprocals of their counts. */
 CLONES static void learn_slots(
     const uint32_t *restrict slots, const int32_t *restrict rates, uint32_t *restrict learnt, int n, int bit) {
     for (int i = 0; i < n; i++) learnt[i] = learnt_slot(slots[i], rates[i], bit);
 }
 
-/* As learn_cell. The product is that of its upper bits and of its lower eight: below 2^30 + 2^16 */
+/* As learn_cell, for vectors. The product is that of its upper bits and of its lower eight: below 2^30 + 2^16 */
+static inline uint32_t learnt_cell(uint32_t cell, int32_t rate, int bit, uint32_t limit) {
+    uint32_t n = cell & 1023;
+    int32_t p = (int32_t)(cell >> 10), difference = ((1 << 22) - 1) * bit - p;
+    p += ((difference >> 8) * rate + ((difference & 255) * rate >> 8)) >> 8;
+    return (uint32_t)p << 10 | (n + (n < limit));
+}
+
 CLONES static void learn_cells(const uint32_t *restrict cells, const int32_t *restrict rates, uint32_t *restrict learnt,
     int n, int bit, uint32_t limit) {
+    for (int i = 0; i < n; i++) learnt[i] = learnt_cell(cells[i], rates[i], bit, limit);
+}
+
+/* Of runs that say a one (1), a zero (-1) or nothing (0): whether they were right. */
+CLONES static void learn_runs(
+    uint32_t *restrict cells, const int32_t *restrict rates, const int32_t *restrict runs, int n, int bit) {
     for (int i = 0; i < n; i++) {
-        uint32_t seen = cells[i] & 1023;
-        int32_t p = (int32_t)(cells[i] >> 10), difference = ((1 << 22) - 1) * bit - p;
-        p += ((difference >> 8) * rates[i] + ((difference & 255) * rates[i] >> 8)) >> 8;
-        learnt[i] = (uint32_t)p << 10 | (seen + (seen < limit));
+        uint32_t learnt = learnt_cell(cells[i], rates[i], runs[i] == 2 * bit - 1, RUN_LIMIT);
+        cells[i] = runs[i] ? learnt : cells[i];
     }
 }
 

@@ -13,9 +13,11 @@ typedef struct { /* one decision */
     int32_t *weights[SETS], *seconds[SECONDS], of_set[SETS], of_second[SECONDS];
     uint32_t slots[CONTEXT_ROOM] __attribute__((aligned(64))), cells[CONTEXT_ROOM]; /* before it */
     int32_t slot_rates[CONTEXT_ROOM], cell_rates[CONTEXT_ROOM];                     /* reciprocals of their counts */
-    uint32_t *const *lines, *match_cells[MATCHES], *model_cell;
+    int32_t runs[CONTEXT_ROOM], run_rates[CONTEXT_ROOM]; /* 1, -1 or 0: what the byte that came last says */
+    int32_t last[CONTEXT_ROOM];                          /* that byte and 256, or 0 */
+    uint32_t *const *lines, *histories, *match_cells[MATCHES], *model_cell;
     int64_t refined[APMS], model_refined[MODEL_APMS];
-    int32_t n_contexts, n_inputs, within, known, match[MATCHES], proposed[MATCHES], certainty;
+    int32_t n_contexts, n_wide, n_inputs, within, known, match[MATCHES], proposed[MATCHES], certainty;
 } Decision;
 
 /* Where in its byte: bits before the first of them are `path`, with a one above; END: the token ends here. */
@@ -51,7 +53,19 @@ static void aim_lines(const Predictor *p, Lane *lane, uint32_t path) {
     }
 }
 
-/* The lines aimed at; of two places the one less visited is given up. */
+/* Of two lines the one less visited, emptied. The other may count a visit less, so that what has long been of no use
+   is given up, too. */
+static uint32_t *given_up(uint32_t *line, uint32_t *other, int fades) {
+    if ((other[0] & 255) < (line[0] & 255)) {
+        uint32_t *kept = line;
+        line = other, other = kept;
+    }
+    other[0] -= fades && (other[0] & 255);
+    memset(line, 0, sizeof(Line));
+    return line;
+}
+
+/* The lines aimed at, or new ones in their places. */
 static void find_lines(const Predictor *p, const Lane *lane, uint32_t **lines) {
     int n = n_contexts(p), shift = 64 - p->line_bits;
     for (int i = 0; i < n; i++) {
@@ -62,14 +76,25 @@ static void find_lines(const Predictor *p, const Lane *lane, uint32_t **lines) {
             if (other[0] >> 16 == check) {
                 line = other;
             } else {
-                if ((other[0] & 0xffff) < (line[0] & 0xffff)) line = other;
-                memset(line, 0, sizeof(Line));
+                line = given_up(line, other, z % 8 == 0);
                 line[0] = check << 16;
             }
         }
-        line[0] += (line[0] & 0xffff) < 0xffff;
+        line[0] += (line[0] & 255) < 255;
         lines[i] = line;
     }
+}
+
+/* The bytes that came last in these lines, of first nibbles. */
+static void find_last(const Predictor *p, uint32_t *const *lines, int32_t *last) {
+    for (int i = 0, n = n_contexts(p); i < n; i++) {
+        uint32_t head = lines[i][0];
+        last[i] = (head & 255) > 1 ? (int32_t)(head >> 8 & 255) | 256 : 0;
+    }
+}
+
+static void put_last(const Predictor *p, uint32_t *const *lines, uint32_t c) {
+    for (int i = 0, n = n_contexts(p); i < n; i++) lines[i][0] = (lines[i][0] & 0xffff00ff) | c << 8;
 }
 
 static inline uint32_t end_hash(const Lane *lane, int i) { return hash(lane->contexts[i], END) * 0x2545F491u; }
@@ -96,41 +121,48 @@ static int32_t stretch_of(const Predictor *p, uint32_t cell) {
     return clip(log2_of(p->log2, 2 * (uint64_t)x + 1) - log2_of(p->log2, (8u << 20) - 1 - 2 * (uint64_t)x), TOP);
 }
 
-/* The cells of all histories, of bits or of token ends. */
-static inline uint32_t *histories(const Predictor *p, int is_end) {
-    return p->histories + ((int64_t)is_end * CONTEXTS << 10);
+/* What histories have come to: in records by the bit, else by the last byte or for token ends. */
+static uint32_t *histories(const Predictor *p, const Lane *l, const Place *place) {
+    int of = p->stride ? place->bit : place->bit == END ? TOKEN_ENDS : kind_of(l->c1);
+    return p->histories + ((int64_t)of * CONTEXTS << 10);
 }
 
 /* Pass by pass, so that the processor waits for many loads at once. */
-static void gather_contexts(const Predictor *p, int is_end, Decision *d) {
-    const uint32_t *cells = histories(p, is_end);
-    const int32_t *reciprocal = p->reciprocal;
+static void gather_contexts(const Predictor *p, Decision *d) {
     const int16_t *stretch = p->stretch;
-    int n = d->n_contexts = n_contexts(p), within = d->within;
+    int n = d->n_contexts, within = d->within;
     for (int i = 0; i < n; i++) d->slots[i] = d->lines[i][within];
-    for (int i = 0; i < n; i++) d->cells[i] = cells[context_of(p, i) << 10 | (d->slots[i] & 1023)];
-    for (int i = n; i < CONTEXT_ROOM; i++) d->slots[i] = d->cells[i] = 0;
-    for (int i = 0; i < CONTEXT_ROOM; i++) {
-        d->slot_rates[i] = reciprocal[d->slots[i] >> 10 & 63];
-        d->cell_rates[i] = reciprocal[d->cells[i] & 1023];
-    }
-    memset(d->inputs, 0, MATCH_INPUTS * sizeof *d->inputs);
+    for (int i = n; i < d->n_wide; i++) d->slots[i] = 0;
+    look_up(d->histories, p->reciprocal, d->slots, d->cells, d->slot_rates, d->cell_rates, d->n_wide);
     for (int i = 0; i < n; i++) {
-        int of = context_of(p, i);
-        int32_t *inputs = d->inputs + 2 * of + (of < TEXT_CONTEXTS ? 0 : TOKEN_INPUTS - 2 * TEXT_CONTEXTS);
         int32_t seen = -((d->slots[i] >> 10 & 63) > 0); /* all bits, or none */
-        inputs[0] = stretch[d->cells[i] >> 18] & seen;
-        inputs[1] = stretch[d->slots[i] >> 18] & seen;
+        d->inputs[i] = stretch[d->cells[i] >> 18] & seen;
+        d->inputs[n + i] = stretch[d->slots[i] >> 18] & seen;
     }
     d->known = 0;
     for (int i = 1; i <= 6; i++) d->known += (d->slots[i] >> 10 & 63) > 0;
+}
+
+/* What says the byte that came last in a context, while the bits so far are its own. */
+static void gather_runs(const Predictor *p, const Place *place, Decision *d) {
+    int n = d->n_contexts, bit = place->bit;
+    int32_t *inputs = d->inputs + 2 * n;
+    memset(inputs, 0, (size_t)n * sizeof *inputs);
+    if (bit == END) return;
+    const uint32_t *cells = p->run_cells + bit * CONTEXTS;
+    for (int i = 0; i < n; i++) {
+        int32_t same = -(d->last[i] >> (8 - bit) == (int32_t)place->path);
+        d->runs[i] = ((d->last[i] >> (7 - bit) & 1) * 2 - 1) & same;
+        d->run_rates[i] = p->reciprocal[cells[i] & 1023];
+        inputs[i] = p->stretch[cells[i] >> 18] * d->runs[i];
+    }
 }
 
 static void gather_matches(const Predictor *p, const Lane *lane, const Place *place, Decision *d) {
     int is_end = place->bit == END;
     for (int i = 0; i < MATCHES; i++) {
         const Match *m = &lane->matches[i];
-        int32_t *inputs = d->inputs + MATCH_INPUTS + 2 * i;
+        int32_t *inputs = d->inputs + match_inputs(d->n_contexts) + 2 * i;
         inputs[0] = inputs[1] = d->match[i] = 0;
         d->match_cells[i] = NULL;
         if (m->expected < 0) continue;
@@ -154,10 +186,10 @@ static inline int64_t apm_row(const Predictor *p, int which, uint32_t row) {
 
 static void gather_model(const Predictor *p, const Lane *lane, const Place *place, Decision *d) {
     int is_end = place->bit == END, later = lane->in_token < 3 ? lane->in_token : 3, s = place->model;
-    int32_t *inputs = d->inputs + MODEL_INPUTS;
+    int32_t *inputs = d->inputs + model_inputs(d->n_contexts);
     d->model_cell = NULL;
     d->certainty = 0;
-    memset(inputs, 0, (INPUTS - MODEL_INPUTS) * sizeof *inputs);
+    memset(inputs, 0, SAID_BY_MODEL * sizeof *inputs);
     if (s == NO_MODEL) return;
     int size = s < 0 ? -s : s;
     d->certainty = size < 128 ? 1 : size < 384 ? 2 : size < 768 ? 3 : size < 1536 ? 4 : 5;
@@ -185,15 +217,19 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
         path,
         (int32_t)l->c1 * 9 + bit,
         (int32_t)((class_of(l->c1) * 8 + class_of(l->c2)) * 8 + class_of(l->c3)) * 3 + third,
-        (int32_t)l->c2 * 2 + is_end,
+        (int32_t)(p->stride || l->c1 >= 128 ? l->c2 : hash(l->masked, 0) >> 24) * 2 + is_end,
         p->stride ? (int32_t)l->above * 4 + third : ((field * 16 + at) * 2 + is_digit(l->c1)) * 2 + is_end,
         ((l->word_length < 7 ? l->word_length : 7) * 8 + (int32_t)class_of(l->above)) * 9 + bit,
         (int32_t)(two >> 22) * 2 + is_end,
-        (int32_t)(l->column < 255 ? l->column : 255) * 2 + is_end,
+        (int32_t)(!p->stride        ? hash(l->skeleton & 0xffffff, 0) >> 24
+                  : l->column < 255 ? l->column
+                                    : 255) *
+                2 +
+            is_end,
     };
     for (int i = 0, base = 0; i < SETS; base += SET_ROWS[i++]) {
         d->weights[i] = p->weights + (int64_t)(base + rows[i]) * INPUTS;
-        for (int k = 0; k < PLAIN_INPUTS; k += 16) __builtin_prefetch(d->weights[i] + k);
+        for (int k = 0; k < d->n_inputs; k += 16) __builtin_prefetch(d->weights[i] + k);
     }
     int32_t second[SECONDS] = {
         is_end ? 32 + later : bit * 4 + (p->with_model ? later : (d->match[0] + 1) / 2),
@@ -224,7 +260,6 @@ static void choose_apms(const Predictor *p, const Lane *l, const Place *place, D
 static int32_t mix(const Predictor *p, Decision *d) {
     int32_t sums[SETS];
     int64_t mean = 0;
-    d->n_inputs = p->with_model ? INPUTS : PLAIN_INPUTS;
     dots(d->weights, SETS, d->inputs, d->n_inputs, sums);
     for (int i = 0; i < SETS; i++) {
         d->said[i] = clip(sums[i] >> 8, TOP);
@@ -257,12 +292,12 @@ static __attribute__((noinline, cold)) void learn_again(const Predictor *p, uint
     *slot = learnt_slot(*slot, p->reciprocal[*slot >> 10 & 63], bit);
 }
 
-static void learn_contexts(const Predictor *p, const Decision *d, int is_end, int bit) {
-    uint32_t *cells = histories(p, is_end), learnt[CONTEXT_ROOM] __attribute__((aligned(64)));
+static void learn_contexts(const Predictor *p, const Decision *d, int bit) {
+    uint32_t learnt[CONTEXT_ROOM] __attribute__((aligned(64)));
     int n = d->n_contexts, within = d->within;
-    learn_cells(d->cells, d->cell_rates, learnt, CONTEXT_ROOM, bit, HISTORY_LIMIT);
-    for (int i = 0; i < n; i++) cells[context_of(p, i) << 10 | (d->slots[i] & 1023)] = learnt[i];
-    learn_slots(d->slots, d->slot_rates, learnt, CONTEXT_ROOM, bit);
+    learn_cells(d->cells, d->cell_rates, learnt, d->n_wide, bit, HISTORY_LIMIT);
+    for (int i = 0; i < n; i++) d->histories[i << 10 | (d->slots[i] & 1023)] = learnt[i];
+    learn_slots(d->slots, d->slot_rates, learnt, d->n_wide, bit);
     for (int i = 0; i < n; i++) {
         uint32_t *slot = d->lines[i] + within;
         if (*slot == d->slots[i]) *slot = learnt[i];
@@ -277,7 +312,7 @@ static int64_t boost_of(const Predictor *p) {
     return 256 + (int64_t)BOOST * 256 * BOOST_BYTES / (BOOST_BYTES + p->n_coded);
 }
 
-static void learn(const Predictor *p, Decision *d, int is_end, int bit) {
+static void learn(const Predictor *p, Decision *d, const Place *place, int bit) {
     const int32_t *reciprocal = p->reciprocal;
     int32_t errors[SETS], second_errors[SECONDS];
     int64_t boost = boost_of(p);
@@ -285,7 +320,8 @@ static void learn(const Predictor *p, Decision *d, int is_end, int bit) {
     for (int i = 0; i < SECONDS; i++) second_errors[i] = ((bit << 24) - d->of_second[i]) >> 8;
     train(d->weights, SETS, d->inputs, d->n_inputs, errors, RATE_BITS, WEIGHT_TOP);
     train(d->seconds, SECONDS, d->said, SAID_ROOM, second_errors, SECOND_RATE_BITS, SECOND_TOP);
-    learn_contexts(p, d, is_end, bit);
+    learn_contexts(p, d, bit);
+    if (place->bit != END) learn_runs(p->run_cells + place->bit * CONTEXTS, d->run_rates, d->runs, d->n_contexts, bit);
     for (int i = 0; i < APMS; i++) learn_cell(reciprocal, p->apms + d->refined[i], bit, APM_LIMIT);
     for (int i = 0; i < MATCHES; i++)
         if (d->match_cells[i]) learn_cell(reciprocal, d->match_cells[i], d->proposed[i] == bit, MATCH_LIMIT);
@@ -298,24 +334,33 @@ static void learn(const Predictor *p, Decision *d, int is_end, int bit) {
 
 /* Code a bit by all that is known; it is learnt later, when what comes next is already on its way to the processor. */
 static int code_bit(Predictor *p, Lane *lane, const Place *place, Decision *d, int bit) {
+    d->histories = histories(p, lane, place);
     gather_matches(p, lane, place, d);
     choose_apms(p, lane, place, d);
     if (p->with_model) gather_model(p, lane, place, d);
     else d->model_cell = NULL, d->certainty = 0;
     choose_weights(p, lane, place, d);
-    gather_contexts(p, place->bit == END, d);
+    gather_contexts(p, d);
+    gather_runs(p, place, d);
     d->weights[0] += d->known * 15 * INPUTS;
-    d->inputs[CONSTANT_INPUT] = CONSTANT;
-    for (int i = CONSTANT_INPUT + 1; i < TOKEN_INPUTS; i++) d->inputs[i] = 0;
     int32_t s = mix(p, d), final = refine_all(p, d, s);
     bit = coder_bit(&p->coder, (uint32_t) final, bit);
     if (p->records && bit >= 0) {
         Record *r = p->records + p->n_records++;
         *r = (Record){
             .at = lane->at, .bit = place->bit, .value = bit, .ones = final, .expected = lane->matches[0].expected};
-        parties(d->weights, d->seconds, d->inputs, d->n_inputs, r->said);
+        parties(d->weights, d->seconds, d->inputs, d->n_inputs, d->n_contexts, r->said);
     }
     return bit;
+}
+
+/* A decision of these lines to come. */
+static void start_decision(const Predictor *p, Decision *d) {
+    int n = d->n_contexts = n_contexts(p), first = constant_input(n);
+    d->n_wide = (n + 7) / 8 * 8; /* whole vectors, never above CONTEXTS */
+    d->n_inputs = (first + 1 + (p->with_model ? SAID_BY_MODEL : 0) + 15) / 16 * 16;
+    d->inputs[first] = CONSTANT;
+    for (int i = first + 1; i < d->n_inputs; i++) d->inputs[i] = 0;
 }
 
 /* Matches that expected the other bit expect nothing of this byte any more. */
@@ -358,16 +403,17 @@ static void narrow(Range *range, int64_t split, int64_t below, int bit) {
 
 /* The next byte of the lane: of the entries in `range`, with a model, which is narrowed to those that go on so. */
 static int code_byte(Predictor *p, Lane *lane, Range *range) {
-    uint32_t *lines[CONTEXTS], path = 1;
+    uint32_t *lines[2][CONTEXTS], path = 1; /* of both nibbles */
     const Spelling *s = &p->spelling;
     int known = p->data[lane->at];
     Decision d;
-    d.lines = lines;
+    start_decision(p, &d);
     for (int i = 0; i < 8; i++) {
         int bit = -1;
         Place place = {i, NO_MODEL, path};
         int64_t split = 0, below = 0;
-        if (i % 4 == 0) find_lines(p, lane, lines);
+        if (i % 4 == 0) find_lines(p, lane, lines[i / 4]), d.lines = lines[i / 4];
+        if (i == 0) find_last(p, lines[0], d.last);
         if (range) {
             split = spelling_split(s, range, (path << 1 | 1) << (7 - i) & 255);
             if (split == range->low || split == range->high) bit = split == range->low;
@@ -386,8 +432,8 @@ static int code_byte(Predictor *p, Lane *lane, Range *range) {
         if (range && !is_forced) narrow(range, split, below, bit);
         path = path << 1 | (uint32_t)bit;
         if (i == 3) aim_lines(p, lane, path);
-        if (i == 7) follow(p, lane, path & 255);
-        if (!is_forced) learn(p, &d, 0, bit);
+        if (i == 7) put_last(p, lines[0], path & 255), follow(p, lane, path & 255);
+        if (!is_forced) learn(p, &d, &place, bit);
     }
     p->n_coded++;
     return 0;
@@ -405,13 +451,14 @@ static int code_end(Predictor *p, Lane *lane, const Range *range, int64_t below,
     uint32_t *slots[CONTEXTS];
     Place place = {END, spelling_odds(p, below - range->below, range->up_to - below), 0};
     Decision d;
+    start_decision(p, &d);
     d.lines = slots, d.within = 0;
     find_ends(p, lane, slots);
     int ends = code_bit(p, lane, &place, &d, known);
     if (ends < 0) return ends;
     if (ends) follow_token(p, lane);
     aim_lines(p, lane, 1);
-    learn(p, &d, 1, ends);
+    learn(p, &d, &place, ends);
     return ends;
 }
 
@@ -494,9 +541,9 @@ EXPORT const int64_t *llmzip_predictor_layout(void) {
     int64_t values[] = {
         0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), sizeof(Record), PARTIES, PARTY_TOP,
         offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling), TEXT_CONTEXTS, TOKEN_CONTEXTS,
-        RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, PLAIN_INPUTS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS,
+        RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, HISTORY_SETS, TOKEN_ENDS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS,
         BUCKETS, TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, RECORD_BOOST_BYTES,
-        SLOT_LIMIT, HISTORY_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST,
+        SLOT_LIMIT, HISTORY_LIMIT, RUN_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST,
         LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK, GROUP, SET_ROWS[0], SET_ROWS[1], SET_ROWS[2],
         SET_ROWS[3], SET_ROWS[4], SET_ROWS[5], SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
     };

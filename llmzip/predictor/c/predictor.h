@@ -5,20 +5,21 @@
 #include "coder.h"
 #include "learning.h"
 
-enum { TEXT_CONTEXTS = 35, TOKEN_CONTEXTS = 3, CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS, RECORD_CONTEXTS = 32 };
-enum { USED_WITH_MODEL = 26 }; /* the others would say what the model has said */
+enum { TEXT_CONTEXTS = 38, TOKEN_CONTEXTS = 3, CONTEXTS = TEXT_CONTEXTS + TOKEN_CONTEXTS, RECORD_CONTEXTS = 32 };
+enum { USED_WITH_MODEL = 27 }; /* the others would say what the model has said */
 static const uint8_t WITH_MODEL[USED_WITH_MODEL] = {
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 18, 19, 20, 21, 22, 27, 28, 29, 30, 32, 35, 36, 37};
+    0, 2, 3, 4, 7, 8, 10, 11, 13, 14, 18, 19, 20, 21, 27, 28, 29, 30, 32, 33, 34, 35, 36, 37, 38, 39, 40};
 enum { CONTEXT_ROOM = 48, SAID_ROOM = 16 }; /* multiples of 16 */
 enum { MATCHES = 4, MASKED = 2 };           /* the third match is that of masked text */
-enum {
-    MATCH_INPUTS = 2 * TEXT_CONTEXTS,
-    CONSTANT_INPUT = MATCH_INPUTS + 2 * MATCHES,
-    PLAIN_INPUTS = 80,
-    TOKEN_INPUTS = PLAIN_INPUTS
-};
-enum { MODEL_INPUTS = TOKEN_INPUTS + 2 * TOKEN_CONTEXTS, INPUTS = 96 };
+enum { HISTORY_SETS = 8, TOKEN_ENDS = 4 };  /* tables of what histories have come to; that of token ends */
+/* Inputs, n contexts in use: n cells, n slots and n runs; two of each match; a constant; the model's; zeros up to a
+   multiple of 16. */
+enum { INPUTS = 128 };
+static inline int match_inputs(int n) { return 3 * n; }
+static inline int constant_input(int n) { return 3 * n + 2 * MATCHES; }
+static inline int model_inputs(int n) { return constant_input(n) + 1; }
 enum { SETS = 9, SECONDS = 3, SECOND_ROWS = 320, APMS = 5, MODEL_APMS = 2, END = 8, NO_MODEL = 32767 };
+enum { SAID_BY_MODEL = 2 + MODEL_APMS };
 enum { CONTEXTS_SAY, MATCHES_SAY, MODEL_SAYS, PARTIES, PARTY_TOP = 1 << 20 };
 enum { STACK = 64, DONE = 1, STARTS = 2, LATEST_BITS = 20, APM_BITS = 16 };
 
@@ -36,6 +37,7 @@ typedef struct { /* one lane: where it is, and what its bytes so far are like */
     uint32_t word, word1, word2, letters, first; /* hashes of words; of letters; first byte of the word */
     /* hashes: the line so far, digits as one; the line before; the number */
     uint32_t masked, masked1, number;
+    uint32_t compared, digits;                  /* the number with that above it; its digits so far */
     uint32_t field_classes, field_known[STACK]; /* what the field is like, and was in the line before */
     uint32_t punctuation, shape, head, head1, parent, outline[STACK];
     uint32_t brackets[STACK], key, quoted, quoted1, tag, tags[STACK], closing;
@@ -51,7 +53,7 @@ typedef struct { /* one lane: where it is, and what its bytes so far are like */
 
 typedef struct {
     uint32_t words[16];
-} Line; /* check << 16 | visits, and the slots of the 15 decisions of a nibble */
+} Line; /* check << 16 | the byte that came last << 8 | visits, and the slots of the 15 decisions of a nibble */
 typedef struct {
     uint32_t check, slot;
 } End;
@@ -78,7 +80,8 @@ typedef struct {
     /* learnt */
     Line *lines;                /* (2^line_bits) */
     End *ends;                  /* (2^end_bits) */
-    uint32_t *histories;        /* (2, CONTEXTS, 1024): what such a history has come to; of bits, of token ends */
+    uint32_t *histories;        /* (HISTORY_SETS, CONTEXTS, 1024): what such a history has come to */
+    uint32_t *run_cells;        /* (8, CONTEXTS): that the byte that came last comes again, by its bits that have */
     uint32_t *match_cells;      /* (MATCHES, 64, 2, 2): that it is right, by length, after misses, token end */
     uint32_t *model_cells;      /* (64, 9, 4): by what the model says, bit, place in the token */
     uint32_t *apms;             /* (APMS + MODEL_APMS, 2^APM_BITS, BUCKETS); 0: not used yet */
