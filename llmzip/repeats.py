@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from llmzip.errors import FormatError
 from llmzip.primitives import Side, create_varint
 
-# bytes: a copy costs some 8 bytes and what the predictor knew of the place, which it takes for as much (lab-log.md)
-MIN_COPY = 8192
+MIN_COPY = 4096  # bytes
+# Of what the predictor codes: a copy costs some 8 bytes, and what it knew of the place: lab-log.md.
+MIN_COPY_CODED = 8192
 MIN_COPY_WRITTEN = 256  # what the format allows: bounds the number of copies in a body
 HASHED = 1024  # bytes hashed together; two copies of MIN_COPY bytes share a hashed block whatever their offsets
 HASH_BITS = 20
@@ -54,9 +55,12 @@ class Past:
         return self._hashes, self._places - self._n_dropped
 
 
-def without(data: bytes, past: Past | None = None) -> tuple[bytes, bytes] | None:
-    """The data without its repeats, at least a byte of it, and the side information; None if there are none."""
-    copies = list(_find_copies(data, past or Past(0)))
+def without(data: bytes, past: Past | None = None, least: int = MIN_COPY) -> tuple[bytes, bytes] | None:
+    """The data without its repeats, at least a byte of it, and the side information; None if there are none.
+
+    `least`: bytes of a repeat, from MIN_COPY on.
+    """
+    copies = list(_find_copies(data, past or Past(0), least))
     if not copies:
         return None
     if sum(length for _, length, _ in copies) == len(data):  # a body is never empty
@@ -105,10 +109,10 @@ def _copy(content: bytearray, before: bytes | bytearray, length: int, distance: 
         length -= len(source)
 
 
-def _find_copies(data: bytes, past: Past) -> Iterator[tuple[int, int, int]]:
-    """(start, length, distance) of repeats of MIN_COPY bytes or more, from left to right, none over another."""
+def _find_copies(data: bytes, past: Past, least: int) -> Iterator[tuple[int, int, int]]:
+    """(start, length, distance) of repeats of `least` bytes or more, from left to right, none over another."""
     content = np.frombuffer(data, np.uint8)
-    if len(content) < MIN_COPY or len(past) + len(content) < MIN_COPY + HASHED:
+    if len(content) < least or len(past) + len(content) < least + HASHED:
         return
     starts, *sources = _candidates(_hashes(content), past)
     if not len(starts):
@@ -122,10 +126,10 @@ def _find_copies(data: bytes, past: Past) -> Iterator[tuple[int, int, int]]:
         source = int(sources[lengths.index(n_ahead)][i])
         n_back = _n_common(content[end:start][::-1], whole[:source][::-1])
         first, last = _whole_characters(data, start - n_back, start + n_ahead)
-        if last - first >= MIN_COPY:
+        if last - first >= least:
             yield first, last - first, len(past) + start - source
             end = last
-        # What is the same for less than MIN_COPY bytes is so for every other start on its diagonal.
+        # What is the same for less than `least` bytes is so for every other start on its diagonal.
         i = max(i + 1, int(np.searchsorted(starts, max(last, start + n_ahead - HASHED + 1), side="left")))
 
 

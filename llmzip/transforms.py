@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip import repeats
+from llmzip import repeats, segments
 from llmzip.container import BOM, CRLF, MAX_BODY_GROWTH, PACK, REPEATS, UTF16BE, UTF16LE, X86
 from llmzip.errors import FormatError, TruncatedError
 from llmzip.primitives import Side, create_varint, parse_varint
@@ -39,12 +39,18 @@ def apply(data: bytes, wanted: int, past: Past | None = None) -> tuple[int, byte
     for bit, (forward, _) in _TRANSFORMS.items():
         if not wanted & bit:
             continue
-        applied = repeats.without(body, past) if bit == REPEATS else forward(body)
+        applied = _without_repeats(body, past) if bit == REPEATS else forward(body)
         if applied is not None and applied[0]:
             mask |= bit
             body = applied[0]
             side = applied[1] + side  # in the order in which it will be read
     return mask, body, side
+
+
+def _without_repeats(body: bytes, past: Past | None) -> Applied | None:
+    """Short ones are left where the predictor makes little of them, and not in what is random."""
+    least = repeats.MIN_COPY if segments.is_random(body) else repeats.MIN_COPY_CODED
+    return repeats.without(body, past, least)
 
 
 class Undone(NamedTuple):

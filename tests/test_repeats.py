@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import blocks, repeats
+from llmzip import blocks, repeats, transforms
 from llmzip.coding import Coding
 from llmzip.container import CM, REPEATS, STORED
 from llmzip.errors import ChecksumError, FormatError
@@ -83,6 +83,14 @@ def test_a_copy_goes_on_from_the_past_into_itself() -> None:
     past.add(b"abcd")
     side = create_varint(1) + create_varint(1) + create_varint(4) + create_varint(3)  # behind the first byte
     assert repeats.put_back(b"xyz", Side(side), 400, past) == b"x" + (b"cdx" * 87)[:260] + b"yz"
+
+
+def test_text_keeps_its_short_repeats() -> None:
+    """The predictor makes less of them than a copy takes."""
+    page, gap = b" ".join(b"%d bottles" % i for i in range(500))[:6000], b" and again: "
+    assert transforms.apply(page + gap + page, REPEATS)[0] == 0
+    assert transforms.apply(page + gap + page + gap + page, REPEATS)[0] == REPEATS  # one of 12 012 bytes
+    assert transforms.apply(noise(6000) + gap + noise(6000), REPEATS)[0] == REPEATS
 
 
 def test_a_short_run_hides_no_long_one() -> None:
