@@ -16,7 +16,7 @@ typedef struct { /* one decision */
     int32_t runs[CONTEXT_ROOM], run_rates[CONTEXT_ROOM]; /* 1, -1 or 0: what the byte that came last says */
     int32_t last[CONTEXT_ROOM];                          /* that byte and 256, or 0 */
     uint32_t *const *lines, *histories, *match_cells[MATCHES], *model_cell;
-    int64_t refined[APMS], model_refined[MODEL_APMS];
+    int64_t refined[APMS], model_refined[MODEL_APMS]; /* cells; before refining, rows */
     int32_t n_contexts, n_wide, n_inputs, within, known, match[MATCHES], proposed[MATCHES], certainty;
 } Decision;
 
@@ -176,9 +176,13 @@ static void gather_matches(const Predictor *p, const Lane *lane, const Place *pl
     }
 }
 
+/* The number of a row of all APMs. */
+static inline int64_t apm_row(int which, uint32_t row) {
+    return (int64_t)which << APM_BITS | (row & ((1u << APM_BITS) - 1));
+}
+
 /* The first cell of a row, which is made when it is used first: it never is 0 then, as it counts for something. */
-static inline int64_t apm_row(const Predictor *p, int which, uint32_t row) {
-    int64_t at = (int64_t)which << APM_BITS | (row & ((1u << APM_BITS) - 1));
+static inline int64_t apm_cells(const Predictor *p, int64_t at) {
     uint32_t *cells = p->apms + at * BUCKETS;
     if (!*cells) memcpy(cells, p->first_apms + (p->biases[at] + 128) * BUCKETS, BUCKETS * sizeof *cells);
     return at * BUCKETS;
@@ -199,7 +203,7 @@ static void gather_model(const Predictor *p, const Lane *lane, const Place *plac
     uint32_t known = is_end ? lane->token : hash(lane->token1, place->path);
     uint32_t rows[MODEL_APMS] = {lane->c1 * 9 + (uint32_t)place->bit, hash(known, lane->token + (uint32_t)is_end) >> 8};
     for (int i = 0; i < MODEL_APMS; i++) {
-        int64_t base = apm_row(p, APMS + i, rows[i]);
+        int64_t base = apm_cells(p, apm_row(APMS + i, rows[i]));
         inputs[2 + i] = p->stretch[refine(p->apms, base, s, &d->model_refined[i]) >> 8];
     }
 }
@@ -239,8 +243,8 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
     for (int i = 0; i < SECONDS; i++) d->seconds[i] = p->seconds + (i * SECOND_ROWS + second[i]) * SAID_ROOM;
 }
 
-/* The rows of the final APMs: rarely in the processor's caches, and which of their cells is needed is known only
-   after mixing. */
+/* The rows of the final APMs: rarely in the processor's caches, so nothing looks at them before they are needed, and
+   which of their cells is needed is known only after mixing. */
 static void choose_apms(const Predictor *p, const Lane *l, const Place *place, Decision *d) {
     uint32_t path = place->bit == END ? 256 : place->path, two = l->c1 | l->c2 << 8;
     uint32_t expected = (uint32_t)(l->matches[0].expected + 1) | (uint32_t)(d->match[0] > 2) << 9;
@@ -252,8 +256,8 @@ static void choose_apms(const Predictor *p, const Lane *l, const Place *place, D
         hash((uint32_t)l->skeleton, path) >> 8,
     };
     for (int i = 0; i < APMS; i++) {
-        d->refined[i] = apm_row(p, i, rows[i]);
-        for (int k = 0; k < BUCKETS; k += 16) __builtin_prefetch(p->apms + d->refined[i] + k);
+        d->refined[i] = apm_row(i, rows[i]);
+        for (int k = 0; k < BUCKETS; k += 16) __builtin_prefetch(p->apms + d->refined[i] * BUCKETS + k);
     }
 }
 
@@ -280,7 +284,7 @@ static int32_t mix(const Predictor *p, Decision *d) {
 /* The final probability: mostly what such stretches have come to, by five contexts. */
 static int32_t refine_all(const Predictor *p, Decision *d, int32_t s) {
     int64_t sum = 0;
-    for (int i = 0; i < APMS; i++) sum += refine(p->apms, d->refined[i], s, &d->refined[i]);
+    for (int i = 0; i < APMS; i++) sum += refine(p->apms, apm_cells(p, d->refined[i]), s, &d->refined[i]);
     int share = p->with_model ? 2 : 3; /* of 4: what the APMs say */
     return limited((p->squash[s + TOP] * (int64_t)(4 - share) + sum * 4 / APMS * share) >> 2);
 }
