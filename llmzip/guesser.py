@@ -28,15 +28,12 @@ class _Guesser(Structure):
 
 @cache
 def _functions() -> ctypes.CDLL:
-    """The library, its functions declared and its layout compared with ours."""
-    library = native.library
-    assert library is not None
-    library.llmzip_guesser_see.argtypes = [POINTER(_Guesser), c_int64, c_int32]
-    library.llmzip_guesser_see.restype = None
-    library.llmzip_guesser_guess.argtypes = [POINTER(_Guesser), c_int64, c_int64, c_double, c_void_p]
-    library.llmzip_guesser_guess.restype = c_int64
-    native.check_sizes("llmzip_guesser_layout", [ctypes.sizeof(_Guesser), SLOTS, LONGEST, SHARES])
-    return library
+    return native.declared(
+        "guesser",
+        [ctypes.sizeof(_Guesser), SLOTS, LONGEST, SHARES],
+        see=(None, POINTER(_Guesser), c_int64, c_int32),
+        guess=(c_int64, POINTER(_Guesser), c_int64, c_int64, c_double, c_void_p),
+    )
 
 
 class Guesser:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,6 +194,19 @@ def check_sizes(layout: str, sizes: Sequence[int]) -> None:
             "the compiled kernels belong to another version of llmzip",
             hint="install llmzip again: pip install --force-reinstall",
         )
+
+
+def declared(part: str, sizes: Sequence[int], **functions: tuple[Any, ...]) -> ctypes.CDLL:
+    """The library, functions `llmzip_PART_NAME` of a part declared: what each gives, then what it takes.
+
+    The part's layout, as `check_sizes` takes it, is compared with `sizes`. There must be a library.
+    """
+    assert library is not None
+    check_sizes(f"llmzip_{part}_layout", sizes)
+    for name, (gives, *takes) in functions.items():
+        function = getattr(library, f"llmzip_{part}_{name}")
+        function.restype, function.argtypes = gives, takes
+    return library
 
 
 def check_rounding(threads: int = 1) -> None:

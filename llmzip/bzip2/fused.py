@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Iterator
 from ctypes import POINTER, Structure, byref, c_int32, c_int64, c_uint32, c_uint64, c_void_p
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,15 +39,9 @@ _LAYOUT = (
 )  # fmt: skip
 
 
-@lru_cache(maxsize=1)
+@cache
 def _functions() -> ctypes.CDLL:
-    """The library, its function declared and its layout compared with ours."""
-    library = native.library
-    assert library is not None
-    library.llmzip_bzip2_next.argtypes = [POINTER(_Job)]
-    library.llmzip_bzip2_next.restype = c_int64
-    native.check_sizes("llmzip_bzip2_layout", _LAYOUT)
-    return library
+    return native.declared("bzip2", _LAYOUT, next=(c_int64, POINTER(_Job)))
 
 
 def blocks(plain: memoryview, level: int) -> Iterator[bytes]:

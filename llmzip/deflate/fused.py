@@ -2,7 +2,7 @@
 
 import ctypes
 from ctypes import POINTER, Structure, byref, c_int32, c_int64, c_void_p
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -69,18 +69,16 @@ _LAYOUT = (
 )  # fmt: skip
 
 
-@lru_cache(maxsize=1)
+@cache
 def _functions() -> ctypes.CDLL:
-    """The library, its functions declared and its layout compared with ours."""
-    library = native.library
-    assert library is not None
-    library.llmzip_deflate_inflate.argtypes = [POINTER(_Inflation)]
-    library.llmzip_deflate_misses.argtypes = [POINTER(_Job), c_int64, c_int64]
-    library.llmzip_deflate_write.argtypes = library.llmzip_deflate_read.argtypes = [POINTER(_Job)]
-    for name in ("inflate", "misses", "write", "read"):
-        getattr(library, f"llmzip_deflate_{name}").restype = c_int64
-    native.check_sizes("llmzip_deflate_layout", _LAYOUT)
-    return library
+    return native.declared(
+        "deflate",
+        _LAYOUT,
+        inflate=(c_int64, POINTER(_Inflation)),
+        misses=(c_int64, POINTER(_Job), c_int64, c_int64),
+        write=(c_int64, POINTER(_Job)),
+        read=(c_int64, POINTER(_Job)),
+    )
 
 
 def _bytes(data: Any) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 import ctypes
 from ctypes import POINTER, Structure, byref, c_int, c_int32, c_int64, c_uint64, c_void_p
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -78,29 +78,17 @@ _LAYOUT = (
 )  # fmt: skip
 
 
-@lru_cache(maxsize=1)
+@cache
 def _functions() -> ctypes.CDLL:
-    """The library, its functions declared and its layout compared with ours."""
-    library = native.library
-    assert library is not None
-    library.llmzip_predictor_open.argtypes = [POINTER(_Predictor), c_void_p, c_int64, c_int]
-    library.llmzip_predictor_open.restype = None
-    library.llmzip_predictor_bytes.argtypes = [POINTER(_Predictor), c_int64]
-    library.llmzip_predictor_bytes.restype = c_int
-    library.llmzip_predictor_step.argtypes = [
-        POINTER(_Predictor),
-        c_void_p,
-        c_int64,
-        c_void_p,
-        c_int64,
-        c_int64,
-        c_int64,
-    ]
-    library.llmzip_predictor_step.restype = c_int
-    library.llmzip_predictor_finish.argtypes = [POINTER(_Predictor)]
-    library.llmzip_predictor_finish.restype = c_int64
-    native.check_sizes("llmzip_predictor_layout", _LAYOUT)
-    return library
+    step = c_int, POINTER(_Predictor), c_void_p, c_int64, c_void_p, c_int64, c_int64, c_int64
+    return native.declared(
+        "predictor",
+        _LAYOUT,
+        open=(None, POINTER(_Predictor), c_void_p, c_int64, c_int),
+        bytes=(c_int, POINTER(_Predictor), c_int64),
+        step=step,
+        finish=(c_int64, POINTER(_Predictor)),
+    )
 
 
 class Fused:
