@@ -72,9 +72,9 @@ _LAYOUT = (
     tables.INPUTS, tables.SETS, tables.SECONDS, tables.SECOND_ROWS, tables.APMS, tables.MODEL_APMS, tables.BUCKETS,
     tables.TOP, tables.WEIGHT_TOP, tables.SECOND_TOP, tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST,
     tables.BOOST_BYTES, tables.RECORD_BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.RUN_LIMIT,
-    tables.MATCH_LIMIT, tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LATEST_BITS, tables.APM_BITS, PAST_END,
-    tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES, tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK,
-    tables.GROUP, *tables.SET_ROWS,
+    tables.MATCH_LIMIT, tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LASTING, tables.PLAIN_LASTING, tables.LATEST_BITS,
+    tables.APM_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES, tables.MASKED_LONGEST,
+    tables.MASKED_LENGTH, tables.STACK, tables.GROUP, *tables.SET_ROWS,
 )  # fmt: skip
 
 

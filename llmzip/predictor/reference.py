@@ -23,7 +23,9 @@ from llmzip.predictor.tables import (
     BOOST_BYTES,
     CONSTANT,
     END,
+    LASTING,
     NO_MODEL,
+    PLAIN_LASTING,
     RECORD_BOOST_BYTES,
     SECOND_RATE_BITS,
     SECOND_TOP,
@@ -361,11 +363,11 @@ class Reference:
             path,
             lane.c1 * 9 + bit,
             ((class_of(lane.c1) * 8 + class_of(lane.c2)) * 8 + class_of(lane.c3)) * 3 + third,
-            (lane.c2 if self._stride or lane.c1 >= 128 else hash32(lane.masked, 0) >> 24) * 2 + is_end,
+            (lane.c2 if self._stride or lane.c1 >= 128 else hash32(lane.skeleton & 0xFFFFFF, 0) >> 24) * 2 + is_end,
             lane.above * 4 + third if self._stride else self._place_in_field(lane) * 2 + is_end,
             (min(lane.word_length, 7) * 8 + class_of(lane.above)) * 9 + bit,
             (hash32(lane.c1 | lane.c2 << 8, 0) >> 22) * 2 + is_end,
-            (min(lane.column, 255) if self._stride else hash32(lane.skeleton & 0xFFFFFF, 0) >> 24) * 2 + is_end,
+            min(lane.column, 255) * 2 + is_end,
         )
         base = 0
         for row, count in zip(rows, tables.SET_ROWS, strict=True):
@@ -421,7 +423,9 @@ class Reference:
         """
         if self._stride:
             return 128 + 896 * RECORD_BOOST_BYTES // (RECORD_BOOST_BYTES + self._n_coded)
-        return 256 + BOOST * 256 * BOOST_BYTES // (BOOST_BYTES + self._n_coded)
+        return (LASTING if self._with_model else PLAIN_LASTING) + BOOST * 256 * BOOST_BYTES // (
+            BOOST_BYTES + self._n_coded
+        )
 
     def _learn(self, lane: Lane, d: Decision, is_end: int, bit: int) -> None:
         boost = self._boost()

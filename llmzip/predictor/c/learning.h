@@ -7,6 +7,8 @@ enum { TOP = 5120, BUCKETS = 33, WEIGHT_TOP = (1 << 18) - 1, SECOND_TOP = 1 << 2
 enum {
     RATE_BITS = 17,
     SECOND_RATE_BITS = 18,
+    LASTING = 256,       /* of the rate of weights, in 1/256, in the long run */
+    PLAIN_LASTING = 176, /* without a model */
     BOOST = 3,
     BOOST_BYTES = 1500,
     RECORD_BOOST_BYTES = 32000,

@@ -221,15 +221,11 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
         path,
         (int32_t)l->c1 * 9 + bit,
         (int32_t)((class_of(l->c1) * 8 + class_of(l->c2)) * 8 + class_of(l->c3)) * 3 + third,
-        (int32_t)(p->stride || l->c1 >= 128 ? l->c2 : hash(l->masked, 0) >> 24) * 2 + is_end,
+        (int32_t)(p->stride || l->c1 >= 128 ? l->c2 : hash(l->skeleton & 0xffffff, 0) >> 24) * 2 + is_end,
         p->stride ? (int32_t)l->above * 4 + third : ((field * 16 + at) * 2 + is_digit(l->c1)) * 2 + is_end,
         ((l->word_length < 7 ? l->word_length : 7) * 8 + (int32_t)class_of(l->above)) * 9 + bit,
         (int32_t)(two >> 22) * 2 + is_end,
-        (int32_t)(!p->stride        ? hash(l->skeleton & 0xffffff, 0) >> 24
-                  : l->column < 255 ? l->column
-                                    : 255) *
-                2 +
-            is_end,
+        (int32_t)(l->column < 255 ? l->column : 255) * 2 + is_end,
     };
     for (int i = 0, base = 0; i < SETS; base += SET_ROWS[i++]) {
         d->weights[i] = p->weights + (int64_t)(base + rows[i]) * INPUTS;
@@ -313,7 +309,7 @@ static void learn_contexts(const Predictor *p, const Decision *d, int bit) {
    most 1024. */
 static int64_t boost_of(const Predictor *p) {
     if (p->stride) return 128 + (int64_t)896 * RECORD_BOOST_BYTES / (RECORD_BOOST_BYTES + p->n_coded);
-    return 256 + (int64_t)BOOST * 256 * BOOST_BYTES / (BOOST_BYTES + p->n_coded);
+    return (p->with_model ? LASTING : PLAIN_LASTING) + (int64_t)BOOST * 256 * BOOST_BYTES / (BOOST_BYTES + p->n_coded);
 }
 
 static void learn(const Predictor *p, Decision *d, const Place *place, int bit) {
@@ -545,13 +541,15 @@ EXPORT const int64_t *llmzip_predictor_layout(void) {
     int64_t values[] = {
         0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), sizeof(Record), PARTIES, PARTY_TOP,
         offsetof(Lane, at), offsetof(Predictor, coder), offsetof(Predictor, spelling), TEXT_CONTEXTS, TOKEN_CONTEXTS,
-        RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, HISTORY_SETS, TOKEN_ENDS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS, MODEL_APMS,
-        BUCKETS, TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES, RECORD_BOOST_BYTES,
-        SLOT_LIMIT, HISTORY_LIMIT, RUN_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT, LATEST_BITS, APM_BITS, PAST_END, LONGEST,
-        LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH, STACK, GROUP, SET_ROWS[0], SET_ROWS[1], SET_ROWS[2],
-        SET_ROWS[3], SET_ROWS[4], SET_ROWS[5], SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
+        RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, HISTORY_SETS, TOKEN_ENDS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS,
+        MODEL_APMS, BUCKETS, TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES,
+        RECORD_BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, RUN_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT, LASTING,
+        PLAIN_LASTING, LATEST_BITS, APM_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST,
+        MASKED_LENGTH, STACK, GROUP, SET_ROWS[0], SET_ROWS[1], SET_ROWS[2], SET_ROWS[3], SET_ROWS[4], SET_ROWS[5],
+        SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
     };
     // clang-format on
+    _Static_assert(sizeof values <= sizeof layout, "room for all");
     values[0] = (int64_t)(sizeof values / sizeof *values) - 1;
     memcpy(layout, values, sizeof values);
     return layout;
