@@ -188,8 +188,33 @@ static inline int64_t apm_cells(const Predictor *p, int64_t at) {
     return at * BUCKETS;
 }
 
+/* Rows of APMs are rarely in the processor's caches, so nothing looks at them before they are needed, and which of their
+   cells is needed is known only then. */
+static void aim_apm(const Predictor *p, int64_t row) {
+    for (int k = 0; k < BUCKETS; k += 16) __builtin_prefetch(p->apms + row * BUCKETS + k);
+}
+
+static void choose_model_apms(const Predictor *p, const Lane *lane, const Place *place, Decision *d) {
+    uint32_t is_end = place->bit == END, known = is_end ? lane->token : hash(lane->token1, place->path);
+    uint32_t rows[MODEL_APMS] = {lane->c1 * 9 + (uint32_t)place->bit, hash(known, lane->token + is_end) >> 8};
+    for (int i = 0; i < MODEL_APMS; i++) aim_apm(p, d->model_refined[i] = apm_row(APMS + i, rows[i]));
+}
+
+static void choose_apms(const Predictor *p, const Lane *l, const Place *place, Decision *d) {
+    uint32_t path = place->bit == END ? 256 : place->path, two = l->c1 | l->c2 << 8;
+    uint32_t expected = (uint32_t)(l->matches[0].expected + 1) | (uint32_t)(d->match[0] > 2) << 9;
+    uint32_t rows[APMS] = {
+        hash(l->c1, path) >> 8,
+        hash(hash(two, 0), path) >> 8,
+        hash(hash(expected, 1), path) >> 8,
+        hash(hash(l->word, (uint32_t)(l->in_token > 0)), path) >> 8,
+        hash((uint32_t)l->skeleton, path) >> 8,
+    };
+    for (int i = 0; i < APMS; i++) aim_apm(p, d->refined[i] = apm_row(i, rows[i]));
+}
+
 static void gather_model(const Predictor *p, const Lane *lane, const Place *place, Decision *d) {
-    int is_end = place->bit == END, later = lane->in_token < 3 ? lane->in_token : 3, s = place->model;
+    int later = lane->in_token < 3 ? lane->in_token : 3, s = place->model;
     int32_t *inputs = d->inputs + model_inputs(d->n_contexts);
     d->model_cell = NULL;
     d->certainty = 0;
@@ -200,10 +225,8 @@ static void gather_model(const Predictor *p, const Lane *lane, const Place *plac
     d->model_cell = p->model_cells + ((clip(s, 2047) + 2048) >> 6) * 36 + place->bit * 4 + later;
     inputs[0] = s;
     inputs[1] = stretch_of(p, *d->model_cell);
-    uint32_t known = is_end ? lane->token : hash(lane->token1, place->path);
-    uint32_t rows[MODEL_APMS] = {lane->c1 * 9 + (uint32_t)place->bit, hash(known, lane->token + (uint32_t)is_end) >> 8};
     for (int i = 0; i < MODEL_APMS; i++) {
-        int64_t base = apm_cells(p, apm_row(APMS + i, rows[i]));
+        int64_t base = apm_cells(p, d->model_refined[i]);
         inputs[2 + i] = p->stretch[refine(p->apms, base, s, &d->model_refined[i]) >> 8];
     }
 }
@@ -237,24 +260,6 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
         p->with_model ? (d->match[0] * 6 + d->certainty) * 2 + is_end : d->match[0] * 8 + (int32_t)class_of(l->c1),
     };
     for (int i = 0; i < SECONDS; i++) d->seconds[i] = p->seconds + (i * SECOND_ROWS + second[i]) * SAID_ROOM;
-}
-
-/* The rows of the final APMs: rarely in the processor's caches, so nothing looks at them before they are needed, and
-   which of their cells is needed is known only after mixing. */
-static void choose_apms(const Predictor *p, const Lane *l, const Place *place, Decision *d) {
-    uint32_t path = place->bit == END ? 256 : place->path, two = l->c1 | l->c2 << 8;
-    uint32_t expected = (uint32_t)(l->matches[0].expected + 1) | (uint32_t)(d->match[0] > 2) << 9;
-    uint32_t rows[APMS] = {
-        hash(l->c1, path) >> 8,
-        hash(hash(two, 0), path) >> 8,
-        hash(hash(expected, 1), path) >> 8,
-        hash(hash(l->word, (uint32_t)(l->in_token > 0)), path) >> 8,
-        hash((uint32_t)l->skeleton, path) >> 8,
-    };
-    for (int i = 0; i < APMS; i++) {
-        d->refined[i] = apm_row(i, rows[i]);
-        for (int k = 0; k < BUCKETS; k += 16) __builtin_prefetch(p->apms + d->refined[i] * BUCKETS + k);
-    }
 }
 
 static int32_t mix(const Predictor *p, Decision *d) {
@@ -334,6 +339,7 @@ static void learn(const Predictor *p, Decision *d, const Place *place, int bit) 
 
 /* Code a bit by all that is known; it is learnt later, when what comes next is already on its way to the processor. */
 static int code_bit(Predictor *p, Lane *lane, const Place *place, Decision *d, int bit) {
+    if (p->with_model) choose_model_apms(p, lane, place, d);
     d->histories = histories(p, lane, place);
     gather_matches(p, lane, place, d);
     choose_apms(p, lane, place, d);
