@@ -70,9 +70,10 @@ def is_worth_opening(plain: bytes, n_closed: int, row: int = 0) -> bool:
 def stride_of(body: bytes, row: int = 0) -> int:
     """Bytes of a record; 0 if none are found. `row`: what it may well be, if that is known."""
     sample = _sample(body, max(SAMPLE_SIZE, min(ROWS * row, len(body) // TRIAL_SHARE, MAX_SAMPLE)))
-    return min(
-        _strides(sample, row=row), key=lambda stride: (KNOWN if stride == row else 1.0) * _coded_size(sample, stride)
-    )
+    sizes: dict[int, float] = {stride: _coded_size(sample, stride) for stride in _strides(sample, row=row)}
+    if row in sizes and row:
+        sizes[row] *= KNOWN
+    return min(sizes, key=sizes.__getitem__)
 
 
 def share_with_model(model: Model, body: bytes, shape: Shape) -> float:
