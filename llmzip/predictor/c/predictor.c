@@ -132,7 +132,6 @@ static void gather_contexts(const Predictor *p, Decision *d) {
     const int16_t *stretch = p->stretch;
     int n = d->n_contexts, within = d->within;
     for (int i = 0; i < n; i++) d->slots[i] = d->lines[i][within];
-    for (int i = n; i < d->n_wide; i++) d->slots[i] = 0;
     look_up(d->histories, p->reciprocal, d->slots, d->cells, d->slot_rates, d->cell_rates, d->n_wide);
     for (int i = 0; i < n; i++) {
         int32_t seen = -((d->slots[i] >> 10 & 63) > 0); /* all bits, or none */
@@ -147,8 +146,10 @@ static void gather_contexts(const Predictor *p, Decision *d) {
 static void gather_runs(const Predictor *p, const Place *place, Decision *d) {
     int n = d->n_contexts, bit = place->bit;
     int32_t *inputs = d->inputs + 2 * n;
-    memset(inputs, 0, (size_t)n * sizeof *inputs);
-    if (bit == END) return;
+    if (bit == END) {
+        memset(inputs, 0, (size_t)n * sizeof *inputs);
+        return;
+    }
     const uint32_t *cells = p->run_cells + bit * CONTEXTS;
     for (int i = 0; i < n; i++) {
         int32_t same = -(d->last[i] >> (8 - bit) == (int32_t)place->path);
@@ -360,11 +361,12 @@ static int code_bit(Predictor *p, Lane *lane, const Place *place, Decision *d, i
     return bit;
 }
 
-/* A decision of these lines to come. */
+/* What all decisions of a byte share. */
 static void start_decision(const Predictor *p, Decision *d) {
     int n = d->n_contexts = n_contexts(p), first = constant_input(n);
     d->n_wide = (n + 7) / 8 * 8; /* whole vectors, never above CONTEXTS */
     d->n_inputs = (first + 1 + (p->with_model ? SAID_BY_MODEL : 0) + 15) / 16 * 16;
+    for (int i = n; i < d->n_wide; i++) d->slots[i] = 0;
     d->inputs[first] = CONSTANT;
     for (int i = first + 1; i < d->n_inputs; i++) d->inputs[i] = 0;
 }
