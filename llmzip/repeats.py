@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from llmzip.errors import FormatError
 from llmzip.primitives import Side, create_varint
 
-MIN_COPY = 4096  # bytes
-# Of what the predictor codes: a copy costs some 8 bytes, and what it knew of the place: lab-log.md.
-MIN_COPY_CODED = 8192
+# bytes: a copy costs some 8 bytes, and in text what the predictor knew of the place, too (lab-log.md)
+MIN_COPY, MIN_COPY_IN_TEXT = 4096, 8192
 MIN_COPY_WRITTEN = 256  # what the format allows: bounds the number of copies in a body
 HASHED = 1024  # bytes hashed together; two copies of MIN_COPY bytes share a hashed block whatever their offsets
 HASH_BITS = 20

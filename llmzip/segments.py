@@ -26,8 +26,7 @@ def runs(content: bytes) -> list[tuple[int, bool]]:
 
     By the cheapest division: a piece on the wrong side costs 1, a change of sides SWITCH.
     """
-    votes = np.concatenate([_votes(content[at : at + LOOK]) for at in range(0, len(content), LOOK)])
-    ends, side = _divide(votes.tolist())
+    ends, side = _divide(_votes(content).tolist())
     sizes = np.diff([0, *(end * PIECE for end in ends), len(content)])
     return [(int(size), side ^ bool(i % 2)) for i, size in enumerate(sizes)]
 
@@ -45,6 +44,11 @@ def _divide(votes: list[int]) -> tuple[list[int], bool]:
             side = not side
             ends.append(i)
     return ends[::-1], side
+
+
+def is_text(content: bytes) -> bool:
+    """Whether more of it can only be text than can only be binary, for what is coded on one side already."""
+    return int(_votes(content).sum()) > 0
 
 
 def utf16(content: bytes) -> int:
@@ -71,6 +75,11 @@ def is_random(content: bytes) -> bool:
 
 def _votes(content: bytes) -> NDArray[np.int64]:
     """For each piece 1: text, -1: binary, 0: could be either."""
+    votes = [_votes_of_some(content[at : at + LOOK]) for at in range(0, len(content), LOOK)]
+    return np.concatenate(votes) if votes else np.empty(0, np.int64)
+
+
+def _votes_of_some(content: bytes) -> NDArray[np.int64]:
     padded = np.zeros(-(-len(content) // PIECE) * PIECE, dtype=np.uint8)
     padded[: len(content)] = np.frombuffer(content, np.uint8)
     pieces = padded.reshape(-1, PIECE)

@@ -48,8 +48,8 @@ def apply(data: bytes, wanted: int, past: Past | None = None) -> tuple[int, byte
 
 
 def _without_repeats(body: bytes, past: Past | None) -> Applied | None:
-    """Short ones are left where the predictor makes little of them, and not in what is random."""
-    least = repeats.MIN_COPY if segments.is_random(body) else repeats.MIN_COPY_CODED
+    """Short ones are left in text, of which the predictor makes less than a copy takes."""
+    least = repeats.MIN_COPY_IN_TEXT if segments.is_text(body) else repeats.MIN_COPY
     return repeats.without(body, past, least)
 
 

@@ -33,7 +33,7 @@ def check(data: bytes) -> None:
 # ---- nothing is written that is not read
 
 
-@pytest.mark.parametrize("pad", [b"", bytes(50000), NOISE[500:9500]])
+@pytest.mark.parametrize("pad", [b"", bytes(50000), b"a" * 6000])
 def test_noise_twice_or_padded(pad: bytes) -> None:
     """Without its repeats it is such that no coder makes it smaller."""
     data = NOISE + NOISE + pad if not pad else NOISE + pad
