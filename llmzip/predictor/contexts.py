@@ -40,7 +40,7 @@ class Lane:
         self.mask = self.skeleton = self.marks = 0
         self.word = self.word1 = self.word2 = self.letters = self.first = self.word_length = 0
         self.masked = self.masked1 = self.number = self.compared = self.digits = 0
-        self.field_classes, self.field_known, self.field, self.place = 0, [0] * STACK, 0, 0
+        self.field_text, self.field_classes, self.field_known, self.field, self.place = 0, 0, [0] * STACK, 0, 0
         self.punctuation = self.shape = self.head = self.head1 = self.parent = 0
         self.outline, self.indents, self.depth, self.indent, self.indenting = [0] * STACK, [0] * STACK, 0, 0, 0
         self.brackets, self.nesting, self.key, self.quoted, self.quoted1, self.quoting = [0] * STACK, 0, 0, 0, 0, 0
@@ -141,8 +141,9 @@ def _follow_characters(lane: Lane, c: int) -> None:
 
 def _follow_fields(lane: Lane, c: int, before: int) -> None:
     if c in SEPARATORS:
-        lane.field_known[lane.field % STACK], lane.field_classes = lane.field_classes, 0
+        lane.field_known[lane.field % STACK], lane.field_classes, lane.field_text = lane.field_classes, 0, 0
     else:
+        lane.field_text = hash32(lane.field_text, c)
         lane.field_classes = hash32(lane.field_classes, class_of(c) or c)
     if c in SEPARATORS or (c == 32 and before == 32):
         lane.field, lane.place = lane.field + 1, 0
@@ -275,7 +276,7 @@ def _text_contexts(memory: Memory, lane: Lane) -> list[int]:
         hash32(lane.word, lane.word2),
         lane.above | min(lane.column, 255) << 8,
         hash32(c1 | lane.aligned_byte << 8 | aligned2 << 16, lane.word),
-        joined(lane.field, lane.place, c1),
+        hash32(lane.field_text, lane.field),
         hash32(lane.mask & _M32, lane.mask >> 32 & 0xFFFF),
         numbered,
         hash32(lane.masked1, numbered),

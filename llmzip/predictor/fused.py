@@ -16,7 +16,7 @@ from llmzip.predictor.prior import FIRST_APMS, Mode, Prior, mode_of
 from llmzip.predictor.recording import PARTIES, PARTY_TOP, RECORD, most_decisions
 from llmzip.predictor.spelling import Spelling
 
-_LANE_BYTES, _LINE_BYTES, _END_BYTES = 2136, 64, 8
+_LANE_BYTES, _LINE_BYTES, _END_BYTES = 2144, 64, 8
 _BEFORE = 64  # zeros before the first byte of a group
 _AFTER = 8  # and zeros after the last
 _ROOM = 24  # bytes that a byte takes at the very worst: eight bits or nine of 2^-20
@@ -74,7 +74,8 @@ _LAYOUT = (
     tables.BOOST_BYTES, tables.RECORD_BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.RUN_LIMIT,
     tables.MATCH_LIMIT, tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LASTING, tables.PLAIN_LASTING, tables.LATEST_BITS,
     tables.APM_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES, tables.MASKED_LONGEST,
-    tables.MASKED_LENGTH, tables.STACK, tables.GROUP, *tables.SET_ROWS,
+    tables.MASKED_LENGTH, tables.STACK, tables.GROUP, *tables.SET_ROWS, tables.OWN_SHARE, tables.LEAST_ERROR,
+    tables.ERROR_TOP,
 )  # fmt: skip
 
 

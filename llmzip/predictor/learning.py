@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.predictor.prior import FIRST_APMS
-from llmzip.predictor.tables import RATE_BITS, RECIPROCAL, SLOT_LIMIT, WEIGHT_TOP
+from llmzip.predictor.tables import RECIPROCAL, SLOT_LIMIT
 
 _RECIPROCAL: list[int] = RECIPROCAL.tolist()
 
@@ -50,9 +50,9 @@ def dot(weights: list[int], inputs: list[int]) -> int:
     return sum(w * x >> 8 for w, x in zip(weights, inputs, strict=True))
 
 
-def trained(weights: list[int], inputs: list[int], error: int) -> list[int]:
-    half = 1 << (RATE_BITS - 1)
-    return [clip(w + (error * x + half >> RATE_BITS), WEIGHT_TOP) for w, x in zip(weights, inputs, strict=True)]
+def trained(weights: list[int], inputs: list[int], error: int, rate_bits: int, top: int) -> list[int]:
+    half = 1 << (rate_bits - 1)
+    return [clip(w + (error * x + half >> rate_bits), top) for w, x in zip(weights, inputs, strict=True)]
 
 
 class Apms:

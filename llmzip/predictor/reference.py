@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from llmzip.errors import FormatError
 from llmzip.predictor import tables
 from llmzip.predictor.coder import Reader, Writer
-from llmzip.predictor.contexts import Lane, class_of, find_contexts, follow_text, kind_of
+from llmzip.predictor.contexts import Lane, class_of, find_contexts, follow_text, joined, kind_of
 from llmzip.predictor.learning import Apms, clip, dot, hash32, learnt_cell, learnt_slot, limited, trained
 from llmzip.predictor.matching import DIGITS, Memory, follow_matches, length_class
 from llmzip.predictor.prior import Mode, Prior, mode_of
@@ -23,14 +23,21 @@ from llmzip.predictor.tables import (
     BOOST_BYTES,
     CONSTANT,
     END,
+    ERROR_TOP,
     LASTING,
+    LEAST_ERROR,
     NO_MODEL,
+    OWN_SHARE,
     PLAIN_LASTING,
+    RATE_BITS,
     RECORD_BOOST_BYTES,
     SECOND_RATE_BITS,
     SECOND_TOP,
+    SECONDS,
+    SETS,
     TOKEN_ENDS,
     TOP,
+    WEIGHT_TOP,
     log2_of,
 )
 
@@ -358,6 +365,7 @@ class Reference:
     def _choose_weights(self, lane: Lane, place: Place, d: Decision) -> None:
         is_end, bit, path = place.is_end, place.bit, place.path
         third, later = 2 if is_end else int(bit >= 4), min(lane.in_token, 3)
+        letters = min(lane.word_length, 7)
         rows = (
             (d.known * 5 + d.matched[0]) * 3 + third,
             path,
@@ -365,9 +373,12 @@ class Reference:
             ((class_of(lane.c1) * 8 + class_of(lane.c2)) * 8 + class_of(lane.c3)) * 3 + third,
             (lane.c2 if self._stride or lane.c1 >= 128 else hash32(lane.skeleton & 0xFFFFFF, 0) >> 24) * 2 + is_end,
             lane.above * 4 + third if self._stride else self._place_in_field(lane) * 2 + is_end,
-            (min(lane.word_length, 7) * 8 + class_of(lane.above)) * 9 + bit,
+            (letters * 8 + class_of(lane.above)) * 9 + bit,
             (hash32(lane.c1 | lane.c2 << 8, 0) >> 22) * 2 + is_end,
             min(lane.column, 255) * 2 + is_end,
+            (lane.matches[0].expected + 1) * 2 + is_end,
+            lane.back(self._memory, self._stride + 1) if self._stride else (letters * 5 + d.matched[0]) * 5 + d.matched[3],
+            (lane.c3 if self._stride else joined(lane.tag, lane.key, lane.in_tag) >> 24) * 2 + is_end,
         )
         base = 0
         for row, count in zip(rows, tables.SET_ROWS, strict=True):
@@ -422,23 +433,32 @@ class Reference:
         Faster at first, and for longer where nothing is known of them.
         """
         if self._stride:
-            return 128 + 896 * RECORD_BOOST_BYTES // (RECORD_BOOST_BYTES + self._n_coded)
+            return 64 + 960 * RECORD_BOOST_BYTES // (RECORD_BOOST_BYTES + self._n_coded)
         return (LASTING if self._with_model else PLAIN_LASTING) + BOOST * 256 * BOOST_BYTES // (
             BOOST_BYTES + self._n_coded
         )
 
+    def _learn_weights(self, d: Decision, bit: int) -> None:
+        """Both layers.
+
+        A weight set learns little of its own error, and most from what the second layer makes of it: the errors of
+        its rows by the weight that each gives the set (backpropagation).
+        """
+        boost, seconds = self._boost(), [self._tables.seconds[k][row] for k, row in enumerate(d.seconds)]
+        second_errors = [((bit << 24) - _SQUASH[s + TOP]) >> 8 for s in d.of_second]
+        for i, (row, s) in enumerate(zip(d.rows, d.said, strict=True)):
+            own = ((bit << 24) - _SQUASH[s + TOP]) >> 8
+            through = sum(each[i] * error for each, error in zip(seconds, second_errors, strict=True))
+            through = through * (SETS // SECONDS) >> 16
+            error = clip((own * OWN_SHARE + through * (16 - OWN_SHARE)) * boost >> 12, ERROR_TOP)
+            if abs(error) > LEAST_ERROR:
+                weights = self._tables.weights(row)
+                weights[:] = trained(weights, d.inputs, error, RATE_BITS, WEIGHT_TOP)
+        for weights, error in zip(seconds, second_errors, strict=True):
+            weights[:] = trained(weights, [*d.said, CONSTANT], error, SECOND_RATE_BITS, SECOND_TOP)
+
     def _learn(self, lane: Lane, d: Decision, is_end: int, bit: int) -> None:
-        boost = self._boost()
-        for row, s in zip(d.rows, d.said, strict=True):
-            error = (((bit << 24) - _SQUASH[s + TOP]) >> 8) * boost >> 8
-            weights = self._tables.weights(row)
-            weights[:] = trained(weights, d.inputs, error)
-        for weights, s in zip(
-            (self._tables.seconds[k][row] for k, row in enumerate(d.seconds)), d.of_second, strict=True
-        ):
-            error, half = ((bit << 24) - _SQUASH[s + TOP]) >> 8, 1 << (SECOND_RATE_BITS - 1)
-            for i, x in enumerate([*d.said, CONSTANT]):
-                weights[i] = clip(weights[i] + (error * x + half >> SECOND_RATE_BITS), SECOND_TOP)
+        self._learn_weights(d, bit)
         for (cells, history), (line, at) in zip(d.cells, d.slots, strict=True):
             cells[history] = learnt_cell(cells[history], bit, tables.HISTORY_LIMIT)
             line[at] = learnt_slot(line[at], bit)

@@ -18,7 +18,7 @@ MATCHES, MASKED = 4, 2
 MATCH_MINIMUM = (6, 14, 0, 4)
 HISTORY_SETS, TOKEN_ENDS = 8, 4  # tables of what histories have come to; that of token ends
 INPUTS = 128  # at most, a multiple of 16
-SET_ROWS = (8 * 5 * 3, 256, 256 * 9, 512 * 3, 512, 16 * 16 * 4, 64 * 9, 2048, 512)
+SET_ROWS = 8 * 5 * 3, 256, 256 * 9, 512 * 3, 512, 16 * 16 * 4, 64 * 9, 2048, 512, 257 * 2, 256, 512
 SETS = len(SET_ROWS)
 SECONDS, SECOND_ROWS = 3, 320
 APMS, MODEL_APMS = 5, 2
@@ -36,6 +36,8 @@ RATE_BITS, SECOND_RATE_BITS = 17, 18
 # of the rate of weights, in 1/256, in the long run: with a model, without one
 LASTING, PLAIN_LASTING = 256, 176
 BOOST, BOOST_BYTES, RECORD_BOOST_BYTES, CONSTANT = 3, 1500, 32000, 256
+# of 16: how much of what a weight set learns is its own error; below the least error it learns nothing
+OWN_SHARE, LEAST_ERROR, ERROR_TOP = 2, 512, 1 << 18
 APM_FIRST = 6  # as many decisions the first value of an APM's cell counts for
 SLOT_LIMIT, HISTORY_LIMIT, RUN_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT = 60, 1023, 1023, 400, 1000, 255
 LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST, MASKED_LENGTH = 65535, 400, 8, 60, 7

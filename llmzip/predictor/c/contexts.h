@@ -78,8 +78,8 @@ static void follow_characters(Lane *l, uint32_t c) {
 
 static void follow_fields(Lane *l, uint32_t c, uint32_t before) {
     uint32_t *known = &l->field_known[l->field & (STACK - 1)];
-    if (is_separator(c)) *known = l->field_classes, l->field_classes = 0;
-    else l->field_classes = hash(l->field_classes, class_of(c) ? class_of(c) : c);
+    if (is_separator(c)) *known = l->field_classes, l->field_classes = l->field_text = 0;
+    else l->field_classes = hash(l->field_classes, class_of(c) ? class_of(c) : c), l->field_text = hash(l->field_text, c);
     if (is_separator(c) || (c == ' ' && before == ' ')) l->field++, l->place = 0;
     else l->place++;
 }
@@ -176,7 +176,7 @@ static void text_contexts(const Predictor *p, const Lane *l, uint32_t *h) {
     h[9] = hash(l->word, l->word2);
     h[10] = l->above | (column < 255 ? column : 255) << 8;
     h[11] = hash(c1 | l->aligned_byte << 8 | aligned2 << 16, l->word);
-    h[12] = hash(hash((uint32_t)l->field, (uint32_t)l->place), c1);
+    h[12] = hash(l->field_text, (uint32_t)l->field);
     h[13] = hash((uint32_t)l->mask, (uint32_t)(l->mask >> 32) & 0xffff);
     h[14] = hash(l->masked, l->number);
     h[15] = hash(l->masked1, h[14]);

@@ -12,7 +12,10 @@ enum {
     BOOST = 3,
     BOOST_BYTES = 1500,
     RECORD_BOOST_BYTES = 32000,
-    CONSTANT = 256
+    CONSTANT = 256,
+    OWN_SHARE = 2,     /* of 16: how much of what a weight set learns is its own error */
+    LEAST_ERROR = 512, /* below it a weight set learns nothing */
+    ERROR_TOP = 1 << 18
 };
 enum {
     SLOT_LIMIT = 60,
@@ -112,12 +115,14 @@ CLONES static void dots(int32_t *const *weights, int sets, const int32_t *inputs
     }
 }
 
-/* |error| <= 2^18, |input| <= 5120: a product is below 2^31 - 2^17. n as above; weights stay within +-top. */
+/* |error| <= 2^18, |input| <= 5120: a product is below 2^31 - 2^17. n as above; weights stay within +-top. Rows whose
+   error is not above `least` stay as they are. */
 CLONES static void train(int32_t *const *weights, int sets, const int32_t *inputs, int n, const int32_t *errors,
-    int rate_bits, int32_t top) {
+    int32_t least, int rate_bits, int32_t top) {
     int32_t half = 1 << (rate_bits - 1);
     for (int k = 0; k < sets; k++) {
         int32_t *w = weights[k], error = errors[k];
+        if (error <= least && error >= -least) continue;
         for (int i = 0; i < n; i++) {
             int32_t v = w[i] + ((error * inputs[i] + half) >> rate_bits);
             v = v > top ? top : v;

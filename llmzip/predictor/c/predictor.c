@@ -26,7 +26,8 @@ typedef struct {
     uint32_t path;
 } Place;
 
-static const int32_t SET_ROWS[SETS] = {8 * 5 * 3, 256, 256 * 9, 512 * 3, 512, 16 * 16 * 4, 64 * 9, 2048, 512};
+static const int32_t SET_ROWS[SETS] = {
+    8 * 5 * 3, 256, 256 * 9, 512 * 3, 512, 16 * 16 * 4, 64 * 9, 2048, 512, 257 * 2, 256, 512};
 
 /* ---- where what is known lies ------------------------------------------------------------------------------------ */
 
@@ -240,6 +241,7 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
     uint32_t two = hash(l->c1 | l->c2 << 8, 0);
     int32_t path = is_end ? 0 : (int32_t)place->path, later = l->in_token < 3 ? l->in_token : 3;
     int32_t field = l->field < 15 ? l->field : 15, at = l->place < 15 ? l->place : 15;
+    int32_t letters = l->word_length < 7 ? l->word_length : 7;
     int32_t rows[SETS] = {
         d->match[0] * 3 + third, /* and 15 for each that is known, found later */
         path,
@@ -247,9 +249,12 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
         (int32_t)((class_of(l->c1) * 8 + class_of(l->c2)) * 8 + class_of(l->c3)) * 3 + third,
         (int32_t)(p->stride || l->c1 >= 128 ? l->c2 : hash(l->skeleton & 0xffffff, 0) >> 24) * 2 + is_end,
         p->stride ? (int32_t)l->above * 4 + third : ((field * 16 + at) * 2 + is_digit(l->c1)) * 2 + is_end,
-        ((l->word_length < 7 ? l->word_length : 7) * 8 + (int32_t)class_of(l->above)) * 9 + bit,
+        (letters * 8 + (int32_t)class_of(l->above)) * 9 + bit,
         (int32_t)(two >> 22) * 2 + is_end,
         (int32_t)(l->column < 255 ? l->column : 255) * 2 + is_end,
+        (l->matches[0].expected + 1) * 2 + is_end,
+        p->stride ? (int32_t)back(p, l, p->stride + 1) : (letters * 5 + d->match[0]) * 5 + d->match[3],
+        (int32_t)(p->stride ? l->c3 : hash(hash(l->tag, l->key), (uint32_t)l->in_tag) >> 24) * 2 + is_end,
     };
     for (int i = 0, base = 0; i < SETS; base += SET_ROWS[i++]) {
         d->weights[i] = p->weights + (int64_t)(base + rows[i]) * INPUTS;
@@ -314,18 +319,30 @@ static void learn_contexts(const Predictor *p, const Decision *d, int bit) {
 /* How fast weights learn, in 1/256 of the rate: faster at first, and for longer where nothing is known of them. At
    most 1024. */
 static int64_t boost_of(const Predictor *p) {
-    if (p->stride) return 128 + (int64_t)896 * RECORD_BOOST_BYTES / (RECORD_BOOST_BYTES + p->n_coded);
+    if (p->stride) return 64 + (int64_t)960 * RECORD_BOOST_BYTES / (RECORD_BOOST_BYTES + p->n_coded);
     return (p->with_model ? LASTING : PLAIN_LASTING) + (int64_t)BOOST * 256 * BOOST_BYTES / (BOOST_BYTES + p->n_coded);
+}
+
+/* Both layers. A weight set learns little of its own error, and most from what the second layer makes of it: the
+   errors of its rows by the weight that each gives the set (backpropagation). |second weight| <= 2^20, |error| <= 2^16:
+   the sum of three products is below 2^38, what is learnt is limited to ERROR_TOP. */
+static void learn_weights(const Predictor *p, Decision *d, int bit) {
+    int32_t errors[SETS], second_errors[SECONDS];
+    int64_t boost = boost_of(p);
+    for (int k = 0; k < SECONDS; k++) second_errors[k] = ((bit << 24) - d->of_second[k]) >> 8;
+    for (int i = 0; i < SETS; i++) {
+        int64_t own = ((bit << 24) - d->of_set[i]) >> 8, through = 0;
+        for (int k = 0; k < SECONDS; k++) through += (int64_t)d->seconds[k][i] * second_errors[k];
+        through = through * (SETS / SECONDS) >> 16;
+        errors[i] = clip((own * OWN_SHARE + through * (16 - OWN_SHARE)) * boost >> 12, ERROR_TOP);
+    }
+    train(d->weights, SETS, d->inputs, d->n_inputs, errors, LEAST_ERROR, RATE_BITS, WEIGHT_TOP);
+    train(d->seconds, SECONDS, d->said, SAID_ROOM, second_errors, 0, SECOND_RATE_BITS, SECOND_TOP);
 }
 
 static void learn(const Predictor *p, Decision *d, const Place *place, int bit) {
     const int32_t *reciprocal = p->reciprocal;
-    int32_t errors[SETS], second_errors[SECONDS];
-    int64_t boost = boost_of(p);
-    for (int i = 0; i < SETS; i++) errors[i] = (int32_t)(((((int64_t)bit << 24) - d->of_set[i]) >> 8) * boost >> 8);
-    for (int i = 0; i < SECONDS; i++) second_errors[i] = ((bit << 24) - d->of_second[i]) >> 8;
-    train(d->weights, SETS, d->inputs, d->n_inputs, errors, RATE_BITS, WEIGHT_TOP);
-    train(d->seconds, SECONDS, d->said, SAID_ROOM, second_errors, SECOND_RATE_BITS, SECOND_TOP);
+    learn_weights(p, d, bit);
     learn_contexts(p, d, bit);
     if (place->bit != END) learn_runs(p->run_cells + place->bit * CONTEXTS, d->run_rates, d->runs, d->n_contexts, bit);
     for (int i = 0; i < APMS; i++) learn_cell(reciprocal, p->apms + d->refined[i], bit, APM_LIMIT);
@@ -544,7 +561,7 @@ EXPORT int64_t llmzip_predictor_finish(Predictor *p) { return coder_finish(&p->c
 
 /* Sizes and limits, for Python to compare with its own: how many, and they. */
 EXPORT const int64_t *llmzip_predictor_layout(void) {
-    static int64_t layout[64];
+    static int64_t layout[80];
     // clang-format off
     int64_t values[] = {
         0, sizeof(Predictor), sizeof(Lane), sizeof(Line), sizeof(End), sizeof(Record), PARTIES, PARTY_TOP,
@@ -554,7 +571,8 @@ EXPORT const int64_t *llmzip_predictor_layout(void) {
         RECORD_BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, RUN_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT, LASTING,
         PLAIN_LASTING, LATEST_BITS, APM_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST,
         MASKED_LENGTH, STACK, GROUP, SET_ROWS[0], SET_ROWS[1], SET_ROWS[2], SET_ROWS[3], SET_ROWS[4], SET_ROWS[5],
-        SET_ROWS[6], SET_ROWS[7], SET_ROWS[8],
+        SET_ROWS[6], SET_ROWS[7], SET_ROWS[8], SET_ROWS[9], SET_ROWS[10], SET_ROWS[11], OWN_SHARE, LEAST_ERROR,
+        ERROR_TOP,
     };
     // clang-format on
     _Static_assert(sizeof values <= sizeof layout, "room for all");
