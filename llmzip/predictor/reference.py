@@ -365,13 +365,13 @@ class Reference:
     def _choose_weights(self, lane: Lane, place: Place, d: Decision) -> None:
         is_end, bit, path = place.is_end, place.bit, place.path
         third, later = 2 if is_end else int(bit >= 4), min(lane.in_token, 3)
-        letters = min(lane.word_length, 7)
+        letters, skeleton = min(lane.word_length, 7), hash32(lane.skeleton & 0xFFFFFF, 0) >> 24
         rows = (
             (d.known * 5 + d.matched[0]) * 3 + third,
             path,
             lane.c1 * 9 + bit,
             ((class_of(lane.c1) * 8 + class_of(lane.c2)) * 8 + class_of(lane.c3)) * 3 + third,
-            (lane.c2 if self._stride or lane.c1 >= 128 else hash32(lane.skeleton & 0xFFFFFF, 0) >> 24) * 2 + is_end,
+            (lane.c2 if self._stride or lane.c1 >= 128 else skeleton) * 2 + is_end,
             lane.above * 4 + third if self._stride else self._place_in_field(lane) * 2 + is_end,
             (letters * 8 + class_of(lane.above)) * 9 + bit,
             (hash32(lane.c1 | lane.c2 << 8, 0) >> 22) * 2 + is_end,
@@ -388,6 +388,7 @@ class Reference:
             32 + later if is_end else bit * 4 + (later if self._with_model else (d.matched[0] + 1) // 2),
             256 if is_end else path,
             (d.matched[0] * 6 + d.certainty) * 2 + is_end if self._with_model else d.matched[0] * 8 + class_of(lane.c1),
+            256 if is_end else lane.c1 if self._stride else skeleton,
         ]
 
     def _place_in_field(self, lane: Lane) -> int:
@@ -403,7 +404,7 @@ class Reference:
             )
             d.of_second.append(s)
             total += s
-        return clip(total * 21845 >> 16, TOP)  # a third
+        return clip(total >> 2, TOP)
 
     def _refine_all(self, lane: Lane, place: Place, d: Decision, s: int) -> int:
         """The final probability: mostly what such stretches have come to, by five contexts."""

@@ -241,13 +241,14 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
     uint32_t two = hash(l->c1 | l->c2 << 8, 0);
     int32_t path = is_end ? 0 : (int32_t)place->path, later = l->in_token < 3 ? l->in_token : 3;
     int32_t field = l->field < 15 ? l->field : 15, at = l->place < 15 ? l->place : 15;
+    uint32_t skeleton = hash((uint32_t)l->skeleton & 0xffffff, 0) >> 24;
     int32_t letters = l->word_length < 7 ? l->word_length : 7;
     int32_t rows[SETS] = {
         d->match[0] * 3 + third, /* and 15 for each that is known, found later */
         path,
         (int32_t)l->c1 * 9 + bit,
         (int32_t)((class_of(l->c1) * 8 + class_of(l->c2)) * 8 + class_of(l->c3)) * 3 + third,
-        (int32_t)(p->stride || l->c1 >= 128 ? l->c2 : hash(l->skeleton & 0xffffff, 0) >> 24) * 2 + is_end,
+        (int32_t)(p->stride || l->c1 >= 128 ? l->c2 : skeleton) * 2 + is_end,
         p->stride ? (int32_t)l->above * 4 + third : ((field * 16 + at) * 2 + is_digit(l->c1)) * 2 + is_end,
         (letters * 8 + (int32_t)class_of(l->above)) * 9 + bit,
         (int32_t)(two >> 22) * 2 + is_end,
@@ -264,6 +265,7 @@ static void choose_weights(const Predictor *p, const Lane *l, const Place *place
         is_end ? 32 + later : bit * 4 + (p->with_model ? later : (d->match[0] + 1) / 2),
         is_end ? 256 : path,
         p->with_model ? (d->match[0] * 6 + d->certainty) * 2 + is_end : d->match[0] * 8 + (int32_t)class_of(l->c1),
+        is_end ? 256 : (int32_t)(p->stride ? l->c1 : skeleton),
     };
     for (int i = 0; i < SECONDS; i++) d->seconds[i] = p->seconds + (i * SECOND_ROWS + second[i]) * SAID_ROOM;
 }
@@ -285,7 +287,7 @@ static int32_t mix(const Predictor *p, Decision *d) {
         d->of_second[k] = p->squash[s + TOP];
         mean += s;
     }
-    return clip(mean * 21845 >> 16, TOP); /* 21845 / 65536: a third */
+    return clip(mean >> 2, TOP); /* of SECONDS */
 }
 
 /* The final probability: mostly what such stretches have come to, by five contexts. */
@@ -325,7 +327,7 @@ static int64_t boost_of(const Predictor *p) {
 
 /* Both layers. A weight set learns little of its own error, and most from what the second layer makes of it: the
    errors of its rows by the weight that each gives the set (backpropagation). |second weight| <= 2^20, |error| <= 2^16:
-   the sum of three products is below 2^38, what is learnt is limited to ERROR_TOP. */
+   the sum of four products is at most 2^38, what is learnt is limited to ERROR_TOP. */
 static void learn_weights(const Predictor *p, Decision *d, int bit) {
     int32_t errors[SETS], second_errors[SECONDS];
     int64_t boost = boost_of(p);

@@ -18,7 +18,7 @@ enum { INPUTS = 128 };
 static inline int match_inputs(int n) { return 3 * n; }
 static inline int constant_input(int n) { return 3 * n + 2 * MATCHES; }
 static inline int model_inputs(int n) { return constant_input(n) + 1; }
-enum { SETS = 12, SECONDS = 3, SECOND_ROWS = 320, APMS = 5, MODEL_APMS = 2, END = 8, NO_MODEL = 32767 };
+enum { SETS = 12, SECONDS = 4, SECOND_ROWS = 320, APMS = 5, MODEL_APMS = 2, END = 8, NO_MODEL = 32767 };
 enum { SAID_BY_MODEL = 2 + MODEL_APMS };
 enum { CONTEXTS_SAY, MATCHES_SAY, MODEL_SAYS, PARTIES, PARTY_TOP = 1 << 20 };
 enum { STACK = 64, DONE = 1, STARTS = 2, LATEST_BITS = 20, APM_BITS = 16 };
