@@ -38,7 +38,7 @@ def memory_needed(line_bits: int) -> int:
     """Bytes of what a group learns, beside its bodies."""
     apms = (tables.APMS + tables.MODEL_APMS) * tables.BUCKETS * 4 << tables.APM_BITS
     matches = tables.MATCHES * 4 << tables.LATEST_BITS
-    return (64 << line_bits) + (8 << tables.end_bits(line_bits)) + apms + matches + (24 << 20)
+    return (80 << line_bits) + (8 << tables.end_bits(line_bits)) + apms + matches + (24 << 20)
 
 
 class Predictor:

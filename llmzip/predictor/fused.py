@@ -52,7 +52,7 @@ class _Spelling(Structure):
 class _Predictor(Structure):
     _fields_ = (
         *((name, c_void_p) for name in (
-            "squash", "reciprocal", "stretch", "log2", "lines", "ends", "histories", "run_cells", "match_cells",
+            "squash", "reciprocal", "stretch", "log2", "lines", "once", "ends", "histories", "run_cells", "match_cells",
             "model_cells", "apms", "first_apms", "biases", "weights", "seconds", "latest", "followers", "followers1",
             "followers3", "data", "flags", "lanes",
         )),
@@ -73,8 +73,8 @@ _LAYOUT = (
     tables.TOP, tables.WEIGHT_TOP, tables.SECOND_TOP, tables.RATE_BITS, tables.SECOND_RATE_BITS, tables.BOOST,
     tables.BOOST_BYTES, tables.RECORD_BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.RUN_LIMIT,
     tables.MATCH_LIMIT, tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LASTING, tables.PLAIN_LASTING, tables.LATEST_BITS,
-    tables.APM_BITS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES, tables.MASKED_LONGEST,
-    tables.MASKED_LENGTH, tables.STACK, tables.GROUP, *tables.SET_ROWS, tables.OWN_SHARE, tables.LEAST_ERROR,
+    tables.APM_BITS, tables.WAYS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,
+    tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK, tables.GROUP, *tables.SET_ROWS, tables.OWN_SHARE, tables.LEAST_ERROR,
     tables.ERROR_TOP,
 )  # fmt: skip
 
@@ -108,6 +108,7 @@ class Fused:
             "stretch": tables.STRETCH,
             "log2": tables.LOG2,
             "lines": _aligned(16 << line_bits, np.dtype(np.uint32)),
+            "once": _aligned(4 << line_bits, np.dtype(np.uint32)),
             "ends": np.zeros(2 << end_bits, dtype=np.uint32),
             "apms": np.zeros(prior.biases.size * tables.BUCKETS, dtype=np.uint32),
             "first_apms": FIRST_APMS,

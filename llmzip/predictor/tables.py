@@ -30,6 +30,7 @@ STACK = 64
 GROUP = 64  # entries of a vocabulary whose weights are summed together
 DONE, STARTS = 1, 2  # flags of a byte: coded; the first of a token
 LATEST_BITS, APM_BITS = 20, 16
+WAYS = 16  # contexts that have come once, looked at together
 
 WEIGHT_TOP, SECOND_TOP = (1 << 18) - 1, 1 << 20
 RATE_BITS, SECOND_RATE_BITS = 17, 18

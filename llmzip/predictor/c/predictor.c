@@ -43,59 +43,126 @@ static inline uint64_t spread(uint32_t h, uint32_t path) {
     return (z ^ z >> 29) * 0xD6E8FEB86659FD93u;
 }
 
+/* Lines of the contexts of one nibble; fresh: in place of those that do not exist, zeros as long as nothing is learnt. */
+typedef struct {
+    uint32_t *lines[CONTEXTS];
+    Line fresh[CONTEXTS] __attribute__((aligned(64)));
+} Nibble;
+
+static inline int is_new(const Nibble *nibble, int i) { return nibble->lines[i][0] == 0; }
+
+/* A bucket of contexts that have come once: check << 8 | the byte that came. */
+static inline uint32_t *bucket_of(const Predictor *p, uint64_t z) {
+    return p->once + (z >> (64 - p->line_bits + 2)) * WAYS;
+}
+
+static inline uint32_t once_check(uint64_t z) {
+    uint32_t check = z >> 8 & 0xffffff;
+    return check + !check;
+}
+
 /* Tell the processor which lines the next four bits take, while there is still something to do: they are rarely in
-   its caches. */
-static void aim_lines(const Predictor *p, Lane *lane, uint32_t path) {
+   its caches. What is new in the first nibble is so in the second. */
+static void aim_lines(const Predictor *p, Lane *lane, const Nibble *first, uint32_t path) {
     int n = n_contexts(p), shift = 64 - p->line_bits;
     for (int i = 0; i < n; i++) {
+        if (first && is_new(first, i)) continue;
         uint64_t z = lane->places[i] = spread(lane->contexts[i], path);
         __builtin_prefetch(p->lines + (z >> shift));
         __builtin_prefetch(p->lines + (z >> shift ^ 1));
+        __builtin_prefetch(bucket_of(p, z));
     }
 }
 
-/* Of two lines the one less visited, emptied. The other may count a visit less, so that what has long been of no use
-   is given up, too. */
-static uint32_t *given_up(uint32_t *line, uint32_t *other, int fades) {
+static void keep_once(const Predictor *p, uint64_t z, uint32_t c) {
+    bucket_of(p, z)[p->n_coded % WAYS] = once_check(z) << 8 | c;
+}
+
+/* The byte that came in a context that has come once, and is given up there; or -1. */
+static int32_t take_once(const Predictor *p, uint64_t z) {
+    uint32_t *bucket = bucket_of(p, z), check = once_check(z);
+    int place = -1;
+    for (int k = 0; k < WAYS; k++) place = bucket[k] >> 8 == check ? k : place;
+    if (place < 0) return -1;
+    uint32_t c = bucket[place] & 255;
+    bucket[place] = 0;
+    return (int32_t)c;
+}
+
+/* The line of this place, or NULL. */
+static inline uint32_t *line_at(const Predictor *p, uint64_t z, uint32_t check) {
+    uint64_t at = z >> (64 - p->line_bits);
+    uint32_t *line = p->lines[at].words, *other = p->lines[at ^ 1].words;
+    return line[0] >> 16 == check ? line : other[0] >> 16 == check ? other : NULL;
+}
+
+/* A line that has learnt what byte c, whose nibble this is, has taught: in place of the one of two that has been visited
+   less. The other may count a visit less, so that what has long been of no use is given up, too. */
+static uint32_t *new_line(const Predictor *p, uint64_t z, uint32_t check, uint32_t c, uint32_t nibble) {
+    uint64_t at = z >> (64 - p->line_bits);
+    uint32_t *line = p->lines[at].words, *other = p->lines[at ^ 1].words, within = 1;
     if ((other[0] & 255) < (line[0] & 255)) {
         uint32_t *kept = line;
         line = other, other = kept;
     }
-    other[0] -= fades && (other[0] & 255);
+    other[0] -= z % 8 == 0 && (other[0] & 255);
     memset(line, 0, sizeof(Line));
+    line[0] = check << 16 | c << 8 | 1;
+    for (int i = 3; i >= 0; i--) {
+        int bit = nibble >> i & 1;
+        line[within] = learnt_slot(0, p->reciprocal[0], bit);
+        within = within << 1 | (uint32_t)bit;
+    }
     return line;
 }
 
-/* The lines aimed at, or new ones in their places. */
-static void find_lines(const Predictor *p, const Lane *lane, uint32_t **lines) {
-    int n = n_contexts(p), shift = 64 - p->line_bits;
-    for (int i = 0; i < n; i++) {
-        uint64_t z = lane->places[i], at = z >> shift;
-        uint32_t check = (uint32_t)(z >> 8 & 0xffff), *line = p->lines[at].words, *other = p->lines[at ^ 1].words;
+/* The byte that has come in a context that has no line, if it has come at all and is known; or -1. In the second nibble
+   it is the one that came last, if it began with the same nibble. One that did not waits for its time. */
+static int32_t came_before(const Predictor *p, const Lane *lane, const Nibble *first, int i, uint32_t path) {
+    if (first) {
+        uint32_t head = first->lines[i][0], last = head >> 8 & 255;
+        if ((last >> 4 | 16) == path) return (int32_t)last;
+        if ((head & 255) == 2) keep_once(p, spread(lane->contexts[i], last >> 4 | 16), last);
+    }
+    return take_once(p, lane->places[i]);
+}
+
+/* The lines aimed at, or new ones for what has come once. */
+static void find_lines(const Predictor *p, const Lane *lane, Nibble *nibble, const Nibble *first, uint32_t path) {
+    for (int i = 0, n = n_contexts(p); i < n; i++) {
+        uint64_t z = lane->places[i];
+        uint32_t check = z >> 8 & 0xffff, *line = NULL;
         check += !check;
-        if (line[0] >> 16 != check) {
-            if (other[0] >> 16 == check) {
-                line = other;
-            } else {
-                line = given_up(line, other, z % 8 == 0);
-                line[0] = check << 16;
-            }
+        if (!first || !is_new(first, i)) {
+            line = line_at(p, z, check);
+            int32_t c = line ? -1 : came_before(p, lane, first, i, path);
+            if (c >= 0) line = new_line(p, z, check, (uint32_t)c, (uint32_t)(first ? c & 15 : c >> 4));
         }
-        line[0] += (line[0] & 255) < 255;
-        lines[i] = line;
+        if (line) line[0] += (line[0] & 255) < 255;
+        else memset(line = nibble->fresh[i].words, 0, sizeof(Line));
+        nibble->lines[i] = line;
     }
 }
 
 /* The bytes that came last in these lines, of first nibbles. */
-static void find_last(const Predictor *p, uint32_t *const *lines, int32_t *last) {
+static void find_last(const Predictor *p, const Nibble *first, int32_t *last) {
     for (int i = 0, n = n_contexts(p); i < n; i++) {
-        uint32_t head = lines[i][0];
+        uint32_t head = first->lines[i][0];
         last[i] = (head & 255) > 1 ? (int32_t)(head >> 8 & 255) | 256 : 0;
     }
 }
 
-static void put_last(const Predictor *p, uint32_t *const *lines, uint32_t c) {
-    for (int i = 0, n = n_contexts(p); i < n; i++) lines[i][0] = (lines[i][0] & 0xffff00ff) | c << 8;
+/* Byte c has come in all contexts, in some for the first time. */
+static void put_last(const Predictor *p, const Lane *lane, const Nibble *nibbles, uint32_t c) {
+    for (int i = 0, n = n_contexts(p); i < n; i++) {
+        uint32_t *line = nibbles[0].lines[i], context = lane->contexts[i];
+        if (is_new(nibbles, i)) {
+            keep_once(p, spread(context, 1), c);
+        } else {
+            line[0] = (line[0] & 0xffff00ff) | c << 8;
+            if (is_new(nibbles + 1, i)) keep_once(p, spread(context, c >> 4 | 16), c);
+        }
+    }
 }
 
 static inline uint32_t end_hash(const Lane *lane, int i) { return hash(lane->contexts[i], END) * 0x2545F491u; }
@@ -420,7 +487,7 @@ static void follow(Predictor *p, Lane *lane, uint32_t c) {
     if (!p->with_model) lane->token = 0, lane->in_token = 0;
     name_contexts(p, lane);
     if (p->with_model) aim_ends(p, lane);
-    else aim_lines(p, lane, 1);
+    else aim_lines(p, lane, NULL, 1);
 }
 
 static void narrow(Range *range, int64_t split, int64_t below, int bit) {
@@ -430,7 +497,8 @@ static void narrow(Range *range, int64_t split, int64_t below, int bit) {
 
 /* The next byte of the lane: of the entries in `range`, with a model, which is narrowed to those that go on so. */
 static int code_byte(Predictor *p, Lane *lane, Range *range) {
-    uint32_t *lines[2][CONTEXTS], path = 1; /* of both nibbles */
+    uint32_t path = 1;
+    Nibble nibbles[2];
     const Spelling *s = &p->spelling;
     int known = p->data[lane->at];
     Decision d;
@@ -439,8 +507,8 @@ static int code_byte(Predictor *p, Lane *lane, Range *range) {
         int bit = -1;
         Place place = {i, NO_MODEL, path};
         int64_t split = 0, below = 0;
-        if (i % 4 == 0) find_lines(p, lane, lines[i / 4]), d.lines = lines[i / 4];
-        if (i == 0) find_last(p, lines[0], d.last);
+        if (i == 0) find_lines(p, lane, nibbles, NULL, path), find_last(p, nibbles, d.last), d.lines = nibbles[0].lines;
+        if (i == 4) find_lines(p, lane, nibbles + 1, nibbles, path), d.lines = nibbles[1].lines;
         if (range) {
             split = spelling_split(s, range, (path << 1 | 1) << (7 - i) & 255);
             if (split == range->low || split == range->high) bit = split == range->low;
@@ -458,8 +526,8 @@ static int code_byte(Predictor *p, Lane *lane, Range *range) {
         contradict(lane, i, bit);
         if (range && !is_forced) narrow(range, split, below, bit);
         path = path << 1 | (uint32_t)bit;
-        if (i == 3) aim_lines(p, lane, path);
-        if (i == 7) put_last(p, lines[0], path & 255), follow(p, lane, path & 255);
+        if (i == 3) aim_lines(p, lane, nibbles, path);
+        if (i == 7) put_last(p, lane, nibbles, path & 255), follow(p, lane, path & 255);
         if (!is_forced) learn(p, &d, &place, bit);
     }
     p->n_coded++;
@@ -484,7 +552,7 @@ static int code_end(Predictor *p, Lane *lane, const Range *range, int64_t below,
     int ends = code_bit(p, lane, &place, &d, known);
     if (ends < 0) return ends;
     if (ends) follow_token(p, lane);
-    aim_lines(p, lane, 1);
+    aim_lines(p, lane, NULL, 1);
     learn(p, &d, &place, ends);
     return ends;
 }
@@ -502,7 +570,7 @@ static int32_t code_token(Predictor *p, Lane *lane, const int16_t *scores, int32
             int32_t id = s->ids[range.low];
             if (whole == range.high - range.low || lane->at == lane->end) {
                 follow_token(p, lane);
-                aim_lines(p, lane, 1);
+                aim_lines(p, lane, NULL, 1);
                 return id;
             }
             int64_t below = spelling_sum(s, range.low + whole);
@@ -510,7 +578,7 @@ static int32_t code_token(Predictor *p, Lane *lane, const int16_t *scores, int32
             if (ends) return ends < 0 ? ends : id;
             narrow(&range, range.low + whole, below, 1);
         } else if (range.depth) {
-            aim_lines(p, lane, 1);
+            aim_lines(p, lane, NULL, 1);
         }
         if (lane->at == lane->end) return DAMAGED;
         int failed = code_byte(p, lane, &range);
@@ -532,7 +600,7 @@ EXPORT void llmzip_predictor_open(Predictor *p, uint8_t *bytes, int64_t size, in
         l->end = end;
         for (int k = 0; k < MATCHES; k++) l->matches[k].expected = -1;
         name_contexts(p, l);
-        aim_lines(p, l, 1);
+        aim_lines(p, l, NULL, 1);
     }
 }
 
@@ -571,7 +639,7 @@ EXPORT const int64_t *llmzip_predictor_layout(void) {
         RECORD_CONTEXTS, USED_WITH_MODEL, MATCHES, HISTORY_SETS, TOKEN_ENDS, INPUTS, SETS, SECONDS, SECOND_ROWS, APMS,
         MODEL_APMS, BUCKETS, TOP, WEIGHT_TOP, SECOND_TOP, RATE_BITS, SECOND_RATE_BITS, BOOST, BOOST_BYTES,
         RECORD_BOOST_BYTES, SLOT_LIMIT, HISTORY_LIMIT, RUN_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT, LASTING,
-        PLAIN_LASTING, LATEST_BITS, APM_BITS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST,
+        PLAIN_LASTING, LATEST_BITS, APM_BITS, WAYS, PAST_END, LONGEST, LONGEST_LOOK, MOST_MISSES, MASKED_LONGEST,
         MASKED_LENGTH, STACK, GROUP, SET_ROWS[0], SET_ROWS[1], SET_ROWS[2], SET_ROWS[3], SET_ROWS[4], SET_ROWS[5],
         SET_ROWS[6], SET_ROWS[7], SET_ROWS[8], SET_ROWS[9], SET_ROWS[10], SET_ROWS[11], OWN_SHARE, LEAST_ERROR,
         ERROR_TOP,

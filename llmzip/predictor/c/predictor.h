@@ -21,7 +21,7 @@ static inline int model_inputs(int n) { return constant_input(n) + 1; }
 enum { SETS = 12, SECONDS = 4, SECOND_ROWS = 320, APMS = 5, MODEL_APMS = 2, END = 8, NO_MODEL = 32767 };
 enum { SAID_BY_MODEL = 2 + MODEL_APMS };
 enum { CONTEXTS_SAY, MATCHES_SAY, MODEL_SAYS, PARTIES, PARTY_TOP = 1 << 20 };
-enum { STACK = 64, DONE = 1, STARTS = 2, LATEST_BITS = 20, APM_BITS = 16 };
+enum { STACK = 64, DONE = 1, STARTS = 2, LATEST_BITS = 20, APM_BITS = 16, WAYS = 16 };
 
 /* expected: the byte there (bit 9: a token starts after it), or -1 */
 typedef struct {
@@ -80,6 +80,7 @@ typedef struct {
     const int16_t *stretch, *log2;
     /* learnt */
     Line *lines;                /* (2^line_bits) */
+    uint32_t *once;             /* (2^(line_bits + 2)) contexts that have come once, WAYS together */
     End *ends;                  /* (2^end_bits) */
     uint32_t *histories;        /* (HISTORY_SETS, CONTEXTS, 1024): what such a history has come to */
     uint32_t *run_cells;        /* (8, CONTEXTS): that the byte that came last comes again, by its bits that have */
