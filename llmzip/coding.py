@@ -32,7 +32,7 @@ class Coding:
 
     block_size: int = 1 << 20  # bytes of content: what one seek decodes, and what one damaged byte costs
     group_size: int = 1 << 24  # bytes of content that is coded in one memory
-    line_bits: int = 22  # of that memory at most: 2^22 lines of 64 bytes, 256 MiB
+    line_bits: int = 22  # of that memory at most: 2^22 lines of 64 bytes, with what has come once 320 MiB
     share: float = 0.97  # what the model must make of a sample that is coded without it, for its time
     # bytes: where `lanes` is None, there is one for so many of a block. A cold start costs some 150 bits: under 1 % of
     # what a lane of this size takes (lab-log.md)

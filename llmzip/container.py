@@ -130,7 +130,7 @@ def note_block(text: str) -> Block:
 
 
 def line_bits_of(n_bytes: int, most: int = 22) -> int:
-    """Of the memory of a group, if nothing else is said: what bodies of this size fill, up to 256 MiB."""
+    """Of the memory of a group, if nothing else is said: what bodies of this size fill, up to 2^22 lines (320 MiB)."""
     return min(most, max(14, n_bytes.bit_length() + 5))
 
 

@@ -74,8 +74,8 @@ _LAYOUT = (
     tables.BOOST_BYTES, tables.RECORD_BOOST_BYTES, tables.SLOT_LIMIT, tables.HISTORY_LIMIT, tables.RUN_LIMIT,
     tables.MATCH_LIMIT, tables.MODEL_LIMIT, tables.APM_LIMIT, tables.LASTING, tables.PLAIN_LASTING, tables.LATEST_BITS,
     tables.APM_BITS, tables.WAYS, PAST_END, tables.LONGEST, tables.LONGEST_LOOK, tables.MOST_MISSES,
-    tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK, tables.GROUP, *tables.SET_ROWS, tables.OWN_SHARE, tables.LEAST_ERROR,
-    tables.ERROR_TOP,
+    tables.MASKED_LONGEST, tables.MASKED_LENGTH, tables.STACK, tables.GROUP, *tables.SET_ROWS,
+    tables.OWN_SHARE, tables.LEAST_ERROR, tables.ERROR_TOP,
 )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ from llmzip.predictor.tables import (
 _BEFORE, _AFTER = 64, 8  # zeros before the first byte of a group, and after the last
 _SQUASH: list[int] = tables.SQUASH.tolist()
 _STRETCH: list[int] = tables.STRETCH.tolist()
+_NONE = [0] * 16  # a line
 _M64 = (1 << 64) - 1
 _APM_MASK = (1 << tables.APM_BITS) - 1
 
@@ -110,6 +111,7 @@ class Reference:
         self._memory, self._used = Memory(_BEFORE + _AFTER), _BEFORE
         self._line_bits, self._end_bits = line_bits, tables.end_bits(line_bits)
         self._lines: dict[int, list[int]] = {}
+        self._once: dict[int, list[int]] = {}
         self._ends: dict[int, list[int]] = {}
         self._prior = prior
         self._apms, self._model_apms = Apms(prior.biases[: tables.APMS]), Apms(prior.biases[tables.APMS :])
@@ -208,11 +210,12 @@ class Reference:
     def _code_byte(self, lane: Lane, found: Range | None) -> Range | None:
         """The next byte of the lane: of the entries found, which are narrowed to those that go on so."""
         names, path, known = self._names(lane), 1, self._memory.data[lane.at]
+        nibbles: list[list[list[int]]] = []
         for i in range(8):
             if i % 4 == 0:
-                lines = self._find_lines(names, path)
+                lines = self._find_lines(names, nibbles[0] if nibbles else None, path)
+                nibbles.append(lines)
             if i == 0:
-                first = lines
                 last = [line[0] >> 8 & 255 if line[0] & 255 > 1 else -1 for line in lines]
             within = path if i < 4 else path & ((1 << (i - 4)) - 1) | 1 << (i - 4)
             place, forced, split = Place(i, NO_MODEL, path), None, 0
@@ -236,8 +239,7 @@ class Reference:
             if found is not None:
                 found = found._replace(low=split) if bit else found._replace(high=split)
             path = path << 1 | bit
-        for line in first:
-            line[0] = line[0] & 0xFFFF00FF | (path & 255) << 8
+        self._put_last(names, nibbles, path & 255)
         self._put(lane, path & 255, found is None)
         return found
 
@@ -278,23 +280,85 @@ class Reference:
         begun = int(lane.in_token > 0)
         return [hash32(hash32(lane.contexts[i], i), begun) for i in self._used_contexts]
 
-    def _find_lines(self, names: list[int], path: int) -> list[list[int]]:
-        """The lines of the next four bits, or new ones in their places."""
+    def _find_lines(self, names: list[int], first: list[list[int]] | None, path: int) -> list[list[int]]:
+        """The lines of the next four bits, or new ones for what has come once.
+
+        Zeros that are kept nowhere stand for those that do not exist.
+        """
         found = []
-        for name in names:
-            z = (name << 8 | path) * 0x9E3779B97F4A7C15 & _M64
-            z = (z ^ z >> 29) * 0xD6E8FEB86659FD93 & _M64
-            at, check = z >> (64 - self._line_bits), z >> 8 & 0xFFFF or 1
-            line, other = (self._lines.setdefault(i, [0] * 16) for i in (at, at ^ 1))
-            if line[0] >> 16 != check:
-                if other[0] >> 16 == check:
-                    line = other
-                else:
-                    line = _given_up(line, other, z % 8 == 0)
-                    line[0] = check << 16
-            line[0] += line[0] & 255 < 255
+        for i, name in enumerate(names):
+            line = None
+            if first is None or not _is_new(first[i]):
+                z = _spread(name, path)
+                check = z >> 8 & 0xFFFF or 1
+                line, other = (self._lines.get(at, _NONE) for at in self._places(z))
+                line = line if line[0] >> 16 == check else other if other[0] >> 16 == check else None
+                if line is None:
+                    c = self._came_before(name, first[i] if first else None, path)
+                    line = None if c is None else self._new_line(z, check, c, c >> 4 if first is None else c & 15)
+            if line is None:
+                line = [0] * 16
+            else:
+                line[0] += line[0] & 255 < 255
             found.append(line)
         return found
+
+    def _places(self, z: int) -> tuple[int, int]:
+        at = z >> (64 - self._line_bits)
+        return at, at ^ 1
+
+    def _came_before(self, name: int, first: list[int] | None, path: int) -> int | None:
+        """The byte that has come in a context that has no line, if it has come at all and is known.
+
+        In the second nibble it is the one that came last, if it began with the same nibble. One that did not waits for
+        its time.
+        """
+        if first is not None:
+            last = first[0] >> 8 & 255
+            if last >> 4 | 16 == path:
+                return last
+            if first[0] & 255 == 2:
+                self._keep_once(name, last >> 4 | 16, last)
+        bucket, check = self._bucket(_spread(name, path))
+        for place in reversed(range(tables.WAYS)):
+            if bucket[place] >> 8 == check:
+                c, bucket[place] = bucket[place] & 255, 0
+                return c
+        return None
+
+    def _bucket(self, z: int) -> tuple[list[int], int]:
+        """Where contexts are kept that have come once (check << 8 | the byte that came), and the check of this one."""
+        found = self._once.setdefault(z >> (64 - self._line_bits + 2), [0] * tables.WAYS)
+        return found, z >> 8 & 0xFFFFFF or 1
+
+    def _keep_once(self, name: int, path: int, c: int) -> None:
+        bucket, check = self._bucket(_spread(name, path))
+        bucket[self._n_coded % tables.WAYS] = check << 8 | c
+
+    def _new_line(self, z: int, check: int, c: int, nibble: int) -> list[int]:
+        """A line that has learnt what byte c, whose nibble this is, has taught.
+
+        It takes the place of the one of two that has been visited less. The other may count a visit less, so that
+        what has long been of no use is given up, too.
+        """
+        line, other = (self._lines.setdefault(at, [0] * 16) for at in self._places(z))
+        if other[0] & 255 < line[0] & 255:
+            line, other = other, line
+        other[0] -= z % 8 == 0 and other[0] & 255 > 0
+        line[:] = [check << 16 | c << 8 | 1] + [0] * 15
+        for i in range(4):
+            line[1 << i | nibble >> (4 - i)] = learnt_slot(0, nibble >> (3 - i) & 1)
+        return line
+
+    def _put_last(self, names: list[int], nibbles: list[list[list[int]]], c: int) -> None:
+        """Byte c has come in all contexts, in some for the first time."""
+        for name, first, second in zip(names, *nibbles, strict=True):
+            if _is_new(first):
+                self._keep_once(name, 1, c)
+                continue
+            first[0] = first[0] & 0xFFFF00FF | c << 8
+            if _is_new(second):
+                self._keep_once(name, c >> 4 | 16, c)
 
     def _find_ends(self, names: list[int]) -> list[tuple[list[int], int]]:
         found = []
@@ -365,6 +429,7 @@ class Reference:
     def _choose_weights(self, lane: Lane, place: Place, d: Decision) -> None:
         is_end, bit, path = place.is_end, place.bit, place.path
         third, later = 2 if is_end else int(bit >= 4), min(lane.in_token, 3)
+        left_above = lane.back(self._memory, self._stride + 1)
         letters, skeleton = min(lane.word_length, 7), hash32(lane.skeleton & 0xFFFFFF, 0) >> 24
         rows = (
             (d.known * 5 + d.matched[0]) * 3 + third,
@@ -377,7 +442,7 @@ class Reference:
             (hash32(lane.c1 | lane.c2 << 8, 0) >> 22) * 2 + is_end,
             min(lane.column, 255) * 2 + is_end,
             (lane.matches[0].expected + 1) * 2 + is_end,
-            lane.back(self._memory, self._stride + 1) if self._stride else (letters * 5 + d.matched[0]) * 5 + d.matched[3],
+            left_above if self._stride else (letters * 5 + d.matched[0]) * 5 + d.matched[3],
             (lane.c3 if self._stride else joined(lane.tag, lane.key, lane.in_tag) >> 24) * 2 + is_end,
         )
         base = 0
@@ -482,16 +547,13 @@ class Reference:
             self._model_apms.learn(which, row, place, bit, tables.APM_LIMIT)
 
 
-def _given_up(line: list[int], other: list[int], fades: bool) -> list[int]:
-    """Of two lines the one less visited, emptied.
+def _spread(name: int, path: int) -> int:
+    z = (name << 8 | path) * 0x9E3779B97F4A7C15 & _M64
+    return (z ^ z >> 29) * 0xD6E8FEB86659FD93 & _M64
 
-    The other may count a visit less, so that what has long been of no use is given up, too.
-    """
-    if other[0] & 255 < line[0] & 255:
-        line, other = other, line
-    other[0] -= fades and other[0] & 255 > 0
-    line[:] = [0] * 16
-    return line
+
+def _is_new(line: list[int]) -> bool:
+    return line[0] == 0
 
 
 def stretch_of(cell: int) -> int:
