@@ -319,21 +319,21 @@ class Reference:
                 return last
             if first[0] & 255 == 2:
                 self._keep_once(name, last >> 4 | 16, last)
-        bucket, check = self._bucket(_spread(name, path))
+        entries, check = self._entries(_spread(name, path))
         for place in reversed(range(tables.WAYS)):
-            if bucket[place] >> 8 == check:
-                c, bucket[place] = bucket[place] & 255, 0
+            if entries[place] >> 8 == check:
+                c, entries[place] = entries[place] & 255, 0
                 return c
         return None
 
-    def _bucket(self, z: int) -> tuple[list[int], int]:
-        """Where contexts are kept that have come once (check << 8 | the byte that came), and the check of this one."""
+    def _entries(self, z: int) -> tuple[list[int], int]:
+        """Where a context may wait that has come once (check << 8 | the byte that came), and its check."""
         found = self._once.setdefault(z >> (64 - self._line_bits + 2), [0] * tables.WAYS)
         return found, z >> 8 & 0xFFFFFF or 1
 
     def _keep_once(self, name: int, path: int, c: int) -> None:
-        bucket, check = self._bucket(_spread(name, path))
-        bucket[self._n_coded % tables.WAYS] = check << 8 | c
+        entries, check = self._entries(_spread(name, path))
+        entries[self._n_coded % tables.WAYS] = check << 8 | c
 
     def _new_line(self, z: int, check: int, c: int, nibble: int) -> list[int]:
         """A line that has learnt what byte c, whose nibble this is, has taught.

@@ -51,8 +51,8 @@ typedef struct {
 
 static inline int is_new(const Nibble *nibble, int i) { return nibble->lines[i][0] == 0; }
 
-/* A bucket of contexts that have come once: check << 8 | the byte that came. */
-static inline uint32_t *bucket_of(const Predictor *p, uint64_t z) {
+/* Where a context may wait that has come once, WAYS entries: check << 8 | the byte that came. */
+static inline uint32_t *entries_of(const Predictor *p, uint64_t z) {
     return p->once + (z >> (64 - p->line_bits + 2)) * WAYS;
 }
 
@@ -70,22 +70,22 @@ static void aim_lines(const Predictor *p, Lane *lane, const Nibble *first, uint3
         uint64_t z = lane->places[i] = spread(lane->contexts[i], path);
         __builtin_prefetch(p->lines + (z >> shift));
         __builtin_prefetch(p->lines + (z >> shift ^ 1));
-        __builtin_prefetch(bucket_of(p, z));
+        __builtin_prefetch(entries_of(p, z));
     }
 }
 
 static void keep_once(const Predictor *p, uint64_t z, uint32_t c) {
-    bucket_of(p, z)[p->n_coded % WAYS] = once_check(z) << 8 | c;
+    entries_of(p, z)[p->n_coded % WAYS] = once_check(z) << 8 | c;
 }
 
 /* The byte that came in a context that has come once, and is given up there; or -1. */
 static int32_t take_once(const Predictor *p, uint64_t z) {
-    uint32_t *bucket = bucket_of(p, z), check = once_check(z);
+    uint32_t *entries = entries_of(p, z), check = once_check(z);
     int place = -1;
-    for (int k = 0; k < WAYS; k++) place = bucket[k] >> 8 == check ? k : place;
+    for (int k = 0; k < WAYS; k++) place = entries[k] >> 8 == check ? k : place;
     if (place < 0) return -1;
-    uint32_t c = bucket[place] & 255;
-    bucket[place] = 0;
+    uint32_t c = entries[place] & 255;
+    entries[place] = 0;
     return (int32_t)c;
 }
 
