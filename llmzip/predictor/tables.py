@@ -37,7 +37,7 @@ RATE_BITS, SECOND_RATE_BITS = 17, 18
 # of the rate of weights, in 1/256, in the long run: with a model, without one
 LASTING, PLAIN_LASTING = 256, 176
 BOOST, BOOST_BYTES, RECORD_BOOST_BYTES, CONSTANT = 3, 1500, 32000, 256
-# of 16: how much of what a weight set learns is its own error; below the least error it learns nothing
+# of 16: how much of what a weight set learns is its own error; up to the least error it learns nothing
 OWN_SHARE, LEAST_ERROR, ERROR_TOP = 2, 512, 1 << 18
 APM_FIRST = 6  # as many decisions the first value of an APM's cell counts for
 SLOT_LIMIT, HISTORY_LIMIT, RUN_LIMIT, MATCH_LIMIT, MODEL_LIMIT, APM_LIMIT = 60, 1023, 1023, 400, 1000, 255

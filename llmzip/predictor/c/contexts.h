@@ -78,10 +78,13 @@ static void follow_characters(Lane *l, uint32_t c) {
 
 static void follow_fields(Lane *l, uint32_t c, uint32_t before) {
     uint32_t *known = &l->field_known[l->field & (STACK - 1)];
-    if (is_separator(c)) *known = l->field_classes, l->field_classes = l->field_text = 0;
-    else
-        l->field_classes = hash(l->field_classes, class_of(c) ? class_of(c) : c),
+    if (is_separator(c)) {
+        *known = l->field_classes;
+        l->field_classes = l->field_text = 0;
+    } else {
+        l->field_classes = hash(l->field_classes, class_of(c) ? class_of(c) : c);
         l->field_text = hash(l->field_text, c);
+    }
     if (is_separator(c) || (c == ' ' && before == ' ')) l->field++, l->place = 0;
     else l->place++;
 }

@@ -14,7 +14,7 @@ enum {
     RECORD_BOOST_BYTES = 32000,
     CONSTANT = 256,
     OWN_SHARE = 2,     /* of 16: how much of what a weight set learns is its own error */
-    LEAST_ERROR = 512, /* below it a weight set learns nothing */
+    LEAST_ERROR = 512, /* up to it a weight set learns nothing */
     ERROR_TOP = 1 << 18
 };
 enum {

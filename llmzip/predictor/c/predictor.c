@@ -56,8 +56,9 @@ static inline uint32_t *entries_of(const Predictor *p, uint64_t z) {
     return p->once + (z >> (64 - p->line_bits + 2)) * WAYS;
 }
 
-static inline uint32_t once_check(uint64_t z) {
-    uint32_t check = z >> 8 & 0xffffff;
+/* So many bits of a hash, never 0. */
+static inline uint32_t check_of(uint64_t z, int bits) {
+    uint32_t check = z >> 8 & ((1u << bits) - 1);
     return check + !check;
 }
 
@@ -75,12 +76,12 @@ static void aim_lines(const Predictor *p, Lane *lane, const Nibble *first, uint3
 }
 
 static void keep_once(const Predictor *p, uint64_t z, uint32_t c) {
-    entries_of(p, z)[p->n_coded % WAYS] = once_check(z) << 8 | c;
+    entries_of(p, z)[p->n_coded % WAYS] = check_of(z, 24) << 8 | c;
 }
 
 /* The byte that came in a context that has come once, and is given up there; or -1. */
 static int32_t take_once(const Predictor *p, uint64_t z) {
-    uint32_t *entries = entries_of(p, z), check = once_check(z);
+    uint32_t *entries = entries_of(p, z), check = check_of(z, 24);
     int place = -1;
     for (int k = 0; k < WAYS; k++) place = entries[k] >> 8 == check ? k : place;
     if (place < 0) return -1;
@@ -131,8 +132,7 @@ static int32_t came_before(const Predictor *p, const Lane *lane, const Nibble *f
 static void find_lines(const Predictor *p, const Lane *lane, Nibble *nibble, const Nibble *first, uint32_t path) {
     for (int i = 0, n = n_contexts(p); i < n; i++) {
         uint64_t z = lane->places[i];
-        uint32_t check = z >> 8 & 0xffff, *line = NULL;
-        check += !check;
+        uint32_t check = check_of(z, 16), *line = NULL;
         if (!first || !is_new(first, i)) {
             line = line_at(p, z, check);
             int32_t c = line ? -1 : came_before(p, lane, first, i, path);
